@@ -62,6 +62,7 @@ type Promotion struct {
 	Tags        []Tag        `json:"tags"`
 	Platforms   []string     `json:"platforms,omitempty"` // os/arch[/variant], attestation manifests left out
 	Attachments []Attachment `json:"attachments,omitempty"`
+	Content     Content      `json:"content"`
 	Copied      Copied       `json:"copied"`
 	Verified    string       `json:"verified,omitempty"` // manifests, blobs or content; empty until verified
 }
@@ -103,6 +104,14 @@ type Attachment struct {
 	Subject      string `json:"subject"`
 	ArtifactType string `json:"artifactType,omitempty"` // of a referrer
 	Tag          string `json:"tag,omitempty"`          // of cosign's tag scheme: sha256-<hex>.sig
+}
+
+// Content counts what belongs to an image, attachments included; zero until it
+// was read.
+type Content struct {
+	Manifests int   `json:"manifests"`
+	Blobs     int   `json:"blobs"`
+	Bytes     int64 `json:"bytes"` // of the blobs
 }
 
 // Copied counts what a promotion did at the target.

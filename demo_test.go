@@ -1,0 +1,34 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// TestDemo runs the demo through the program itself: every step must end as its
+// story says, or the exit code is not 0.
+func TestDemo(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), func(string) string { return "" }, []string{"demo"}, &stdout, &stderr)
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s\n%s", code, stdout.String(), stderr.String())
+	}
+	show := stdout.String()
+	for _, want := range []string{
+		"outputs: result=promoted changed=true", "outputs: result=unchanged changed=false", "outputs: result=denied",
+		"production holds every manifest", "▸ Commands to verify and to go back", "Reason: CHG-1042",
+	} {
+		if !strings.Contains(show, want) {
+			t.Errorf("the demo does not show %q:\n%s", want, show)
+		}
+	}
+	for _, never := range []string{"password-of-the-demo", "::", "<details>"} {
+		if strings.Contains(show, never) {
+			t.Errorf("the demo shows %q", never)
+		}
+	}
+	if !strings.Contains(show[strings.LastIndex(show, "─"):], "Go back, from a shell:") {
+		t.Error("the demo does not end with the rendered summary")
+	}
+}

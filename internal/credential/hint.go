@@ -1,0 +1,235 @@
+package credential
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// Hint says, in several lines, what to do when a registry answered 401 or 403
+// to a request with the credential: which side, which repository, which
+// credential, and the registry's recipe in a workflow.
+func Hint(side Side, repo name.Repository, c Credential, status int) string {
+	h := hint{side: side, repo: repo, credential: c, host: hostOf(repo.RegistryStr())}
+	h.say("%s answered %d for the %s repository %s; the credential used was: %s.", shown(h.host), status, side, h.repository(), c)
+	if c.Notice != "" {
+		h.say("note: %s.", strings.TrimSuffix(c.Notice, "."))
+	}
+	if status == http.StatusUnauthorized && !h.anonymous() {
+		h.say("the registry did not take it: expired, mistyped, of another registry, or a secret of an environment that this job does not name.")
+	}
+	switch vendorOf(h.host) {
+	case gitHub:
+		h.forGitHub()
+	case amazonECR:
+		h.forAmazon()
+	case amazonPublic:
+		h.forAmazonPublic()
+	case googleCloud:
+		h.forGoogle()
+	case azureACR:
+		h.forAzure()
+	case dockerHub:
+		h.forDockerHub()
+	default:
+		h.forOther(status)
+	}
+	return strings.Join(h.lines, "\n")
+}
+
+// hint is a hint in the making.
+type hint struct {
+	side       Side
+	repo       name.Repository
+	credential Credential
+	host       string
+	lines      []string
+}
+
+func (h *hint) say(format string, args ...any) {
+	h.lines = append(h.lines, fmt.Sprintf(format, args...))
+}
+
+// snippet is YAML for a workflow, set in from the prose around it.
+func (h *hint) snippet(lines ...string) {
+	for _, line := range lines {
+		h.lines = append(h.lines, "    "+line)
+	}
+}
+
+func (h *hint) anonymous() bool { return h.credential.Anonymous() }
+
+func (h *hint) repository() string { return shown(h.host) + "/" + h.repo.RepositoryStr() }
+
+// either picks the word for the side: what reading takes, or what writing takes.
+func (h *hint) either(read, write string) string {
+	if h.side == Target {
+		return write
+	}
+	return read
+}
+
+func (h *hint) forGitHub() {
+	if !h.anonymous() && h.credential.Origin != gitHubToken {
+		h.say("a personal access token must be a classic one with the scope %s:packages, authorised for the organisation's single sign-on where it has one.", h.either("read", "write"))
+		h.say("or leave it out: github-token serves where the job has these permissions:")
+		h.permissions()
+		return
+	}
+	if h.anonymous() {
+		h.say("leave the input github-token at its default, ${{ github.token }}, and give the job these permissions:")
+	} else {
+		h.say("give the job these permissions:")
+	}
+	h.permissions()
+	h.say("a package of another repository must also let this one in: the package's settings, \"Manage Actions access\", this repository, role %s.", h.either("Read", "Write"))
+	if h.anonymous() {
+		h.inputs(fmt.Sprintf("a user name and a classic personal access token with the scope %s:packages", h.either("read", "write")))
+	}
+	if h.side == Target {
+		h.say("github-token cannot create a new package of an organisation that does not let it: push it once with a classic personal access token with write:packages as target-password, then give access as above.")
+	}
+}
+
+func (h *hint) permissions() {
+	h.snippet("permissions:", "  contents: read", "  packages: "+h.either("read", "write"))
+}
+
+func (h *hint) forAmazon() {
+	registry := parseAmazon(h.host)
+	if h.anonymous() {
+		h.say("a login by aws-actions/amazon-ecr-login or docker/login-action stays on the host, out of a container action's sight. the AWS_* variables arrive: configure them before this step.")
+		h.amazonSnippet(registry.region, registry.account)
+		h.inputs("AWS, and what aws ecr get-login-password prints")
+	} else {
+		h.say("the identity needs %s on this repository, and ecr:GetAuthorizationToken.", h.either(
+			"ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:BatchCheckLayerAvailability",
+			"ecr:BatchGetImage, ecr:GetDownloadUrlForLayer, ecr:BatchCheckLayerAvailability, ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload and ecr:PutImage"))
+		h.say("a repository of another account also needs a repository policy that lets this identity in.")
+	}
+	if h.side == Target {
+		h.say("ECR creates no repository by itself: aws ecr create-repository --region %s --repository-name %s", registry.region, h.repo.RepositoryStr())
+	}
+}
+
+func (h *hint) forAmazonPublic() {
+	if h.anonymous() {
+		h.say("configure AWS_* variables before this step; they arrive in a container action, a docker login does not.")
+		h.amazonSnippet(parseAmazon(h.host).region, "123456789012")
+		h.inputs("AWS, and what aws ecr-public get-login-password prints")
+	} else {
+		h.say("the identity needs ecr-public:GetAuthorizationToken, sts:GetServiceBearerToken%s.", h.either("", " and ecr-public's actions for layer uploads and PutImage"))
+	}
+	if h.side == Target {
+		_, repository, _ := strings.Cut(h.repo.RepositoryStr(), "/")
+		h.say("ECR creates no repository by itself: aws ecr-public create-repository --region us-east-1 --repository-name %s", repository)
+	}
+}
+
+func (h *hint) amazonSnippet(region, account string) {
+	h.snippet(
+		"permissions:",
+		"  id-token: write",
+		"  contents: read",
+		"steps:",
+		"  - uses: aws-actions/configure-aws-credentials@v4",
+		"    with:",
+		"      role-to-assume: arn:aws:iam::"+account+":role/promote",
+		"      aws-region: "+region,
+	)
+}
+
+func (h *hint) forGoogle() {
+	role := h.either("roles/artifactregistry.reader", "roles/artifactregistry.writer")
+	if !h.anonymous() {
+		h.say("give the service account the role %s on this repository; the repository must exist, Artifact Registry creates none by itself.", role)
+		return
+	}
+	h.say("authenticate before this step, and after actions/checkout, which would delete the file: google-github-actions/auth leaves it where a container action can read it. a docker login stays on the host.")
+	h.snippet(
+		"permissions:",
+		"  id-token: write",
+		"  contents: read",
+		"steps:",
+		"  - uses: actions/checkout@v4",
+		"  - uses: google-github-actions/auth@v2",
+		"    with:",
+		"      workload_identity_provider: ${{ vars.WORKLOAD_IDENTITY_PROVIDER }}",
+		"      service_account: ${{ vars.SERVICE_ACCOUNT }}",
+	)
+	h.say("the service account needs the role %s on this repository.", role)
+	h.inputs("_json_key, and a service account's key file")
+}
+
+func (h *hint) forAzure() {
+	role := h.either("AcrPull", "AcrPush")
+	if !h.anonymous() {
+		h.say("give the identity the role %s on this registry; where the registry uses repository permissions (ABAC): Container Registry Repository %s.", role, h.either("Reader", "Writer"))
+		return
+	}
+	h.say("a login by azure/login or az acr login stays on the host, out of a container action's sight. give this step the application's identifiers; with id-token: write it logs in without a secret, else set AZURE_CLIENT_SECRET too.")
+	h.snippet(
+		"permissions:",
+		"  id-token: write",
+		"  contents: read",
+		"steps:",
+		"  - uses: artifact-promotion/promote@v1",
+		"    env:",
+		"      AZURE_CLIENT_ID: ${{ vars.AZURE_CLIENT_ID }}",
+		"      AZURE_TENANT_ID: ${{ vars.AZURE_TENANT_ID }}",
+	)
+	h.say("the application needs the role %s on this registry.", role)
+	h.inputs("a service principal's identifier and secret, or a token of the registry")
+}
+
+func (h *hint) forDockerHub() {
+	h.say("Docker Hub takes the user name (not the e-mail address) and an access token with %s permission as password; for an organisation's repository the user must be a member of a team that may %s it. a repository that does not exist looks the same.",
+		h.either("Read", "Read & Write"), h.either("read", "write"))
+	if h.anonymous() {
+		h.containerRecipe()
+	}
+}
+
+func (h *hint) forOther(status int) {
+	switch {
+	case h.anonymous():
+		h.containerRecipe()
+	case status == http.StatusForbidden:
+		h.say("the login was taken, but may not %s this repository: give it that right, check the repository's name, and whether it must be created first.", h.either("read", "write"))
+	}
+}
+
+// containerRecipe brings a docker login across the container's wall: GitHub
+// mounts $RUNNER_TEMP/_github_home as /github/home, and no other home.
+func (h *hint) containerRecipe() {
+	h.say("a container action does not see the login of docker/login-action. either give this step the credential:")
+	h.snippet(
+		"- uses: artifact-promotion/promote@v1",
+		"  with:",
+		"    "+string(h.side)+"-username: ${{ vars.REGISTRY_USERNAME }}",
+		"    "+string(h.side)+"-password: ${{ secrets.REGISTRY_PASSWORD }}",
+	)
+	h.say("or let the login step write where this action can read; it appears there as /github/home/.docker:")
+	h.snippet(
+		"- uses: docker/login-action@v3",
+		"  env:",
+		"    DOCKER_CONFIG: ${{ runner.temp }}/_github_home/.docker",
+		"  with:",
+	)
+	login := "docker login"
+	if vendorOf(h.host) != dockerHub {
+		login += " " + h.host
+		h.snippet("    registry: " + h.host)
+	}
+	h.snippet(
+		"    username: ${{ vars.REGISTRY_USERNAME }}",
+		"    password: ${{ secrets.REGISTRY_PASSWORD }}",
+	)
+	h.say("from a shell: %s", login)
+}
+
+func (h *hint) inputs(what string) {
+	h.say("or give %s-username and %s-password: %s.", h.side, h.side, what)
+}

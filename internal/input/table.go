@@ -1,0 +1,105 @@
+package input
+
+import (
+	"strings"
+
+	"github.com/artifact-promotion/promote/internal/transfer"
+)
+
+// Kind says how an input's text is read. The names follow docker's actions.
+type Kind string
+
+// The kinds of inputs.
+const (
+	String   Kind = "String"
+	List     Kind = "List"     // one per line
+	ListCSV  Kind = "List/CSV" // one per line, or between commas
+	Boolean  Kind = "Boolean"
+	Number   Kind = "Number"
+	Duration Kind = "Duration"
+	YAML     Kind = "YAML"
+)
+
+// Input is one row of the table.
+type Input struct {
+	Name        string
+	Kind        Kind
+	Default     string // as action.yml declares it
+	Example     string // a good value, for messages; secrets have their expression
+	Secret      bool   // the value is masked and never shown
+	Description string // may not contain ${{: the runner evaluates it there
+}
+
+// Table is every input, in the order in which they are documented.
+var Table = []Input{
+	{Name: "mode", Kind: String, Default: "promote", Example: "promote",
+		Description: "What to do: `promote`, the only mode of this version."},
+	{Name: "source", Kind: List, Example: "ghcr.io/acme/app:1.4.2",
+		Description: "The image to promote: `repo:tag`, `repo@sha256:…`, `repo:tag@sha256:…`, or `repo` together with `digest`. Several images: one per line."},
+	{Name: "digest", Kind: String, Example: "${{ steps.build.outputs.digest }}",
+		Description: "The digest that `source` must have, such as docker/build-push-action's output `digest`. Any other is refused (exit 3)."},
+	{Name: "target", Kind: ListCSV, Example: "registry.acme.example/prod/app:production",
+		Description: "Tags to move to the image: full references (`registry/path:tag`), bare tags in the target's (else the source's) repository, " +
+			"docker/metadata-action's output `tags` as it is, or `source => target` lines for several images. Templates as in `fixed-tags`."},
+	{Name: "target-env", Kind: String, Example: "staging",
+		Description: "An environment to promote to. In this version only with `config: none`: a tag of that name in the source's repository."},
+	{Name: "config", Kind: String, Example: "none",
+		Description: "The environments' config file, `.github/promotion.yml` if not given. This version reads no config files: `none` opts out of them and of their gates."},
+	{Name: "fixed-tags", Kind: ListCSV, Example: "release-{{date 'YYYYMMDD-HHmmss'}}",
+		Description: "Tags that are written once and never changed, in every target repository, such as `release-{{date 'YYYYMMDD-HHmmss'}}`. " +
+			"Templates: `{{date '…'}}` (UTC), `{{revision}}` (the image's commit, 7 digits), `{{version}}` (its version label), `{{source-tag}}`, `{{env}}`, `{{run-number}}`, `{{digest}}` (12 digits)."},
+	{Name: "source-username", Kind: String, Example: "${{ github.actor }}",
+		Description: "User name for the source's registry."},
+	{Name: "source-password", Kind: String, Example: "${{ secrets.SOURCE_PASSWORD }}", Secret: true,
+		Description: "Password or token for the source's registry."},
+	{Name: "target-username", Kind: String, Example: "${{ github.actor }}",
+		Description: "User name for the target's registry."},
+	{Name: "target-password", Kind: String, Example: "${{ secrets.TARGET_PASSWORD }}", Secret: true,
+		Description: "Password or token for the target's registry."},
+	{Name: "registry-auth", Kind: YAML, Secret: true,
+		Example:     "|\n  - registry: registry.acme.example/prod\n    username: ${{ vars.REGISTRY_USER }}\n    password: ${{ secrets.REGISTRY_PASSWORD }}",
+		Description: "Credentials for several registries: a YAML list of `registry`, `username` and `password`, as docker/login-action takes it. A `registry` may go on with the beginning of a repository's path; the longest match wins."},
+	{Name: "ca-certificates", Kind: String, Example: "certs/registry-ca.pem",
+		Description: "Certificates of private authorities, as PEM text or a file's path; added to the built-in ones."},
+	{Name: "attachments", Kind: String, Default: "all", Example: "all",
+		Description: "Signatures, attestations, SBOMs and other artifacts that are attached to the image: `all` of them go along, or `none`."},
+	{Name: "verify", Kind: String, Default: string(transfer.Blobs), Example: string(transfer.Blobs),
+		Description: "What is checked at the target before tags move: `manifests` (all are read back), `blobs` (and every blob is known to exist), `content` (and every byte is read back and hashed)."},
+	{Name: "dry-run", Kind: Boolean, Default: "false", Example: "true",
+		Description: "Write nothing; show what would happen."},
+	{Name: "reason", Kind: String, Example: "CHG-1234",
+		Description: "Why the image is promoted: a ticket, an incident. It is shown in the summary."},
+	{Name: "concurrency", Kind: Number, Example: "8",
+		Description: "Parallel transfers, 1 to 64. Chosen by the program if not given."},
+	{Name: "timeout", Kind: Duration, Default: "30m", Example: "30m",
+		Description: "Time for the whole run, at most `24h`."},
+	{Name: "github-token", Kind: String, Default: "${{ github.token }}", Example: "${{ github.token }}", Secret: true,
+		Description: "Token for GitHub; also for ghcr.io when no other credential is given."},
+	{Name: "summary", Kind: Boolean, Default: "true", Example: "true",
+		Description: "Write a job summary."},
+}
+
+// lookup finds an input and its place in the table.
+func lookup(name string) (in Input, index int, ok bool) {
+	for i, in := range Table {
+		if in.Name == name {
+			return in, i, true
+		}
+	}
+	return Input{}, -1, false
+}
+
+// initial is the value of an input that was not given. An expression is for the
+// runner to evaluate; outside of it the input is empty.
+func (in Input) initial() string {
+	if strings.HasPrefix(in.Default, "${{") {
+		return ""
+	}
+	return in.Default
+}
+
+// exampleOf shows how an input is written in a workflow.
+func exampleOf(name string) string {
+	in, _, _ := lookup(name)
+	return name + ": " + in.Example
+}

@@ -1,0 +1,104 @@
+package input
+
+import (
+	"strings"
+
+	"github.com/artifact-promotion/promote/internal/promote"
+	"github.com/artifact-promotion/promote/internal/template"
+)
+
+const arrow = "=>"
+
+// readItems reads source, digest, target, target-env and fixed-tags together.
+func (r *reader) readItems() []promote.Item {
+	environment := r.readEnvironment()
+	entries := r.list("target")
+	fixed := r.readFixed()
+	var orders []order
+	holder := "source"
+	if hasArrow(entries) {
+		holder = "target"
+		orders = r.readArrows(entries)
+	} else {
+		wishes := append(environment, r.readWishes(entries)...)
+		for _, source := range r.readSources() {
+			orders = append(orders, order{source, wishes})
+		}
+	}
+	if r.text("target") == "" && r.text("target-env") == "" && r.text("fixed-tags") == "" {
+		r.refuse("target", "nothing, and neither target-env nor fixed-tags", "where the image goes: a reference, a tag, or both", "")
+	}
+	sources := make([]*promote.Source, len(orders))
+	for i := range orders {
+		sources[i] = &orders[i].source
+	}
+	r.applyDigest(holder, sources)
+	return r.assemble(orders, fixed)
+}
+
+func (r *reader) readWishes(entries []item) []wish {
+	var wishes []wish
+	for _, e := range entries {
+		w, f := parseWish(e.text)
+		if !r.add("target", f) {
+			wishes = append(wishes, w)
+		}
+	}
+	return wishes
+}
+
+func hasArrow(entries []item) bool {
+	for _, e := range entries {
+		if strings.Contains(template.Blank(e.text), arrow) {
+			return true
+		}
+	}
+	return false
+}
+
+const arrowExample = "target: |\n  ghcr.io/acme/app:1.4.2 => registry.acme.example/prod/app:production\n  ghcr.io/acme/worker:2.0.1 => registry.acme.example/prod/worker:production"
+
+// readArrows reads "source => target" lines. Lines of one source are one order;
+// what follows a comma on a line belongs to the line's source.
+func (r *reader) readArrows(entries []item) []order {
+	if r.text("source") != "" {
+		r.refuse("source", "source together with `source => target` lines in target", "sources in one of the two places", arrowExample)
+	}
+	var orders []order
+	places := map[string]int{}
+	left, line := "", 0
+	for _, e := range entries {
+		right := e.text
+		if at := strings.Index(template.Blank(e.text), arrow); at >= 0 {
+			left, right, line = strings.TrimSpace(e.text[:at]), strings.TrimSpace(e.text[at+len(arrow):]), e.line
+		}
+		source, w, ok := r.readArrow(left, right, e, line)
+		if !ok {
+			continue
+		}
+		place, known := places[key(source)]
+		if !known {
+			place = len(orders)
+			places[key(source)] = place
+			orders = append(orders, order{source: source})
+		}
+		orders[place].wishes = append(orders[place].wishes, w)
+	}
+	return orders
+}
+
+// readArrow reads one pair; line is that of the last arrow.
+func (r *reader) readArrow(left, right string, e item, line int) (source promote.Source, w wish, ok bool) {
+	switch {
+	case line != e.line:
+		r.refuse("target", quote(e.text)+" beside `source => target` lines", "either only such lines, or none", arrowExample)
+		return source, w, false
+	case left == "" || right == "" || strings.Contains(template.Blank(right), arrow):
+		r.refuse("target", quote(e.text), "one source and one target: source => target", arrowExample)
+		return source, w, false
+	}
+	source, f := parseSource(left)
+	faulty := r.add("target", f)
+	w, f = parseWish(right)
+	return source, w, !r.add("target", f) && !faulty
+}

@@ -1,0 +1,58 @@
+package promote
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/registry"
+)
+
+// deniedError says that something must not be, and what to do about it: exit 3.
+type deniedError struct{ message, hint string }
+
+func (e *deniedError) Error() string { return e.message }
+
+// invalidError says that the input cannot be meant so, as only the image shows: exit 2.
+type invalidError struct{ message, hint string }
+
+func (e *invalidError) Error() string { return e.message }
+
+// resultOf is the outcome that an error stands for.
+func resultOf(err error) document.Result {
+	var denied *deniedError
+	var invalid *invalidError
+	switch {
+	case errors.As(err, &denied):
+		return document.Denied
+	case errors.As(err, &invalid):
+		return document.Invalid
+	default:
+		return document.Failed
+	}
+}
+
+// faultsOf are the single faults of an error that joins several.
+func faultsOf(err error) []document.Fault {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var faults []document.Fault
+		for _, e := range joined.Unwrap() {
+			faults = append(faults, faultsOf(e)...)
+		}
+		return faults
+	}
+	return []document.Fault{{Message: strings.TrimSpace(err.Error()), Hint: hintOf(err)}}
+}
+
+func hintOf(err error) string {
+	var denied *deniedError
+	var invalid *invalidError
+	switch {
+	case errors.As(err, &denied):
+		return denied.hint
+	case errors.As(err, &invalid):
+		return invalid.hint
+	default:
+		return registry.HintOf(err)
+	}
+}

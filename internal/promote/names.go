@@ -1,0 +1,93 @@
+package promote
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/template"
+	"github.com/artifact-promotion/promote/internal/transfer"
+)
+
+// tag is one tag of a promotion.
+type tag struct {
+	template template.Template
+	fixed    bool
+	text     string // rendered
+	before   transfer.Observation
+	observed bool
+
+	state document.TagState
+	after string
+	note  string
+}
+
+func tagsOf(t Target) []*tag {
+	var tags []*tag
+	for _, w := range t.Tags {
+		tags = append(tags, &tag{template: w.Template, fixed: w.Fixed, state: document.TagPending})
+	}
+	return tags
+}
+
+// name renders the tags, and refuses two promotions that would write one tag.
+func (r *run) name() error {
+	var faults []error
+	owners := map[string]*promotion{}
+	for _, p := range r.promotions {
+		faults = append(faults, p.name(r.request))
+		for _, t := range p.tags {
+			reference := p.target.Reference(t.text)
+			if other := owners[reference]; t.text != "" && other != nil && other.root.Digest != p.root.Digest {
+				faults = append(faults, &invalidError{
+					message: fmt.Sprintf("%s and %s would both write the tag %s", other.item.Source.Text, p.item.Source.Text, reference),
+					hint:    "Give each image a tag or a repository of its own.",
+				})
+			}
+			owners[reference] = p
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (p *promotion) name(request Request) error {
+	var faults []error
+	kept := p.tags[:0:0]
+	for _, t := range p.tags {
+		text, err := t.template.Render(p.values(request))
+		if err != nil {
+			faults = append(faults, &invalidError{message: fmt.Sprintf("name a tag of %s: %v", p.target.Name(), err)})
+			continue
+		}
+		t.text = text
+		twin := find(kept, text)
+		switch {
+		case twin == nil:
+			kept = append(kept, t)
+		case twin.fixed != t.fixed:
+			faults = append(faults, &invalidError{
+				message: fmt.Sprintf("the tag %s is named as a moving and as a fixed tag", p.target.Reference(text)),
+				hint:    "A fixed tag is written once and never moved. Name it in target or in fixed-tags, not in both.",
+			})
+		}
+	}
+	p.tags = kept
+	return errors.Join(faults...)
+}
+
+func find(tags []*tag, text string) *tag {
+	for _, t := range tags {
+		if t.text == text {
+			return t
+		}
+	}
+	return nil
+}
+
+func (p *promotion) values(request Request) template.Values {
+	return template.Values{
+		Now: request.Started, Env: request.TargetEnv, RunNumber: request.RunNumber,
+		SourceTag: p.item.Source.Tag, Digest: p.root.Digest.String(),
+		Revision: p.labels.revision, Version: p.labels.version,
+	}
+}

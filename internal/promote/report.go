@@ -1,0 +1,115 @@
+package promote
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/document"
+)
+
+// report says everything about the run, however it ended.
+func (r *run) report(ctx context.Context, err error) document.Report {
+	d := document.Report{
+		Result: r.result(err), DryRun: r.request.DryRun, NoGates: r.request.NoGates,
+		TargetEnv: r.request.TargetEnv, Reason: r.request.Reason,
+		Started: r.request.Started, Ended: time.Now().UTC(),
+		Notices: r.notices,
+	}
+	if err != nil {
+		d.Faults = faultsOf(err)
+		if ctx.Err() != nil {
+			d.Faults = append([]document.Fault{r.ended(ctx)}, d.Faults...)
+		}
+	}
+	for _, p := range r.promotions {
+		d.Promotions = append(d.Promotions, p.document())
+	}
+	return d
+}
+
+// ended says why the run was ended before it was done.
+func (r *run) ended(ctx context.Context) document.Fault {
+	return document.Fault{
+		Message: fmt.Sprintf("the run was ended early: %v", context.Cause(ctx)),
+		Hint:    "Run the promotion again: what was copied is not copied twice.",
+	}
+}
+
+func (r *run) result(err error) document.Result {
+	switch {
+	case err != nil:
+		return resultOf(err)
+	case !r.changes():
+		return document.Unchanged
+	case r.request.DryRun:
+		return document.WouldPromote
+	default:
+		return document.Promoted
+	}
+}
+
+// changes reports whether anything was, or would be, done.
+func (r *run) changes() bool {
+	if r.wrote() {
+		return true
+	}
+	for _, m := range r.moves() {
+		if !m.unchanged() {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *promotion) document() document.Promotion {
+	d := document.Promotion{
+		Source: document.Source{
+			Reference: p.item.Source.Text, Repository: p.source.Name(), Tag: p.item.Source.Tag,
+		},
+		Repository: p.target.Name(),
+		Copied:     p.copied,
+	}
+	if p.root.Digest.Hex != "" {
+		d.Digest, d.MediaType = p.root.Digest.String(), p.root.MediaType
+	}
+	if p.verified {
+		d.Verified = string(p.proof.Level())
+	}
+	if p.graph != nil {
+		p.describe(&d)
+	}
+	for _, t := range p.tags {
+		d.Tags = append(d.Tags, p.tagDocument(t))
+	}
+	return d
+}
+
+func (p *promotion) describe(d *document.Promotion) {
+	d.Platforms = p.graph.Platforms()
+	d.Content = document.Content{Manifests: len(p.graph.Nodes), Blobs: len(p.graph.Blobs), Bytes: p.graph.Bytes()}
+	for _, a := range p.graph.Attachments {
+		d.Attachments = append(d.Attachments, document.Attachment{
+			Digest: a.Digest.String(), Subject: a.Subject.String(), Tag: a.Tag,
+			ArtifactType: p.graph.Node(a.Digest).ArtifactType,
+		})
+	}
+}
+
+func (p *promotion) tagDocument(t *tag) document.Tag {
+	d := document.Tag{Fixed: t.fixed, State: t.state, After: t.after, Note: t.note}
+	d.Reference = p.target.Reference(t.text)
+	if t.text == "" {
+		d.Reference = p.target.Name() + ":" + t.template.String()
+	}
+	if t.observed {
+		d.Before = digestText(t.before)
+		if t.state == document.TagPending {
+			d.After = d.Before
+		}
+		if t.state == document.TagPending && t.before.Digest() == p.root.Digest {
+			d.State = document.TagUnchanged
+		}
+	}
+	return d
+}

@@ -1,0 +1,207 @@
+package promote
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/registry"
+	"github.com/artifact-promotion/promote/internal/report"
+	"github.com/artifact-promotion/promote/internal/transfer"
+)
+
+// Run promotes what was asked for and reports it, on every outcome. When the
+// context ends, no further tag is moved, those moved are put back, and the
+// report is there within seconds.
+func Run(ctx context.Context, client *registry.Client, request Request, observer Observer) document.Report {
+	r := &run{
+		Observer: observer, client: client, request: request,
+		engine:  transfer.New(request.Verify, request.Concurrency),
+		walkers: map[string]*graph.Walker{},
+	}
+	err := r.flow(ctx)
+	return r.report(ctx, err)
+}
+
+// run is one run of the program: its images and its promotions.
+type run struct {
+	Observer
+	client  *registry.Client
+	request Request
+	engine  *transfer.Engine
+
+	images     []*image
+	promotions []*promotion
+	walkers    map[string]*graph.Walker // by source repository
+	notices    []string
+}
+
+// image is one source, resolved once; from there only its digest counts.
+type image struct {
+	item   Item
+	source *registry.Repository
+	root   registry.Manifest
+	graph  *graph.Graph
+	labels labels
+}
+
+// promotion is one image on its way to one target repository.
+type promotion struct {
+	*image
+	wanted   Target
+	target   *registry.Repository
+	tags     []*tag
+	copied   document.Copied
+	proof    transfer.Proof
+	verified bool
+}
+
+// flow is the promotion, start to end. The gates of an environment come between
+// inspect and copy once there are any; until then a request without gates says so.
+func (r *run) flow(ctx context.Context) error {
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	if err := r.resolve(ctx); err != nil {
+		return err
+	}
+	if err := r.inspect(ctx); err != nil {
+		return err
+	}
+	if r.request.DryRun {
+		return nil
+	}
+	if err := r.copy(ctx); err != nil {
+		return err
+	}
+	if err := r.verify(ctx); err != nil {
+		return err
+	}
+	return r.moveTags(ctx)
+}
+
+// open finds the credentials of every repository, before the first request, so
+// that a host is asked for one token.
+func (r *run) open(ctx context.Context) error {
+	for _, item := range r.request.Items {
+		source, err := r.client.Open(ctx, sideSource, item.Source.Repository, registry.Pull)
+		if err != nil {
+			return err
+		}
+		i := &image{item: item, source: source}
+		r.images = append(r.images, i)
+		r.credentialNotice(source)
+		for _, wanted := range item.Targets {
+			target, err := r.client.Open(ctx, sideTarget, wanted.Repository, registry.Push)
+			if err != nil {
+				return err
+			}
+			r.credentialNotice(target)
+			r.promotions = append(r.promotions, &promotion{image: i, wanted: wanted, target: target, tags: tagsOf(wanted)})
+		}
+	}
+	return nil
+}
+
+func (r *run) credentialNotice(repo *registry.Repository) {
+	if text := repo.CredentialNotice(); text != "" {
+		r.note(text)
+	}
+}
+
+// note says something that the report repeats.
+func (r *run) note(text string) {
+	for _, n := range r.notices {
+		if n == text {
+			return
+		}
+	}
+	r.notices = append(r.notices, text)
+	r.Notice(text)
+}
+
+// copy brings every image to its targets before any tag moves.
+func (r *run) copy(ctx context.Context) error {
+	r.Step("Copy")
+	stop := r.watch(ctx)
+	defer stop()
+	g, ctx := group(ctx)
+	for _, p := range r.promotions {
+		g.Go(func() (err error) {
+			p.copied, err = r.engine.Copy(ctx, p.graph, p.source, p.target)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	stop()
+	for _, p := range r.promotions {
+		r.Info(p.describeCopy())
+	}
+	return nil
+}
+
+func (p *promotion) describeCopy() string {
+	c := p.copied
+	switch {
+	case p.source.Same(p.target):
+		return fmt.Sprintf("%s is in %s already: nothing to copy", p.root.Digest, p.target.Name())
+	case c.Manifests+c.Blobs+c.Mounted == 0:
+		return fmt.Sprintf("%s is complete in %s already", p.root.Digest, p.target.Name())
+	default:
+		return fmt.Sprintf("copied %s to %s: %d manifests and %d blobs (%s); %d blobs mounted, %d there already",
+			p.root.Digest, p.target.Name(), c.Manifests, c.Blobs, report.Size(c.Bytes), c.Mounted, c.Present)
+	}
+}
+
+// verify reads every image again at its targets.
+func (r *run) verify(ctx context.Context) error {
+	r.Step("Verify")
+	g, ctx := group(ctx)
+	for _, p := range r.promotions {
+		g.Go(func() (err error) {
+			p.proof, err = r.engine.Verify(ctx, p.graph, p.source, p.target)
+			p.verified = err == nil
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, p := range r.promotions {
+		r.Info(fmt.Sprintf("verified %s in %s: %d manifests read back, %d attachments found (%s)",
+			p.root.Digest, p.target.Name(), len(p.graph.Nodes), len(p.graph.Attachments), p.proof.Level()))
+	}
+	return nil
+}
+
+// progressEvery is how often progress is told; the observer decides what to show.
+const progressEvery = 200 * time.Millisecond
+
+// watch tells progress until it is stopped.
+func (r *run) watch(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	began := time.Now()
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(progressEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				s := r.engine.Progress.Snapshot()
+				r.Progress(s.Bytes, s.TotalBytes, s.Blobs, s.TotalBlobs, time.Since(began))
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}

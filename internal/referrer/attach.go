@@ -1,0 +1,215 @@
+package referrer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
+)
+
+// merges is how often a fallback tag is written before giving up on it.
+const merges = 6
+
+// Attach makes manifests that are in the repository already findable as
+// referrers of the subject. With the API there is nothing to do but see that it
+// lists them; without it they are merged into the fallback tag.
+//
+// No registry compares before it swaps, so two writers at once can each read the
+// same list and one overwrite the other's line. It is written, read again and
+// merged again until the line is there; a writer that comes still later and read
+// before can take it away. The next run finds that and repairs it.
+//
+// It reports whether it had to write.
+func (f *Finder) Attach(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor) (wrote bool, err error) {
+	defer f.alone(subject)()
+	api, err := f.HasAPI(ctx, subject)
+	if err != nil {
+		return false, err
+	}
+	try := f.merge
+	if api {
+		try = f.await
+	}
+	for attempt := range merges {
+		if done, err := try(ctx, subject, referrers, attempt); done || err != nil {
+			return attempt > 0 && !api, err
+		}
+	}
+	missing, err := f.Missing(ctx, subject, referrers)
+	if err != nil || len(missing) == 0 {
+		return !api, err
+	}
+	return true, &registry.Error{Op: "attach to", Side: f.repo.Side(), Ref: f.repo.Reference(subject.String()),
+		Err:  fmt.Errorf("%d of %d attachments are stored but not listed", len(missing), len(referrers)),
+		Hint: "Another writer may be changing the same list. Run the promotion again: it repairs this."}
+}
+
+// alone keeps the promotions of one run from being each other's rival: it lets
+// one at a time change a subject's list, until the function that it returns is
+// called.
+func (f *Finder) alone(subject v1.Hash) (done func()) {
+	f.mu.Lock()
+	l := f.attaching[subject]
+	if l == nil {
+		l = &sync.Mutex{}
+		f.attaching[subject] = l
+	}
+	f.mu.Unlock()
+	l.Lock()
+	return l.Unlock
+}
+
+// await sees whether the API lists the referrers; its index may lag behind.
+func (f *Finder) await(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor, attempt int) (done bool, err error) {
+	missing, err := f.Missing(ctx, subject, referrers)
+	if err != nil || len(missing) == 0 {
+		return true, err
+	}
+	return false, pause(ctx, attempt)
+}
+
+// merge adds to the fallback tag what it lacks, keeping all that is there. It is
+// done when a read finds nothing lacking.
+func (f *Finder) merge(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor, attempt int) (done bool, err error) {
+	if attempt > 1 { // before the read: between it and the write is a rival's chance
+		if err := pause(ctx, attempt); err != nil {
+			return true, err
+		}
+	}
+	listed, old, err := f.fallback(ctx, subject)
+	if err != nil {
+		return true, err
+	}
+	missing := without(referrers, listed)
+	switch {
+	case len(missing) == 0:
+		return true, nil
+	case old != nil && old.Digest == subject:
+		old = nil // the image itself: nothing of a list is lost
+	case old != nil && !isList(*old):
+		return true, f.occupied(subject)
+	}
+	return false, f.write(ctx, subject, old, listed, missing)
+}
+
+// write adds to the list. A registry that looks whether all that an index names
+// is there refuses one with a line whose manifest a clean-up has deleted: such
+// lines then go.
+func (f *Finder) write(ctx context.Context, subject v1.Hash, old *registry.Manifest, listed, missing []v1.Descriptor) error {
+	refused := f.put(ctx, subject, old, missing, nil)
+	if !namesUnknown(refused) {
+		return refused
+	}
+	gone, err := f.gone(ctx, listed)
+	if err != nil || len(gone) == 0 {
+		return errors.Join(refused, err)
+	}
+	return f.put(ctx, subject, old, missing, gone)
+}
+
+func (f *Finder) put(ctx context.Context, subject v1.Hash, old *registry.Manifest, add []v1.Descriptor, gone map[v1.Hash]bool) error {
+	index, err := mergeIndex(old, add, gone)
+	if err != nil {
+		return err
+	}
+	_, err = f.repo.PutManifest(ctx, FallbackTag(subject), index)
+	return err
+}
+
+// namesUnknown reports whether a manifest was refused for what it names
+// (distribution-spec, "Error codes", code-1 and code-7).
+func namesUnknown(err error) bool {
+	var refused *registry.Error
+	return errors.As(err, &refused) && (refused.Code == "MANIFEST_BLOB_UNKNOWN" || refused.Code == "MANIFEST_UNKNOWN")
+}
+
+// gone are those of a list that the repository does not hold.
+func (f *Finder) gone(ctx context.Context, listed []v1.Descriptor) (map[v1.Hash]bool, error) {
+	var mu sync.Mutex
+	gone := map[v1.Hash]bool{}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(merges)
+	for _, d := range listed {
+		g.Go(func() error {
+			there, err := f.repo.HasManifest(ctx, d.Digest)
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil && !there {
+				gone[d.Digest] = true
+			}
+			return err
+		})
+	}
+	return gone, g.Wait()
+}
+
+func (f *Finder) occupied(subject v1.Hash) error {
+	return &registry.Error{Op: "attach to", Side: f.repo.Side(), Ref: f.repo.Reference(FallbackTag(subject)),
+		Err:  errors.New("the tag holds something other than a list of referrers"),
+		Hint: "The tag is reserved for that list (distribution-spec, referrers tag schema). Delete it, or promote with attachments: none."}
+}
+
+// mergeIndex adds descriptors to an index, takes lines of what is gone away, and
+// leaves every other member of it, known to us or not, as it was.
+func mergeIndex(old *registry.Manifest, add []v1.Descriptor, gone map[v1.Hash]bool) (registry.Manifest, error) {
+	members := map[string]json.RawMessage{}
+	var lines []json.RawMessage
+	if old != nil {
+		var list struct {
+			Manifests []json.RawMessage `json:"manifests"`
+		}
+		if err := errors.Join(json.Unmarshal(old.Raw, &members), json.Unmarshal(old.Raw, &list)); err != nil {
+			return registry.Manifest{}, fmt.Errorf("read fallback index: %w", err)
+		}
+		lines = slices.DeleteFunc(list.Manifests, func(line json.RawMessage) bool { return gone[digestIn(line)] })
+	}
+	for _, d := range add {
+		line, err := json.Marshal(d)
+		if err != nil {
+			return registry.Manifest{}, err
+		}
+		lines = append(lines, line)
+	}
+	raw, err := json.Marshal(lines)
+	if err != nil {
+		return registry.Manifest{}, err
+	}
+	members["manifests"] = raw
+	members["schemaVersion"] = json.RawMessage("2")
+	members["mediaType"] = json.RawMessage(`"` + types.OCIImageIndex + `"`)
+	body, err := json.Marshal(members)
+	if err != nil {
+		return registry.Manifest{}, err
+	}
+	return registry.NewManifest(string(types.OCIImageIndex), body), nil
+}
+
+// digestIn is the digest of a line that was read before as a descriptor.
+func digestIn(line json.RawMessage) v1.Hash {
+	var d v1.Descriptor
+	_ = json.Unmarshal(line, &d)
+	return d.Digest
+}
+
+// pause waits a little longer with every attempt, up to 8 seconds in all, and
+// not as long as a rival that began at the same moment.
+func pause(ctx context.Context, attempt int) error {
+	wait := time.Duration(1<<attempt) * 125 * time.Millisecond
+	timer := time.NewTimer(wait/2 + rand.N(wait/2))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,253 @@
+package referrer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/artifact-promotion/promote/internal/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
+)
+
+// Finder finds what is attached to digests of one repository. It learns once
+// whether the registry has the referrers API, and lists the tags once.
+type Finder struct {
+	repo *registry.Repository
+
+	probing sync.Mutex // held while the first question is on its way
+	mu        sync.Mutex
+	api       support
+	attaching map[v1.Hash]*sync.Mutex // by subject
+
+	list sync.Once
+	tags map[string]bool
+	all  bool // tags holds every tag of the repository
+}
+
+type support int
+
+const (
+	unknown support = iota
+	yes
+	no
+)
+
+// NewFinder returns a finder for a repository.
+func NewFinder(repo *registry.Repository) *Finder {
+	return &Finder{repo: repo, attaching: map[v1.Hash]*sync.Mutex{}}
+}
+
+// Found is what is attached to one digest.
+type Found struct {
+	// Referrers are listed as naming the digest as their subject. That is the
+	// list's claim; only each manifest's own subject proves it.
+	Referrers []v1.Descriptor
+	// Tagged are cosign's artifacts, read by their tags.
+	Tagged []Tagged
+}
+
+// Tagged is a manifest under a tag of cosign's scheme.
+type Tagged struct {
+	Tag      string
+	Manifest registry.Manifest
+}
+
+// Find returns what is attached to a digest. Tags that the repository's list
+// does not show are not asked for, one request then standing for many, except
+// those of a root: a list may lag behind a signature just pushed.
+func (f *Finder) Find(ctx context.Context, subject v1.Hash, root bool) (Found, error) {
+	var found Found
+	var fallback []v1.Descriptor
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		found.Referrers, err = f.Listed(ctx, subject)
+		return err
+	})
+	g.Go(func() (err error) {
+		if !root && !f.mayExist(ctx, FallbackTag(subject)) {
+			return nil
+		}
+		fallback, _, err = f.fallback(ctx, subject)
+		return err
+	})
+	tagged := make([]*Tagged, len(Suffixes))
+	for i, suffix := range Suffixes {
+		g.Go(func() (err error) {
+			tagged[i], err = f.tagged(ctx, FallbackTag(subject)+suffix, root)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return Found{}, err
+	}
+	found.Referrers = union(found.Referrers, fallback)
+	for _, t := range tagged {
+		if t != nil {
+			found.Tagged = append(found.Tagged, *t)
+		}
+	}
+	return found, nil
+}
+
+// HasAPI reports whether the registry has the referrers API, asking about the
+// subject if that is not known yet.
+func (f *Finder) HasAPI(ctx context.Context, subject v1.Hash) (bool, error) {
+	if s := f.support(); s != unknown {
+		return s == yes, nil
+	}
+	_, err := f.Listed(ctx, subject)
+	return f.support() == yes, err
+}
+
+func (f *Finder) support() support {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.api
+}
+
+// Listed is what the referrers API lists; nothing where there is none.
+func (f *Finder) Listed(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
+	if f.support() == unknown {
+		f.probing.Lock()
+		if f.support() == unknown {
+			defer f.probing.Unlock()
+			return f.ask(ctx, subject)
+		}
+		f.probing.Unlock()
+	}
+	return f.ask(ctx, subject)
+}
+
+func (f *Finder) ask(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
+	if f.support() == no {
+		return nil, nil
+	}
+	listed, err := f.repo.Referrers(ctx, subject)
+	absent := errors.Is(err, registry.ErrNoReferrersAPI)
+	if err != nil && !absent {
+		return nil, err
+	}
+	f.learn(!absent)
+	return listed, nil
+}
+
+// learn keeps the first answer to the question whether there is an API.
+func (f *Finder) learn(api bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.api != unknown:
+	case api:
+		f.api = yes
+	default:
+		f.api = no
+	}
+}
+
+// fallback reads the fallback tag: what it lists, and the manifest, nil if there
+// is none. A tag that holds something other than a list lists nothing: GitLab
+// resolves it to the image itself, and "cosign copy" tags images so.
+func (f *Finder) fallback(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, *registry.Manifest, error) {
+	tag := FallbackTag(subject)
+	m, err := f.repo.GetManifest(ctx, tag)
+	if errors.Is(err, registry.ErrNotFound) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if !isList(m) || m.Digest == subject {
+		return nil, &m, nil
+	}
+	var index struct {
+		Manifests []v1.Descriptor `json:"manifests"`
+	}
+	if err := json.Unmarshal(m.Raw, &index); err != nil {
+		return nil, nil, &registry.Error{Op: "read the list of referrers of", Side: f.repo.Side(), Ref: f.repo.Reference(tag), Err: err,
+			Hint: "The tag is reserved for a list of what is attached to the image (distribution-spec, referrers tag schema). Delete it, and attach again."}
+	}
+	return index.Manifests, &m, nil
+}
+
+// isList reports whether a fallback tag's manifest may be a list of referrers,
+// which is always an OCI index.
+func isList(m registry.Manifest) bool { return types.MediaType(m.MediaType) == types.OCIImageIndex }
+
+func (f *Finder) tagged(ctx context.Context, tag string, root bool) (*Tagged, error) {
+	if !root && !f.mayExist(ctx, tag) {
+		return nil, nil
+	}
+	m, err := f.repo.GetManifest(ctx, tag)
+	if errors.Is(err, registry.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Tagged{Tag: tag, Manifest: m}, nil
+}
+
+// mayExist is false only for a tag that a complete list does not show.
+func (f *Finder) mayExist(ctx context.Context, tag string) bool {
+	f.list.Do(func() {
+		tags, all, err := f.repo.Tags(ctx)
+		if err != nil {
+			return // a token may allow pulling and not listing: every tag is then asked for
+		}
+		f.all = all
+		f.tags = make(map[string]bool, len(tags))
+		for _, t := range tags {
+			f.tags[t] = true
+		}
+	})
+	return !f.all || f.tags[tag]
+}
+
+func union(a, b []v1.Descriptor) []v1.Descriptor {
+	seen := map[v1.Hash]bool{}
+	var all []v1.Descriptor
+	for _, d := range append(a[:len(a):len(a)], b...) {
+		if !seen[d.Digest] {
+			seen[d.Digest] = true
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// Missing are those descriptors that the repository does not list for a
+// subject, by API or fallback tag.
+func (f *Finder) Missing(ctx context.Context, subject v1.Hash, want []v1.Descriptor) ([]v1.Descriptor, error) {
+	api, err := f.HasAPI(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	var have []v1.Descriptor
+	if api {
+		have, err = f.Listed(ctx, subject)
+	} else {
+		have, _, err = f.fallback(ctx, subject)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find what is attached: %w", err)
+	}
+	return without(want, have), nil
+}
+
+func without(want, have []v1.Descriptor) []v1.Descriptor {
+	listed := map[v1.Hash]bool{}
+	for _, d := range have {
+		listed[d.Digest] = true
+	}
+	var missing []v1.Descriptor
+	for _, d := range want {
+		if !listed[d.Digest] {
+			missing = append(missing, d)
+		}
+	}
+	return missing
+}

@@ -1,0 +1,109 @@
+package registry
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"golang.org/x/sync/semaphore"
+)
+
+// smallRequests is how many requests with small answers run at once, over all
+// hosts. It is latency that they wait for, not bandwidth.
+const smallRequests = 48
+
+// Options are a client's settings. The zero value is usable: system roots,
+// anonymous.
+type Options struct {
+	Credentials *credential.Chain // nil: anonymous
+	Roots       *x509.CertPool    // nil: the system's
+	UserAgent   string
+	Transport   http.RoundTripper // nil: one made for registries; Roots is then unused
+}
+
+// Client reaches registries for one run.
+type Client struct {
+	options   Options
+	transport http.RoundTripper
+	small     *semaphore.Weighted
+
+	mu       sync.Mutex
+	sessions map[sessionKey]*session
+}
+
+// New returns a client with no connections yet.
+func New(o Options) *Client {
+	t := o.Transport
+	if t == nil {
+		t = newTransport(o.Roots)
+	}
+	return &Client{
+		options:   o,
+		transport: &agent{inner: t, userAgent: o.UserAgent},
+		small:     semaphore.NewWeighted(smallRequests),
+		sessions:  map[sessionKey]*session{},
+	}
+}
+
+// Access is what a repository is opened for.
+type Access int
+
+// Accesses, each including the one before it.
+const (
+	Pull   Access = iota
+	Push          // pull and push
+	Delete        // pull, push and delete
+)
+
+func (a Access) actions() string {
+	return [...]string{"pull", "pull,push", "pull,push,delete"}[a]
+}
+
+// Open finds the side's credential for a repository and returns the repository.
+// No registry is contacted yet; a cloud's login service may be. All
+// repositories of a run are best opened before the first request, so that one
+// token serves them all.
+func (c *Client) Open(ctx context.Context, side credential.Side, repo name.Repository, access Access) (*Repository, error) {
+	cred, err := c.find(ctx, side, repo)
+	if err != nil {
+		return nil, &Error{Op: "find the credential for", Side: side, Ref: repo.Name(), Err: err}
+	}
+	s := c.session(repo.Registry, cred)
+	s.want(repo.RepositoryStr(), access)
+	return &Repository{name: repo, side: side, session: s, credential: cred}, nil
+}
+
+// Format prints no value: the client holds credentials.
+func (c *Client) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "(registry client)") }
+
+func (c *Client) find(ctx context.Context, side credential.Side, repo name.Repository) (credential.Credential, error) {
+	if c.options.Credentials == nil {
+		return credential.Credential{Origin: "no credential (anonymous)"}, nil
+	}
+	return c.options.Credentials.Find(ctx, side, repo)
+}
+
+type sessionKey struct {
+	host string
+	auth authn.AuthConfig
+}
+
+// session returns the session of a host and credential. Two sides that use one
+// credential on one host share it; that is also what allows mounts between them.
+func (c *Client) session(host name.Registry, cred credential.Credential) *session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := sessionKey{host.RegistryStr(), cred.Auth}
+	s := c.sessions[key]
+	if s == nil {
+		s = newSession(host, cred, c.transport, c.small)
+		c.sessions[key] = s
+	}
+	return s
+}

@@ -1,0 +1,13 @@
+// Package registry speaks the OCI distribution protocol to registries: manifests,
+// blobs, tags and referrers of one repository at a time, by digest wherever
+// there is one.
+//
+// Of ggcr it uses names, credentials, the challenge and the token exchange. The
+// requests themselves are its own, because ggcr's remote package cannot resume
+// a download, cannot send a body again with a fresh token (ggcr#1004, ggcr#2084),
+// reads only the first page of referrers (ggcr#2446), sleeps in its retries
+// without the context, and keeps a token for each repository and direction.
+//
+// A Client serves one run. It holds one session for each host and credential;
+// a session asks one challenge and one token for all its repositories.
+package registry

@@ -1,0 +1,151 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// What an Error can be, matched with errors.Is: by status and the protocol's
+// error code, never by text.
+var (
+	ErrNotFound     = errors.New("not found")
+	ErrUnauthorized = errors.New("not allowed") // 401 or 403
+	ErrTagImmutable = errors.New("tag cannot be changed")
+	ErrUnsupported  = errors.New("not supported by the registry")
+	ErrTooLarge     = errors.New("answer too large")
+	ErrMismatch     = errors.New("content does not match its digest")
+)
+
+// Error says which operation on which side and reference went wrong, what the
+// registry said of it, and what to do.
+type Error struct {
+	Op     string // "read manifest"
+	Side   credential.Side
+	Ref    string // repository, with tag or digest where there is one
+	Status int    // of the registry's answer; 0: there was none
+	Code   string // the protocol's error code, if it gave one
+	Detail string // the registry's own words, cut short: a stranger's text
+	Hint   string // what to do; may have several lines
+	Err    error  // the cause where there was no answer
+}
+
+func (e *Error) Error() string {
+	text := fmt.Sprintf("%s %s %s", e.Op, e.Side, e.Ref)
+	if e.Err != nil {
+		return text + ": " + e.Err.Error()
+	}
+	if e.Status != 0 {
+		return text + ": the registry answered " + quote(e.Status, e.Code, e.Detail)
+	}
+	return text
+}
+
+// quote is a status with what is said of it, as far as anything is.
+func quote(status int, parts ...string) string {
+	text := fmt.Sprintf("%d %s", status, http.StatusText(status))
+	for _, part := range parts {
+		if part != "" {
+			text += ": " + part
+		}
+	}
+	return text
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is matches the sentinels of this package by status and code.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case ErrNotFound:
+		return e.Status == http.StatusNotFound
+	case ErrUnauthorized:
+		return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
+	case ErrTagImmutable:
+		return e.Status >= 400 && e.Status < 500 &&
+			(e.Code == string(transport.TagInvalidErrorCode) || e.Code == "TAG_IMMUTABLE")
+	case ErrUnsupported:
+		return e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented ||
+			e.Code == string(transport.UnsupportedErrorCode)
+	}
+	return false
+}
+
+// HintOf is the hint of the first Error in err's chain that has one.
+func HintOf(err error) string {
+	for err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			return ""
+		}
+		if e.Hint != "" {
+			return e.Hint
+		}
+		err = e.Err
+	}
+	return ""
+}
+
+// fail makes an Error of a cause, or of an earlier Error that it would only repeat.
+func (r *Repository) fail(op, ref string, err error) error {
+	var e *Error
+	if errors.As(err, &e) || err == nil {
+		return err
+	}
+	failure := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Err: err}
+	var denied *tokenError
+	if errors.As(err, &denied) && denied.unauthorized() {
+		failure.Hint = credential.Hint(r.side, r.name, r.credential, denied.status)
+		failure.Status = denied.status
+	} else if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		failure.Hint = networkHint(r.name.RegistryStr(), err)
+	}
+	return failure
+}
+
+// refuse makes an Error of an answer that is not what was asked for.
+func (r *Repository) refuse(op, ref string, a *answer) error {
+	e := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Status: a.status}
+	e.Code, e.Detail = diagnose(a)
+	if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
+		(e.Status == http.StatusNotFound && e.Code == string(transport.NameUnknownErrorCode)) {
+		e.Hint = credential.Hint(r.side, r.name, r.credential, e.Status)
+	}
+	return e
+}
+
+func (r *Repository) ref(ref string) string {
+	if ref == "" {
+		return r.Name()
+	}
+	return r.Reference(ref)
+}
+
+// diagnose reads the error code and message that a registry gives in the body
+// (distribution-spec, "Error codes").
+func diagnose(a *answer) (code, detail string) {
+	resp := &http.Response{StatusCode: a.status, Body: io.NopCloser(strings.NewReader(string(a.body)))}
+	var e *transport.Error
+	if !errors.As(transport.CheckError(resp), &e) || len(e.Errors) == 0 {
+		return "", ""
+	}
+	return cut(string(e.Errors[0].Code), 60), cut(e.Errors[0].Message, 300)
+}
+
+// cut shortens a stranger's text to at most n bytes of whole characters.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
+}

@@ -1,0 +1,373 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/regtest"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// TestMain sees to it that nothing is left running once every client and
+// registry of the tests is closed.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	before := runtime.NumGoroutine()
+	code := m.Run()
+	if code == 0 && flag.Lookup("test.fuzz").Value.String() == "" && !settled(before) {
+		fmt.Fprintf(os.Stderr, "%d goroutines before the tests, and after:\n%s\n", before, stacks())
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func settled(goroutines int) bool {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); runtime.Gosched() {
+		if runtime.NumGoroutine() <= goroutines {
+			return true
+		}
+	}
+	return false
+}
+
+func stacks() []byte {
+	text := make([]byte, 1<<20)
+	return text[:runtime.Stack(text, true)]
+}
+
+func start(t *testing.T, o regtest.Options) *regtest.Registry {
+	t.Helper()
+	r, err := regtest.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// serve starts what no real registry does: a handler, and below it nothing.
+// /v2/ asks for no login.
+func serve(t *testing.T, h http.HandlerFunc) *regtest.Registry {
+	t.Helper()
+	return start(t, regtest.Options{Backend: open200(h)})
+}
+
+func open200(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v2/" {
+			return
+		}
+		h(w, r)
+	}
+}
+
+// client is one whose connections are closed with the test, after the registries
+// started before it.
+func client(t *testing.T, chain *credential.Chain) *Client {
+	t.Helper()
+	transport := newTransport(nil)
+	t.Cleanup(transport.CloseIdleConnections)
+	return New(Options{Credentials: chain, Transport: transport, UserAgent: "promote-test"})
+}
+
+// logins are the same login for both sides.
+func logins(user, password string) *credential.Chain {
+	login := credential.Login{Username: user, Password: password}
+	return &credential.Chain{Source: login, Target: login}
+}
+
+func repository(t *testing.T, c *Client, side credential.Side, full string, access Access) *Repository {
+	t.Helper()
+	n, err := name.NewRepository(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := c.Open(t.Context(), side, n, access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// target is a repository on the registry, opened to push by nobody.
+func target(t *testing.T, reg *regtest.Registry, path string) *Repository {
+	t.Helper()
+	return repository(t, client(t, nil), credential.Target, reg.Host()+"/"+path, Push)
+}
+
+// matching lists the requests of the client under test whose "METHOD path" the
+// pattern matches.
+func matching(reg *regtest.Registry, pattern string) []regtest.Request {
+	re := regexp.MustCompile(pattern)
+	var found []regtest.Request
+	for _, r := range reg.Requests() {
+		if r.Agent != regtest.Agent && re.MatchString(r.Method+" "+r.Path) {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+func wantRequests(t *testing.T, reg *regtest.Registry, pattern string, want int) {
+	t.Helper()
+	if got := matching(reg, pattern); len(got) != want {
+		t.Errorf("%d requests match %q, want %d: %+v", len(got), pattern, want, got)
+	}
+}
+
+func request(pattern string) func(*http.Request) bool {
+	re := regexp.MustCompile(pattern)
+	return func(r *http.Request) bool {
+		return r.UserAgent() != regtest.Agent && re.MatchString(r.Method+" "+r.URL.Path)
+	}
+}
+
+// strikes puts a fault before the first n requests that match.
+func strikes(n int, pattern string, fault func(http.ResponseWriter, *http.Request, http.Handler)) func(http.Handler) http.Handler {
+	match := request(pattern)
+	return func(next http.Handler) http.Handler {
+		var mu sync.Mutex
+		left := n
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			hit := left > 0 && match(r)
+			if hit {
+				left--
+			}
+			mu.Unlock()
+			if hit {
+				fault(w, r, next)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+const always = 1 << 30
+
+func status(code int, header ...string) func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		for i := 0; i+1 < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, `{"errors":[{"code":"TOOMANYREQUESTS","message":"come back later"}]}`)
+	}
+}
+
+// changed passes the request on and the answer's body through a function.
+func changed(change func([]byte) []byte) func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		c := &recorded{header: w.Header()}
+		next.ServeHTTP(c, r)
+		w.Header().Del("Content-Length")
+		w.WriteHeader(c.status)
+		_, _ = w.Write(change(c.body.Bytes()))
+	}
+}
+
+type recorded struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (c *recorded) Header() http.Header { return c.header }
+
+func (c *recorded) WriteHeader(status int) {
+	if c.status == 0 {
+		c.status = status
+	}
+}
+
+func (c *recorded) Write(p []byte) (int, error) {
+	c.WriteHeader(http.StatusOK)
+	return c.body.Write(p)
+}
+
+// flip changes one bit in the middle.
+func flip(b []byte) []byte {
+	b = bytes.Clone(b)
+	b[len(b)/2] ^= 1
+	return b
+}
+
+// hangup closes the connection without an answer, in good order.
+func hangup(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
+		_ = conn.Close()
+	}
+}
+
+func content(size int) []byte {
+	b := make([]byte, size)
+	r := rand.NewChaCha8([32]byte{7})
+	_, _ = r.Read(b)
+	return b
+}
+
+func descriptor(b []byte) v1.Descriptor {
+	return v1.Descriptor{MediaType: types.OCILayer, Digest: digestOf(b), Size: int64(len(b))}
+}
+
+func sha(b []byte) string {
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// upload sends bytes that are here.
+func upload(b []byte) Upload {
+	return Upload{Blob: descriptor(b), Open: func(context.Context) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }}
+}
+
+// push brings a blob to a registry with a client of its own.
+func push(t *testing.T, reg *regtest.Registry, path string, b []byte) v1.Descriptor {
+	t.Helper()
+	if _, err := regtest.PutBlob(t.Context(), reg.Access("", ""), path, b); err != nil {
+		t.Fatal(err)
+	}
+	return descriptor(b)
+}
+
+const emptyIndex = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
+
+// tagged puts an index of nothing under a tag, and returns it.
+func tagged(t *testing.T, reg *regtest.Registry, at regtest.Access, path, tag string) Manifest {
+	t.Helper()
+	if at.Host == "" {
+		at = reg.Access("", "")
+	}
+	if err := regtest.PutManifest(t.Context(), at, path, tag, string(types.OCIImageIndex), []byte(emptyIndex)); err != nil {
+		t.Fatal(err)
+	}
+	return NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
+}
+
+// stored reads a blob at the registry, nil if it is not there.
+func stored(t *testing.T, reg *regtest.Registry, path string, d v1.Descriptor) []byte {
+	t.Helper()
+	resp, err := http.Get("http://" + reg.Host() + "/v2/" + path + "/blobs/" + d.Digest.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil
+	}
+	return b
+}
+
+// contains fails unless the text has every part and none of the secrets.
+func contains(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q does not contain %q", text, part)
+		}
+	}
+}
+
+func lacks(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if strings.Contains(text, part) {
+			t.Errorf("%q contains %q", text, part)
+		}
+	}
+}
+
+// pipes is a network in memory, so that time can be a bubble's.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case p.conns <- server:
+		return client, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// bubble runs a test where waits take no time and are measured all the same: the
+// handler is a registry, and the repository is on it.
+func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Repository)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		server := &http.Server{Handler: h}
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			_ = server.Serve(network)
+		}()
+		transport := newTransport(nil)
+		transport.DialContext = network.dial
+		defer func() {
+			transport.CloseIdleConnections()
+			_ = server.Close()
+			<-served
+		}()
+		c := New(Options{Transport: transport})
+		test(t, repository(t, c, credential.Source, "127.0.0.1:5000/acme/app", Push))
+	})
+}
+
+// took fails unless the time since then is within the bounds.
+func took(t *testing.T, since time.Time, least, most time.Duration) {
+	t.Helper()
+	if d := time.Since(since); d < least || d > most {
+		t.Errorf("took %v, want between %v and %v", d, least, most)
+	}
+}

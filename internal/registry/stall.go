@@ -1,0 +1,57 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// stallTimeout is how long a transfer may go without a byte.
+const stallTimeout = 30 * time.Second
+
+// commitRate is the least speed, in bytes a second, at which a registry is
+// expected to check and store a blob that it has received.
+const commitRate = 16 << 20
+
+var errStalled = errors.New("the transfer stalled: no byte for too long")
+
+// watchdog ends a context when what it watches takes too long at one step.
+type watchdog struct {
+	timer  *time.Timer
+	cancel context.CancelCauseFunc
+}
+
+func watch(ctx context.Context) (context.Context, *watchdog) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	return ctx, &watchdog{time.AfterFunc(stallTimeout, func() { cancel(errStalled) }), cancel}
+}
+
+// expect restarts the clock for a step.
+func (w *watchdog) expect(d time.Duration) { w.timer.Reset(d) }
+
+// pause stops the clock: somebody else is being waited for.
+func (w *watchdog) pause() { w.timer.Stop() }
+
+func (w *watchdog) end() {
+	w.timer.Stop()
+	w.cancel(nil)
+}
+
+// patience is how long a registry may take to check and store a blob that it has
+// received.
+func patience(bytes int64) time.Duration {
+	return stallTimeout + time.Duration(bytes/commitRate)*time.Second
+}
+
+// watched is a body each read of which must bring something in time.
+type watched struct {
+	io.ReadCloser
+	dog *watchdog
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	w.dog.expect(stallTimeout)
+	defer w.dog.pause()
+	return w.ReadCloser.Read(p)
+}

@@ -1,0 +1,144 @@
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// newTransport is a transport for many parallel transfers to few hosts.
+//
+// HTTP/2 is off: it puts every stream on one TCP connection, whose single
+// window then bounds all transfers (ggcr#799). Compression is off: manifests
+// are carried as bytes, and nothing is to be inflated on a stranger's word.
+func newTransport(roots *x509.CertPool) *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dialer.DialContext,
+		Protocols:              protocols,
+		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    10 * time.Second,
+		MaxIdleConns:           256,
+		MaxIdleConnsPerHost:    128,
+		IdleConnTimeout:        60 * time.Second,
+		ExpectContinueTimeout:  time.Second,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 64 << 10,
+		ReadBufferSize:         32 << 10,
+		WriteBufferSize:        32 << 10,
+	}
+}
+
+var errLinkLocal = errors.New("link-local addresses are refused: no registry lives there, but cloud metadata does")
+
+// refuseLinkLocal keeps every connection, by whatever name or redirect it came,
+// from the clouds' metadata services.
+func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("parse address %q: %w", address, err)
+	}
+	if isLinkLocal(ap.Addr()) {
+		return errLinkLocal
+	}
+	return nil
+}
+
+func isLinkLocal(ip netip.Addr) bool {
+	ip = ip.Unmap()
+	return ip.IsLinkLocalUnicast() || ip == netip.MustParseAddr("fd00:ec2::254")
+}
+
+// agent sets the User-Agent.
+type agent struct {
+	inner     http.RoundTripper
+	userAgent string
+}
+
+func (a *agent) RoundTrip(req *http.Request) (*http.Response, error) {
+	if a.userAgent != "" {
+		req = req.Clone(req.Context())
+		req.Header.Set("User-Agent", a.userAgent)
+	}
+	return a.inner.RoundTrip(req)
+}
+
+// checkElsewhere decides whether a URL that a registry pointed to (a redirect,
+// an upload's Location) may be used. It never sees the credential there; the
+// question is whether it may be contacted at all. From https only https is
+// reached; private and loopback address literals only from a registry that is
+// itself named by one (ggcr#2440).
+func checkElsewhere(from, to *url.URL) error {
+	if to.Scheme != "https" && (to.Scheme != "http" || from.Scheme != "http") {
+		return fmt.Errorf("registry points from %s to %q: only https is followed", from.Scheme, to.Scheme)
+	}
+	if sameHost(from, to) {
+		return nil
+	}
+	if to.User != nil {
+		return errors.New("registry points to a URL with a user in it")
+	}
+	// The dialer refuses it too, but does not see what a proxy connects to.
+	if ip, err := netip.ParseAddr(to.Hostname()); err == nil && isLinkLocal(ip) {
+		return errLinkLocal
+	}
+	if isPrivate(to.Hostname()) && !isPrivate(from.Hostname()) {
+		return fmt.Errorf("registry points to the private address %q: not followed", to.Hostname())
+	}
+	return nil
+}
+
+// sameHost reports whether both URLs are of one scheme, host and port.
+func sameHost(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
+}
+
+func port(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "http":
+		return "80"
+	default:
+		return "443"
+	}
+}
+
+func isPrivate(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return isLoopback(host) || endsInNumber(host)
+	}
+	ip = ip.Unmap()
+	return ip.IsLoopback() || ip.IsPrivate() || ip.IsUnspecified() || isLinkLocal(ip)
+}
+
+// endsInNumber tells the spellings of an IPv4 address that only some resolvers
+// take, such as 127.1 or 0x7f000001, from names (WHATWG URL, "ends in a number").
+func endsInNumber(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	last := host[strings.LastIndex(host, ".")+1:]
+	_, err := strconv.ParseUint(last, 0, 64)
+	return err == nil
+}
+
+func isLoopback(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}

@@ -1,0 +1,109 @@
+// Command distribution serves the reference registry, with storage in memory, on a free port of loopback.
+//
+// It prints its address as the first line and ends when its standard input is closed, so that it never outlives
+// the program that started it. A line "requests" on standard input makes it print the log of requests so far as
+// one line of JSON, and empty it.
+//
+// It is a module of its own, so that the registry's hundreds of dependencies stay out of the product's go.mod.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/distribution/distribution/v3/configuration"
+	"github.com/distribution/distribution/v3/registry/handlers"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory" // the only storage here
+	"github.com/sirupsen/logrus"
+
+	"github.com/artifact-promotion/promote/internal/regtest"
+)
+
+func main() {
+	if err := run(context.Background(), os.Args[1:], os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "distribution:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
+	flags := flag.NewFlagSet("distribution", flag.ContinueOnError)
+	rtt := flags.Duration("rtt", 0, "round trip of the simulated network")
+	bandwidth := flags.Int64("bandwidth", 0, "bytes per second of each connection and direction; 0 is no limit")
+	user := flags.String("user", "", "account that may do everything, through a token service; empty is an open registry")
+	password := flags.String("password", "", "the account's password")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	options := regtest.Options{Auth: account(*user, *password)}
+	if *rtt > 0 || *bandwidth > 0 {
+		options.Network = &regtest.Network{RTT: *rtt, BytesPerSecond: *bandwidth}
+	}
+	return serve(ctx, options, stdin, stdout)
+}
+
+func account(user, password string) *regtest.Auth {
+	if user == "" {
+		return nil
+	}
+	everything := []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}
+	return &regtest.Auth{Users: map[string]regtest.User{user: {Password: password, Grants: everything}}}
+}
+
+func serve(ctx context.Context, options regtest.Options, stdin io.Reader, stdout io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	app, err := newApp(ctx)
+	if err != nil {
+		return err
+	}
+	options.Backend = app
+	registry, err := regtest.Start(options)
+	if err != nil {
+		return err
+	}
+	err = converse(registry, stdin, stdout)
+	cancel()
+	if closeErr := registry.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+func converse(registry *regtest.Registry, stdin io.Reader, stdout io.Writer) error {
+	if _, err := fmt.Fprintln(stdout, registry.Host()); err != nil {
+		return fmt.Errorf("print address: %w", err)
+	}
+	lines := bufio.NewScanner(stdin)
+	for lines.Scan() {
+		if lines.Text() != "requests" {
+			continue
+		}
+		if err := json.NewEncoder(stdout).Encode(registry.Requests()); err != nil {
+			return fmt.Errorf("print requests: %w", err)
+		}
+		registry.ResetRequests()
+	}
+	return lines.Err()
+}
+
+func newApp(ctx context.Context) (*handlers.App, error) {
+	logrus.SetOutput(io.Discard)
+	config := &configuration.Configuration{Version: configuration.CurrentVersion}
+	config.Log.Level = "error"
+	config.Log.AccessLog.Disabled = true
+	config.Catalog.MaxEntries = 1000
+	config.Storage = configuration.Storage{
+		"inmemory":    configuration.Parameters{},
+		"delete":      configuration.Parameters{"enabled": true},
+		"maintenance": configuration.Parameters{"uploadpurging": map[any]any{"enabled": false}},
+	}
+	// Foreign layers are taken as they come.
+	config.Validation.Manifests.URLs.Allow = []string{".*"}
+	return handlers.NewApp(ctx, config), nil
+}

@@ -1,0 +1,149 @@
+package regtest
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Request is one request as the registry saw it.
+type Request struct {
+	Method, Path, Query string
+	// Status is what was answered; 0 while there is no answer, and when the connection was cut instead.
+	Status int
+	// User is whose credentials were accepted.
+	User string
+	// Agent is the User-Agent header. Push and Read call themselves Agent.
+	Agent string
+	// Received and Sent count the bytes of the two bodies.
+	Received, Sent int64
+}
+
+type entry struct {
+	mu sync.Mutex
+	Request
+}
+
+func (e *entry) change(f func(*Request)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f(&e.Request)
+}
+
+type requestLog struct {
+	next    http.Handler
+	mu      sync.Mutex
+	entries []*entry
+	running int
+}
+
+func (l *requestLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e := l.add(r)
+	defer l.leave()
+	if r.Body != nil {
+		r.Body = &countedBody{ReadCloser: r.Body, entry: e}
+	}
+	r = r.WithContext(context.WithValue(r.Context(), entryKey{}, e))
+	l.next.ServeHTTP(&loggedWriter{ResponseWriter: w, entry: e}, r)
+	e.change(func(q *Request) {
+		if q.Status == 0 {
+			q.Status = http.StatusOK // net/http answers so when a handler writes nothing
+		}
+	})
+}
+
+func (l *requestLog) add(r *http.Request) *entry {
+	e := &entry{Request: Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Agent: r.UserAgent()}}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = append(l.entries, e)
+	l.running++
+	return e
+}
+
+func (l *requestLog) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.running--
+}
+
+func (l *requestLog) list() []Request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]Request, len(l.entries))
+	for i, e := range l.entries {
+		e.change(func(q *Request) { list[i] = *q })
+	}
+	return list
+}
+
+func (l *requestLog) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = nil
+}
+
+// wait returns when no handler runs any more, or the time is over: the store must not be closed under one.
+func (l *requestLog) wait(limit time.Duration) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(limit); time.Now().Before(end); <-tick.C {
+		l.mu.Lock()
+		running := l.running
+		l.mu.Unlock()
+		if running == 0 {
+			return
+		}
+	}
+}
+
+type entryKey struct{}
+
+// logUser notes in the log whose credentials a request carries.
+func logUser(r *http.Request, user string) {
+	if e, ok := r.Context().Value(entryKey{}).(*entry); ok {
+		e.change(func(q *Request) { q.User = user })
+	}
+}
+
+type countedBody struct {
+	io.ReadCloser
+	entry *entry
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.entry.change(func(q *Request) { q.Received += int64(n) })
+	return n, err
+}
+
+// loggedWriter notes the status before the client can have seen it.
+type loggedWriter struct {
+	http.ResponseWriter
+	entry *entry
+}
+
+func (w *loggedWriter) WriteHeader(status int) {
+	w.entry.change(func(q *Request) {
+		if q.Status == 0 && status >= http.StatusOK {
+			q.Status = status
+		}
+	})
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *loggedWriter) Write(p []byte) (int, error) {
+	w.entry.change(func(q *Request) {
+		if q.Status == 0 {
+			q.Status = http.StatusOK
+		}
+	})
+	n, err := w.ResponseWriter.Write(p)
+	w.entry.change(func(q *Request) { q.Sent += int64(n) })
+	return n, err
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *loggedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,286 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// Copy brings to the target whatever of a graph is not there, attachments
+// included, each blob before the manifest that names it and each child before
+// its index. It moves no tag but those of cosign's scheme. The counts are of this
+// call; a blob that another call of the run brought counts as present.
+//
+// oras-go's graph copy is the model: one recursive walk, each digest done once,
+// the semaphore held around transfers only. It carries no cosign tags, merges no
+// fallback tags of a target, and never sends a body again; regclient does the
+// first two but does not try again after a 503.
+func (e *Engine) Copy(ctx context.Context, g *graph.Graph, source, target *registry.Repository) (document.Copied, error) {
+	if source.Same(target) {
+		e.retag(g, target)
+		return document.Copied{}, nil
+	}
+	c := &copying{engine: e, graph: g, source: source, target: e.target(target), nodes: map[v1.Hash]*step{}}
+	if err := c.survey(ctx); err != nil {
+		return document.Copied{}, err
+	}
+	if err := c.copy(ctx); err != nil {
+		return c.copied, err
+	}
+	return c.copied, c.list(ctx)
+}
+
+// retag notes what the walk of the same repository has read: that is the target.
+func (e *Engine) retag(g *graph.Graph, repo *registry.Repository) {
+	t := e.target(repo)
+	for _, n := range g.Nodes {
+		t.mark(t.read, n.Digest)
+	}
+}
+
+// copying is one call of Copy.
+type copying struct {
+	engine    *Engine
+	graph     *graph.Graph
+	source    *registry.Repository
+	target    *target
+	rootThere bool // the target holds the root, so most of the rest is likely there
+
+	nodes  map[v1.Hash]*step
+	merges map[string]*merged // by tag: cosign's tags that hold something else already
+
+	mu     sync.Mutex
+	copied document.Copied
+}
+
+// step is one manifest's way to the target.
+type step struct {
+	*graph.Node
+	there   bool
+	tags    []string // of cosign's scheme, under which it is to be found
+	indexed bool     // the registry said that it took note of the subject
+	done    chan struct{}
+}
+
+// survey reads what the target holds. If it lacks the root, the rest is not
+// asked for: it is written in any case, which the same bytes do no harm.
+func (c *copying) survey(ctx context.Context) error {
+	for _, n := range c.graph.Nodes {
+		c.nodes[n.Digest] = &step{Node: n, done: make(chan struct{})}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.surveyTags(ctx) })
+	root := c.nodes[c.graph.Root]
+	if err := c.look(ctx, root); err != nil {
+		return errors.Join(err, ignoreCancel(g.Wait()))
+	}
+	c.rootThere = root.there
+	for _, s := range c.nodes {
+		if c.rootThere && s != root {
+			g.Go(func() error { return c.look(ctx, s) })
+		}
+	}
+	return g.Wait()
+}
+
+// ignoreCancel drops the echo of a failure that is reported already.
+func ignoreCancel(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// look reads a manifest at the target. What was read there earlier in the run
+// is there.
+func (c *copying) look(ctx context.Context, s *step) error {
+	if c.target.has(c.target.read, s.Digest) {
+		s.there = true
+		return nil
+	}
+	_, err := c.target.repo.GetManifest(ctx, s.Digest.String())
+	switch {
+	case err == nil:
+		s.there = true
+		c.target.mark(c.target.read, s.Digest)
+		return nil
+	case errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrMismatch):
+		return nil // written anew
+	default:
+		return err
+	}
+}
+
+// copy writes what is not there.
+func (c *copying) copy(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, n := range c.graph.Nodes {
+		s := c.nodes[n.Digest]
+		g.Go(func() error { return c.step(ctx, s) })
+	}
+	for _, b := range c.graph.Blobs {
+		if !c.rootThere || c.engine.level != Manifests {
+			g.Go(func() error { return c.blob(ctx, b) })
+		}
+	}
+	for _, m := range c.merges {
+		g.Go(func() error { return c.merge(ctx, m) })
+	}
+	return g.Wait()
+}
+
+// step writes one manifest, after everything that it names.
+func (c *copying) step(ctx context.Context, s *step) error {
+	if err := c.await(ctx, s); err != nil {
+		return err
+	}
+	if err := c.write(ctx, s); err != nil {
+		return err
+	}
+	close(s.done)
+	return nil
+}
+
+// await waits for a manifest's children, subject and blobs. Children stand in
+// the graph before their index, and a digest cannot name itself, so no wait is
+// for one that waits in turn.
+func (c *copying) await(ctx context.Context, s *step) error {
+	for _, d := range append(s.Children[:len(s.Children):len(s.Children)], v1.Descriptor{Digest: s.Subject}) {
+		below := c.nodes[d.Digest]
+		if below == nil {
+			continue // a subject outside the graph, or a child that is a blob
+		}
+		select {
+		case <-below.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if s.there && c.engine.level == Manifests {
+		return nil
+	}
+	for _, b := range append(s.Blobs[:len(s.Blobs):len(s.Blobs)], c.blobChildren(s)...) {
+		if err := c.blob(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// blobChildren are an index's children that are blobs, as in build caches.
+func (c *copying) blobChildren(s *step) []v1.Descriptor {
+	var blobs []v1.Descriptor
+	for _, d := range s.Children {
+		if c.nodes[d.Digest] == nil {
+			blobs = append(blobs, d)
+		}
+	}
+	return blobs
+}
+
+// blob sees to one blob and counts it where it was moved.
+func (c *copying) blob(ctx context.Context, b v1.Descriptor) error {
+	how, mine, err := c.engine.blob(ctx, c, b)
+	if err != nil || !mine {
+		return err
+	}
+	c.count(func(n *document.Copied) {
+		switch how {
+		case present:
+			n.Present++
+		case mounted:
+			n.Mounted++
+		case sent:
+			n.Blobs++
+			n.Bytes += b.Size
+		}
+	})
+	return nil
+}
+
+func (c *copying) count(add func(*document.Copied)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	add(&c.copied)
+}
+
+// write puts a manifest under its digest, or under its tags of cosign's scheme,
+// which are its names at the target.
+func (c *copying) write(ctx context.Context, s *step) error {
+	refs := s.tags
+	if len(refs) == 0 {
+		if s.there {
+			return nil
+		}
+		refs = []string{s.Digest.String()}
+	}
+	for _, ref := range refs {
+		indexed, err := c.target.repo.PutManifest(ctx, ref, s.Manifest)
+		if err != nil {
+			return err
+		}
+		s.indexed = indexed
+	}
+	c.count(func(n *document.Copied) { n.Manifests++ })
+	return nil
+}
+
+// list makes the referrers findable at the target.
+func (c *copying) list(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for subject, steps := range c.referrers() {
+		if allIndexed(steps) {
+			continue // verification reads the list in any case
+		}
+		g.Go(func() error { return c.attach(ctx, subject, steps) })
+	}
+	return g.Wait()
+}
+
+func (c *copying) attach(ctx context.Context, subject v1.Hash, steps []*step) error {
+	added, err := c.target.finder.Attach(ctx, subject, descriptors(steps))
+	if err != nil {
+		return err
+	}
+	for _, s := range steps {
+		c.target.mark(c.target.listed, s.Digest)
+	}
+	if added {
+		c.count(func(n *document.Copied) { n.Manifests++ })
+	}
+	return nil
+}
+
+// referrers are the graph's referrers by subject.
+func (c *copying) referrers() map[v1.Hash][]*step {
+	by := map[v1.Hash][]*step{}
+	for _, a := range c.graph.Attachments {
+		if a.Tag == "" {
+			by[a.Subject] = append(by[a.Subject], c.nodes[a.Digest])
+		}
+	}
+	return by
+}
+
+func allIndexed(steps []*step) bool {
+	for _, s := range steps {
+		if !s.indexed {
+			return false
+		}
+	}
+	return true
+}
+
+func descriptors(steps []*step) []v1.Descriptor {
+	all := make([]v1.Descriptor, 0, len(steps))
+	for _, s := range steps {
+		all = append(all, s.Descriptor())
+	}
+	return all
+}

@@ -1,0 +1,206 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+)
+
+// Proof says that a digest, with everything that belongs to it, was verified in
+// one repository. Only Verify makes one; the zero value moves no tag.
+type Proof struct {
+	repo     *registry.Repository
+	manifest registry.Manifest
+	level    Level
+}
+
+// Level is how much was read back.
+func (p Proof) Level() Level { return p.level }
+
+// Verify reads a graph again at the target: every manifest's bytes must hash to
+// its digest, every attachment must be found there in the way the registry
+// offers, and blobs as the engine's level says. In one repository, where nothing
+// was copied, blobs are not asked for one by one, and the level reached is
+// Manifests, unless it is Content.
+func (e *Engine) Verify(ctx context.Context, g *graph.Graph, source, target *registry.Repository) (Proof, error) {
+	t := e.target(target)
+	level := e.level
+	if level == Blobs && source.Same(target) {
+		level = Manifests
+	}
+	work, ctx := errgroup.WithContext(ctx)
+	for _, n := range g.Nodes {
+		work.Go(func() error { return t.verifyManifest(ctx, n.Digest) })
+	}
+	for _, b := range g.Blobs {
+		work.Go(func() error { return e.verifyBlob(ctx, t, b, level) })
+	}
+	for _, a := range g.Attachments {
+		if a.Tag != "" && !source.Same(target) {
+			work.Go(func() error { return t.verifyTag(ctx, a.Tag) })
+		}
+	}
+	if !source.Same(target) {
+		work.Go(func() error { return t.verifyLists(ctx, g) })
+	}
+	if err := work.Wait(); err != nil {
+		return Proof{}, err
+	}
+	return Proof{repo: target, manifest: g.Node(g.Root).Manifest, level: level}, nil
+}
+
+func (t *target) verifyManifest(ctx context.Context, digest v1.Hash) error {
+	if t.has(t.read, digest) {
+		return nil
+	}
+	err := settled(ctx, func() (bool, error) {
+		_, err := t.repo.GetManifest(ctx, digest.String())
+		return !errors.Is(err, registry.ErrNotFound), err
+	})
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	t.mark(t.read, digest)
+	return nil
+}
+
+func (e *Engine) verifyBlob(ctx context.Context, t *target, b v1.Descriptor, level Level) error {
+	switch level {
+	case Content:
+		return e.readBack(ctx, t, b)
+	case Blobs:
+		return t.verifyExists(ctx, b)
+	default:
+		return nil
+	}
+}
+
+// verifyExists trusts what the registry answered in this run: that it has the
+// blob, took it over, or stored it under its digest.
+func (t *target) verifyExists(ctx context.Context, b v1.Descriptor) error {
+	t.mu.Lock()
+	f := t.blobs[b.Digest]
+	t.mu.Unlock()
+	if f != nil {
+		if <-f.done; f.err == nil {
+			return nil
+		}
+	}
+	err := settled(ctx, func() (bool, error) {
+		there, err := t.repo.HasBlob(ctx, b.Digest)
+		if err == nil && !there {
+			err = t.lacks(t.repo.Reference(b.Digest.String()), "the blob is not there")
+		}
+		return there, err
+	})
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	return nil
+}
+
+// readBack reads a blob whole; the reader fails if size or digest are not right.
+func (e *Engine) readBack(ctx context.Context, t *target, b v1.Descriptor) error {
+	if t.has(t.verified, b.Digest) {
+		return nil
+	}
+	if err := e.streams.Acquire(ctx, 1); err != nil {
+		return context.Cause(ctx)
+	}
+	defer e.streams.Release(1)
+	body := t.repo.OpenBlob(ctx, b)
+	defer body.Close() //nolint:errcheck // it was only read
+	if _, err := io.Copy(io.Discard, body); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	t.mark(t.verified, b.Digest)
+	return nil
+}
+
+// verifyTag reads a tag of cosign's scheme: it must hold what the copy settled on.
+func (t *target) verifyTag(ctx context.Context, tag string) error {
+	t.mu.Lock()
+	want, ok := t.tagged[tag]
+	t.mu.Unlock()
+	if !ok {
+		return t.lacks(t.repo.Reference(tag), "the attachment was not copied")
+	}
+	return settled(ctx, func() (bool, error) {
+		m, err := t.repo.GetManifest(ctx, tag)
+		if err == nil && m.Digest != want {
+			err = t.lacks(t.repo.Reference(tag), fmt.Sprintf("it holds %s in place of %s", m.Digest, want))
+		}
+		return err == nil, err
+	})
+}
+
+// verifyLists reads the lists of referrers.
+func (t *target) verifyLists(ctx context.Context, g *graph.Graph) error {
+	want := map[v1.Hash][]v1.Descriptor{}
+	for _, a := range g.Attachments {
+		if a.Tag == "" && !t.has(t.listed, a.Digest) {
+			want[a.Subject] = append(want[a.Subject], g.Node(a.Digest).Descriptor())
+		}
+	}
+	work, ctx := errgroup.WithContext(ctx)
+	for subject, referrers := range want {
+		work.Go(func() error { return t.verifyList(ctx, subject, referrers) })
+	}
+	return work.Wait()
+}
+
+func (t *target) verifyList(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor) error {
+	return settled(ctx, func() (bool, error) {
+		missing, err := t.finder.Missing(ctx, subject, referrers)
+		if err == nil && len(missing) > 0 {
+			err = t.lacks(t.repo.Reference(subject.String()), fmt.Sprintf("its attachment %s is stored but not listed", missing[0].Digest))
+		}
+		return err == nil, err
+	})
+}
+
+func (t *target) lacks(ref, what string) error {
+	return &registry.Error{Op: "verify", Side: t.repo.Side(), Ref: ref, Err: lacking(what),
+		Hint: "No tag was moved. Run the promotion again: it copies what is missing."}
+}
+
+// lag is how long a registry may take until a read shows an earlier write; 15 s
+// have been seen.
+const lag = 15 * time.Second
+
+// settled asks until the answer is good, for as long as reads may lag behind
+// writes. An error that time does not mend ends it at once.
+func settled(ctx context.Context, ask func() (good bool, err error)) error {
+	deadline := time.Now().Add(lag)
+	for pause := 100 * time.Millisecond; ; pause *= 2 {
+		good, err := ask()
+		if good || !mayLag(err) || time.Now().Add(pause).After(deadline) {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+	}
+}
+
+// lacking is what a read found wanting, which a later read may find.
+type lacking string
+
+func (l lacking) Error() string { return string(l) }
+
+// mayLag tells an answer that a later read may change from a failure.
+func mayLag(err error) bool {
+	var l lacking
+	return errors.As(err, &l) || errors.Is(err, registry.ErrNotFound)
+}

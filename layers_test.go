@@ -1,0 +1,126 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/artifact-promotion/promote"
+
+// layers are the packages from the top down: each may import those below it only.
+var layers = []string{
+	"demo", "input", "runner", "promote", "template", "transfer", "graph", "referrer",
+	"report", "document", "registry", "credential", "regtest",
+}
+
+func TestPackagesImportDownwards(t *testing.T) {
+	found := map[string]bool{}
+	walkGo(t, func(file string, imports []string) {
+		layer, ok := layerOf(path.Dir(file))
+		if !ok || strings.HasSuffix(file, "_test.go") {
+			return
+		}
+		found[layers[layer]] = true
+		for _, i := range imports {
+			if below, ok := layerOf(strings.TrimPrefix(i, module+"/")); ok && strings.HasPrefix(i, module) && below <= layer {
+				if below != layer {
+					t.Errorf("%s imports %s, which is above it", file, i)
+				}
+			}
+		}
+	})
+	for _, l := range layers {
+		if !found[l] {
+			t.Errorf("package internal/%s is in the list and not in the tree", l)
+		}
+	}
+	folders, err := os.ReadDir("internal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range folders {
+		if !slices.Contains(layers, f.Name()) {
+			t.Errorf("package internal/%s has no place in the list", f.Name())
+		}
+	}
+}
+
+func layerOf(folder string) (int, bool) {
+	parts := strings.Split(strings.TrimPrefix(folder, "internal/"), "/")
+	i := slices.Index(layers, parts[0])
+	return i, i >= 0
+}
+
+// TestForbiddenImports holds what must stay out, each for its reason.
+func TestForbiddenImports(t *testing.T) {
+	for _, rule := range []struct{ imported, only, why string }{
+		{"github.com/google/go-containerregistry/pkg/v1/remote", "internal/registry", "one package speaks to registries"},
+		{"github.com/hashicorp/go-retryablehttp", "internal/registry internal/credential", "retries are in one place"},
+		{"github.com/sethvargo/go-githubactions", "internal/runner internal/input", "GitHub stays at the edge"},
+		{"github.com/olareg/olareg", "internal/regtest", "registries of our own are for tests and the demo"},
+		{module + "/internal/regtest", "internal/demo", "registries of our own are for tests and the demo"},
+		{"os", "main.go internal/demo internal/input internal/runner internal/credential internal/regtest", "only the edge touches the process"},
+		{"testing", "", "the binary holds nothing that only tests need"},
+	} {
+		walkGo(t, func(file string, imports []string) {
+			if strings.HasSuffix(file, "_test.go") || strings.Contains(file, "runnertest") || allowed(file, rule.only) {
+				return
+			}
+			for _, i := range imports {
+				if i == rule.imported || strings.HasPrefix(i, rule.imported+"/") && rule.imported != "os" {
+					t.Errorf("%s imports %s: %s", file, i, rule.why)
+				}
+			}
+		})
+	}
+}
+
+func allowed(file, only string) bool {
+	for _, place := range strings.Fields(only) {
+		if file == place || strings.HasPrefix(file, place+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// walkGo visits every Go file of the module with its imports.
+func walkGo(t *testing.T, visit func(file string, imports []string)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (entry.Name() == "distribution" || entry.Name() == "testdata" || strings.HasPrefix(entry.Name(), ".") && file != ".") {
+			return fs.SkipDir
+		}
+		if filepath.Ext(file) != ".go" {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		var imports []string
+		for _, i := range parsed.Imports {
+			text, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				return err
+			}
+			imports = append(imports, text)
+		}
+		visit(filepath.ToSlash(file), imports)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

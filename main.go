@@ -1,0 +1,136 @@
+// Command promote brings a container image, by digest, from one environment to
+// the next. It runs as a GitHub container action and, with the same inputs as
+// flags, from a shell.
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+	_ "time/tzdata" // the image has no time zones of its own
+
+	"github.com/artifact-promotion/promote/internal/demo"
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/input"
+	"github.com/artifact-promotion/promote/internal/promote"
+	"github.com/artifact-promotion/promote/internal/registry"
+	"github.com/artifact-promotion/promote/internal/report"
+	"github.com/artifact-promotion/promote/internal/runner"
+	_ "golang.org/x/crypto/x509roots/fallback" // nor root certificates
+	"golang.org/x/term"
+)
+
+// version is set by the release's build.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code := run(ctx, os.Getenv, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run is the program: it returns the exit code. Nothing below it knows of the
+// process's arguments, environment or streams.
+func run(ctx context.Context, getenv func(string) string, args []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 {
+		switch args[0] {
+		case "demo":
+			return demo.Run(ctx, run, stdout, stderr)
+		case "version", "--version":
+			_, _ = fmt.Fprintln(stdout, version)
+			return 0
+		}
+	}
+	started := time.Now().UTC()
+	settings, err := input.Read(args, getenv, started)
+	if errors.Is(err, input.ErrHelp) {
+		_, _ = fmt.Fprint(stdout, input.Usage())
+		return 0
+	}
+	out := newRunner(getenv, stdout, stderr)
+	for _, secret := range settings.Secrets { // before anything else is printed
+		out.Mask(secret)
+	}
+	return finish(out, settings.Summary, perform(ctx, settings, err, started, out))
+}
+
+func newRunner(getenv func(string) string, stdout, stderr io.Writer) *runner.Runner {
+	o := runner.Options{Getenv: getenv, Stdout: stdout, Stderr: stderr}
+	if f, ok := stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		o.Terminal = true
+		o.Width, _, _ = term.GetSize(int(f.Fd()))
+	}
+	return runner.New(o)
+}
+
+// perform promotes what the settings ask for, or reports what is wrong with them.
+func perform(ctx context.Context, settings *input.Settings, invalid error, started time.Time, out *runner.Runner) document.Report {
+	if invalid != nil {
+		return document.Report{Result: document.Invalid, Started: started, Ended: time.Now().UTC(), Faults: faults(invalid)}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, settings.Timeout, fmt.Errorf("the timeout of %v has passed", settings.Timeout))
+	defer cancel()
+	client := registry.New(registry.Options{
+		Credentials: settings.Credentials,
+		Roots:       roots(settings.CACertificates),
+		UserAgent:   "promote/" + version + " (+https://github.com/artifact-promotion/promote)",
+	})
+	return promote.Run(ctx, client, settings.Request, out)
+}
+
+func faults(err error) []document.Fault {
+	var e *input.Error
+	if !errors.As(err, &e) {
+		return []document.Fault{{Message: err.Error()}}
+	}
+	var all []document.Fault
+	for _, f := range e.Faults {
+		all = append(all, document.Fault{Message: f.Message(), Hint: f.Hint()})
+	}
+	return all
+}
+
+// roots adds private authorities to the system's, or to the built-in ones where
+// there is no system.
+func roots(pem []byte) *x509.CertPool {
+	if len(pem) == 0 {
+		return nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	pool.AppendCertsFromPEM(pem)
+	return pool
+}
+
+// finish says how it went, in the log, the outputs and the summary. What was
+// promoted stays promoted if its summary cannot be written; outputs are what
+// later steps decide by, so that without them the step fails.
+func finish(out *runner.Runner, summary bool, r document.Report) int {
+	out.EndGroup() // GitHub folds groups: how it went stands below them
+	for _, line := range report.Lines(r) {
+		out.Info(line)
+	}
+	code := r.Result.ExitCode()
+	if code != 0 {
+		out.Error(report.Message(r))
+	}
+	if err := out.SetOutputs(report.Outputs(r)); err != nil {
+		out.Error(fmt.Sprintf("write outputs: %v", err))
+		code = max(code, 1)
+	}
+	if summary {
+		if err := out.WriteSummary(report.Summary(r)); err != nil {
+			out.Warning(fmt.Sprintf("write the job summary: %v; the promotion is not affected", err))
+		}
+	}
+	return code
+}
