@@ -8,13 +8,14 @@ ARG BASE_IMAGE=docker.io/library/busybox:1.37-musl
 FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build
 ARG TARGETOS
 ARG TARGETARCH
-WORKDIR /src
-COPY go.mod go.sum ./
-RUN go mod download
-COPY main.go ./
-COPY internal ./internal
 ARG VERSION=dev
-RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
+WORKDIR /src
+COPY go.mod go.sum main.go ./
+COPY internal ./internal
+# The caches are shared by the builds for all platforms, so that each module is
+# downloaded once; only those that the program needs are.
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
     go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=${VERSION}" -o /promote .
 
 FROM ${BASE_IMAGE}

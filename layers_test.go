@@ -17,7 +17,7 @@ const module = "github.com/artifact-promotion/promote"
 
 // layers are the packages from the top down: each may import those below it only.
 var layers = []string{
-	"demo", "input", "runner", "promote", "template", "transfer", "graph", "referrer",
+	"bench", "demo", "input", "runner", "promote", "template", "transfer", "graph", "referrer",
 	"report", "document", "registry", "credential", "regtest",
 }
 
@@ -66,8 +66,8 @@ func TestForbiddenImports(t *testing.T) {
 		{"github.com/hashicorp/go-retryablehttp", "internal/registry internal/credential", "retries are in one place"},
 		{"github.com/sethvargo/go-githubactions", "internal/runner internal/input", "GitHub stays at the edge"},
 		{"github.com/olareg/olareg", "internal/regtest", "registries of our own are for tests and the demo"},
-		{module + "/internal/regtest", "internal/demo", "registries of our own are for tests and the demo"},
-		{"os", "main.go internal/demo internal/input internal/runner internal/credential internal/regtest", "only the edge touches the process"},
+		{module + "/internal/regtest", "internal/demo internal/bench", "registries of our own are for tests and the demo"},
+		{"os", "main.go internal/bench internal/demo internal/input internal/runner internal/credential internal/regtest", "only the edge touches the process"},
 		{"testing", "", "the binary holds nothing that only tests need"},
 	} {
 		walkGo(t, func(file string, imports []string) {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,14 +11,16 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/input"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/artifact-promotion/promote/internal/runner/runnertest"
+	"github.com/goccy/go-yaml"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -43,18 +47,23 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"registry": startRegistry,
-			"image":    pushImage,
-			"promote":  runPromote,
-			"same":     checkSame,
-			"tag":      checkTag,
-			"move":     moveTag,
-			"remove":   removeManifest,
-			"manifest": pushManifest,
-			"requests": countRequests,
-			"output":   checkOutput,
-			"harmless": checkHarmless,
-			"job":      enterJob,
+			"registry":  startRegistry,
+			"image":     pushImage,
+			"move":      moveTag,
+			"remove":    removeManifest,
+			"manifest":  pushManifest,
+			"login":     writeLogin,
+			"secret":    keepSecret,
+			"job":       enterJob,
+			"step":      runStep,
+			"run":       runPromote,
+			"interrupt": interrupt,
+			"ended":     checkEnded,
+			"same":      checkSame,
+			"tag":       checkTag,
+			"show":      showManifest,
+			"requests":  countRequests,
+			"output":    checkOutput,
 		},
 	})
 }
@@ -63,161 +72,33 @@ type worldKey struct{}
 
 // world is what a script has started.
 type world struct {
-	mu         sync.Mutex
 	registries map[string]*regtest.Registry // by name
 	access     map[string]regtest.Access    // by host: with every right
+	secrets    []string                     // what no run may show
+
+	interrupted *exec.Cmd
+	at          time.Time // when it was interrupted
 }
 
 func setUpScript(env *testscript.Env) error {
-	w := &world{registries: map[string]*regtest.Registry{}, access: map[string]regtest.Access{}}
-	env.Values[worldKey{}] = w
+	env.Values[worldKey{}] = &world{registries: map[string]*regtest.Registry{}, access: map[string]regtest.Access{}}
 	env.Setenv("HOME", env.WorkDir)
-	env.Setenv("GITHUB_ACTIONS", "")
 	return nil
 }
 
 func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
 
-// enterJob sets what the runner sets for a container action's step.
+// pushImage builds an image, pushes it, and sets VARIABLE to its digest,
+// VARIABLE_hex to that without "sha256:", VARIABLE_child to its first child's, and
+// VARIABLE_referrer to its last referrer's. The same options make the same image.
 //
-//	job
-func enterJob(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) > 0 {
-		ts.Fatalf("usage: job")
-	}
-	ts.Setenv("GITHUB_ACTIONS", "true")
-	for _, name := range []string{"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"} {
-		file := ts.MkAbs(strings.ToLower(name))
-		ts.Check(os.WriteFile(file, nil, 0o600))
-		ts.Setenv(name, file)
-	}
-}
-
-// startRegistry starts a registry and sets NAME to its host.
+//	image REFERENCE VARIABLE [-seed TEXT] [-single] [-nested] [-docker] [-buildkit] [-artifact TYPE] [-foreign N] [-layers N] [-size BYTES] [-label KEY=VALUE]... [-annotation KEY=VALUE]... [-signed KEY]... [-sbom TEXT] [-refer TYPE]... [-attached]
 //
-//	registry NAME [-api] [-page BYTES] [-delete] [-basic] [-onescope] [-account USER:PASSWORD:REPOSITORY=ACTIONS]... [-immutable PREFIX] [-fault METHOD:PATHPART:STATUS]... [-slow PATHPART:DURATION]
-func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
-	flags := flag.NewFlagSet("registry", flag.ContinueOnError)
-	api := flags.Bool("api", false, "")
-	page := flags.Int64("page", 0, "")
-	remove := flags.Bool("delete", false, "")
-	basic := flags.Bool("basic", false, "")
-	oneScope := flags.Bool("onescope", false, "")
-	immutable := flags.String("immutable", "", "")
-	var accounts, faults, slow list
-	flags.Var(&accounts, "account", "")
-	flags.Var(&faults, "fault", "")
-	flags.Var(&slow, "slow", "")
-	name := args[0]
-	ts.Check(flags.Parse(args[1:]))
-
-	o := regtest.Options{Referrers: *api, ReferrersPage: *page, Delete: *remove}
-	access := regtest.Access{User: "root", Password: "root-of-the-test"}
-	if len(accounts) > 0 {
-		o.Auth = authOf(ts, accounts, access)
-		o.Auth.Basic, o.Auth.OneScope = *basic, *oneScope
-	} else {
-		access = regtest.Access{}
-	}
-	if *immutable != "" {
-		o.Immutable = func(_, tag string) bool { return strings.HasPrefix(tag, *immutable) }
-	}
-	o.Wrap = wrapsOf(ts, faults, slow)
-	if *distribution != "" && !*api {
-		backend, stop, err := regtest.Spawn(context.Background(), *distribution)
-		ts.Check(err)
-		ts.Defer(func() { _ = stop() })
-		o.Backend = backend
-	}
-	r, err := regtest.Start(o)
-	ts.Check(err)
-	ts.Defer(func() { _ = r.Close() })
-	access.Host = r.Host()
-	w := worldOf(ts)
-	w.registries[name], w.access[r.Host()] = r, access
-	ts.Setenv(name, r.Host())
-}
-
-func authOf(ts *testscript.TestScript, accounts list, root regtest.Access) *regtest.Auth {
-	auth := &regtest.Auth{Users: map[string]regtest.User{
-		root.User: {Password: root.Password, Grants: []regtest.Grant{{Repository: "*", Actions: []string{"pull", "push", "delete"}}}},
-	}}
-	for _, account := range accounts {
-		parts := strings.SplitN(account, ":", 3)
-		if len(parts) != 3 {
-			ts.Fatalf("account %q is not USER:PASSWORD:REPOSITORY=ACTIONS", account)
-		}
-		repository, actions, _ := strings.Cut(parts[2], "=")
-		user := auth.Users[parts[0]]
-		user.Password = parts[1]
-		user.Grants = append(user.Grants, regtest.Grant{Repository: repository, Actions: strings.Split(actions, ",")})
-		auth.Users[parts[0]] = user
-	}
-	return auth
-}
-
-// wrapsOf makes the registry fail, or wait, for requests of the program.
-func wrapsOf(ts *testscript.TestScript, faults, slow list) func(http.Handler) http.Handler {
-	var wraps []func(http.Handler) http.Handler
-	for _, f := range faults {
-		parts := strings.Split(f, "|")
-		if len(parts) != 3 {
-			ts.Fatalf("fault %q is not METHOD|PATHPART|STATUS", f)
-		}
-		status, err := strconv.Atoi(parts[2])
-		ts.Check(err)
-		wraps = append(wraps, always(parts[0], parts[1], status))
-	}
-	for _, s := range slow {
-		part, text, _ := strings.Cut(s, "|")
-		d, err := time.ParseDuration(text)
-		ts.Check(err)
-		wraps = append(wraps, delay(part, d))
-	}
-	return regtest.Chain(wraps...)
-}
-
-func byProgram(r *http.Request, part string) bool {
-	return r.UserAgent() != regtest.Agent && strings.Contains(r.URL.Path, part)
-}
-
-func always(method, part string, status int) func(http.Handler) http.Handler {
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == method && byProgram(r, part) {
-				w.WriteHeader(status)
-				return
-			}
-			next.ServeHTTP(w, r)
-		})
-	}
-}
-
-func delay(part string, d time.Duration) func(http.Handler) http.Handler {
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if byProgram(r, part) {
-				select {
-				case <-r.Context().Done():
-				case <-time.After(d):
-				}
-			}
-			next.ServeHTTP(w, r)
-		})
-	}
-}
-
-type list []string
-
-func (l *list) String() string     { return strings.Join(*l, " ") }
-func (l *list) Set(v string) error { *l = append(*l, v); return nil }
-
-// pushImage builds an image, pushes it, and sets VARIABLE to its digest.
-//
-//	image REFERENCE VARIABLE [-seed TEXT] [-single] [-nested] [-docker] [-buildkit] [-artifact TYPE] [-foreign N] [-layers N] [-size BYTES] [-label KEY=VALUE]... [-attached] [-signed]
+// -signed and -sbom add cosign's tags .sig and .sbom, -refer a referrer, and
+// -attached what a careful build leaves (see attach).
 func pushImage(ts *testscript.TestScript, _ bool, args []string) {
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
-	spec := regtest.Spec{Labels: map[string]string{}}
+	var spec regtest.Spec
 	flags.StringVar(&spec.Seed, "seed", "one", "")
 	single := flags.Bool("single", false, "")
 	flags.BoolVar(&spec.Nested, "nested", false, "")
@@ -227,10 +108,13 @@ func pushImage(ts *testscript.TestScript, _ bool, args []string) {
 	flags.IntVar(&spec.Foreign, "foreign", 0, "")
 	flags.IntVar(&spec.Layers, "layers", 2, "")
 	flags.Int64Var(&spec.LayerSize, "size", 2000, "")
-	var labels list
+	var labels, annotations, keys, types list
 	flags.Var(&labels, "label", "")
+	flags.Var(&annotations, "annotation", "")
+	flags.Var(&keys, "signed", "")
+	flags.Var(&types, "refer", "")
+	sbom := flags.String("sbom", "", "")
 	attached := flags.Bool("attached", false, "")
-	signed := flags.Bool("signed", false, "")
 	reference, variable := args[0], args[1]
 	ts.Check(flags.Parse(args[2:]))
 
@@ -238,36 +122,58 @@ func pushImage(ts *testscript.TestScript, _ bool, args []string) {
 		spec.Platforms = []string{"linux/amd64", "linux/arm64"}
 	}
 	spec.Provenance, spec.SBOM = *buildkit, *buildkit
-	for _, l := range labels {
-		key, value, _ := strings.Cut(l, "=")
-		spec.Labels[key] = strings.NewReplacer(`\n`, "\n", `\e`, "\x1b").Replace(value)
-	}
+	spec.Labels, spec.Annotations = pairs(labels), pairs(annotations)
 	image := regtest.Build(spec)
-	if *signed || *attached {
-		image.Sign(image.Root, ".sig", "key")
+	for _, key := range keys {
+		image.Sign(image.Root, ".sig", key)
+	}
+	if *sbom != "" {
+		image.Sign(image.Root, ".sbom", *sbom)
+	}
+	for _, t := range types {
+		ts.Setenv(variable+"_referrer", image.Attach(image.Root, t, "referrer"))
 	}
 	if *attached {
 		attach(image)
 	}
-	access, repository, tag := target(ts, reference)
+	access, repository, tag := place(ts, reference)
+	ts.Check(image.PushForeign(context.Background(), access, repository))
 	ts.Check(image.Push(context.Background(), access, repository, tag))
 	ts.Setenv(variable, image.Root)
+	ts.Setenv(variable+"_hex", strings.TrimPrefix(image.Root, "sha256:"))
+	if children := image.Children(); len(children) > 0 {
+		ts.Setenv(variable+"_child", children[0])
+	}
 }
 
-// attach hangs on the image what a careful build leaves: on the index, on its
-// first child, and on an attachment itself.
+// pairs reads KEY=VALUE, with \n, \r and \e for an escape in the value.
+func pairs(texts list) map[string]string {
+	values := map[string]string{}
+	for _, text := range texts {
+		key, value, _ := strings.Cut(text, "=")
+		values[key] = strings.NewReplacer(`\n`, "\n", `\r`, "\r", `\e`, "\x1b").Replace(value)
+	}
+	return values
+}
+
+// attach hangs on the image what a careful build leaves: on the root, on its
+// first manifest, and on an attachment itself.
 func attach(image *regtest.Image) {
 	child := image.Manifests[0].Digest
-	image.Sign(image.Root, ".att", "provenance")
-	image.Sign(image.Root, ".sbom", "sbom")
-	image.Sign(child, ".sig", "key")
+	for _, suffix := range []string{".sig", ".att", ".sbom"} {
+		image.Sign(image.Root, suffix, "build")
+	}
 	bundle := image.Attach(image.Root, "application/vnd.dev.sigstore.bundle.v0.3+json", "bundle")
 	image.Attach(bundle, "application/vnd.example.timestamp", "time")
-	image.Attach(child, "application/spdx+json", "sbom")
+	image.AttachIndex(image.Root, "application/vnd.example.reports", "reports")
+	if child != image.Root {
+		image.Sign(child, ".sig", "build")
+		image.Attach(child, "application/spdx+json", "sbom")
+	}
 }
 
-// target splits a reference and finds the access with every right to its host.
-func target(ts *testscript.TestScript, reference string) (access regtest.Access, repository, ref string) {
+// place splits a reference and finds the access with every right to its host.
+func place(ts *testscript.TestScript, reference string) (access regtest.Access, repository, ref string) {
 	host, rest, _ := strings.Cut(reference, "/")
 	access, ok := worldOf(ts).access[host]
 	if !ok {
@@ -283,13 +189,111 @@ func target(ts *testscript.TestScript, reference string) (access regtest.Access,
 	return access, rest[:i], rest[i+1:]
 }
 
-// runPromote runs the program and checks its exit code.
+// moveTag points a tag to what another reference of the repository holds.
 //
-//	promote CODE ARGUMENT...
+//	move REFERENCE TAG
+func moveTag(ts *testscript.TestScript, _ bool, args []string) {
+	access, repository, ref := place(ts, args[0])
+	ts.Check(regtest.PutTag(context.Background(), access, repository, args[1], ref))
+}
+
+// removeManifest deletes a tag, or a manifest behind its index's back.
+//
+//	remove REFERENCE
+func removeManifest(ts *testscript.TestScript, _ bool, args []string) {
+	access, repository, ref := place(ts, args[0])
+	ts.Check(regtest.DeleteManifest(context.Background(), access, repository, ref))
+}
+
+// pushManifest writes a file, in which $VARIABLES are replaced, as a manifest.
+//
+//	manifest REFERENCE MEDIATYPE FILE
+func pushManifest(ts *testscript.TestScript, _ bool, args []string) {
+	access, repository, ref := place(ts, args[0])
+	ts.Check(regtest.PutManifest(context.Background(), access, repository, ref, args[1], []byte(readWith(ts, args[2]))))
+}
+
+// readWith reads a file in which $VARIABLES are replaced.
+func readWith(ts *testscript.TestScript, file string) string {
+	return os.Expand(ts.ReadFile(file), ts.Getenv)
+}
+
+// writeLogin writes the file that "docker login" would.
+//
+//	login FOLDER HOST USER PASSWORD
+func writeLogin(ts *testscript.TestScript, _ bool, args []string) {
+	keepSecret(ts, false, []string{args[3]})
+	auth := base64.StdEncoding.EncodeToString([]byte(args[2] + ":" + args[3]))
+	config, err := json.Marshal(map[string]any{"auths": map[string]any{args[1]: map[string]string{"auth": auth}}})
+	ts.Check(err)
+	ts.Check(os.MkdirAll(ts.MkAbs(args[0]), 0o700))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]+"/config.json"), config, 0o600))
+}
+
+// keepSecret names texts that no run may show. Every password of a registry's
+// account is one already.
+//
+//	secret TEXT...
+func keepSecret(ts *testscript.TestScript, _ bool, args []string) {
+	w := worldOf(ts)
+	w.secrets = append(w.secrets, args...)
+}
+
+// The files by which a step of a job talks to the runner.
+var stepFiles = []string{"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"}
+
+// enterJob sets what the runner sets for a container action's step.
+//
+//	job
+func enterJob(ts *testscript.TestScript, _ bool, _ []string) {
+	keepSecret(ts, false, []string{jobToken})
+	ts.Setenv("GITHUB_ACTIONS", "true")
+	for _, name := range stepFiles {
+		ts.Setenv(name, ts.MkAbs(strings.ToLower(name)))
+	}
+}
+
+// jobToken is what the runner gives for ${{ github.token }}.
+const jobToken = "ghs_0123456789abcdef"
+
+func inJob(ts *testscript.TestScript) bool { return ts.Getenv("GITHUB_ACTIONS") == "true" }
+
+// runStep runs the program as the runner runs a step "uses: promote" of a job:
+// FILE is its "with:", in which $VARIABLES are replaced.
+//
+//	step CODE FILE
+func runStep(ts *testscript.TestScript, _ bool, args []string) {
+	if !inJob(ts) {
+		enterJob(ts, false, nil)
+	}
+	with := map[string]any{}
+	ts.Check(yaml.Unmarshal([]byte(readWith(ts, args[1])), &with))
+	for _, in := range input.Table { // the runner sets every input that action.yml declares
+		value, given := fmt.Sprint(with[in.Name]), with[in.Name] != nil
+		if !given {
+			value = strings.ReplaceAll(in.Default, "${{ github.token }}", jobToken)
+		}
+		ts.Setenv("INPUT_"+strings.ToUpper(in.Name), value)
+		delete(with, in.Name)
+	}
+	if len(with) > 0 {
+		ts.Fatalf("%s: there is no input %v", args[1], with)
+	}
+	runPromote(ts, false, args[:1])
+	for _, in := range input.Table {
+		ts.Setenv("INPUT_"+strings.ToUpper(in.Name), "")
+	}
+}
+
+// runPromote runs the program and checks its exit code. Whatever the run was to
+// show, it must show no secret, and run no command of the runner but its own.
+//
+//	run CODE ARGUMENT...
 func runPromote(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: promote CODE ARGUMENT...")
+		ts.Fatalf("usage: run CODE ARGUMENT...")
 	}
+	prepare(ts)
 	err := ts.Exec("promote", args[1:]...)
 	code := 0
 	var exit *exec.ExitError
@@ -301,6 +305,86 @@ func runPromote(ts *testscript.TestScript, neg bool, args []string) {
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
+	checkShown(ts)
+}
+
+// prepare gives the step new files, as the runner does, and forgets the requests
+// of the run before.
+func prepare(ts *testscript.TestScript) {
+	if inJob(ts) {
+		for _, name := range stepFiles {
+			ts.Check(os.WriteFile(ts.MkAbs(strings.ToLower(name)), nil, 0o600))
+		}
+	}
+	for _, r := range worldOf(ts).registries {
+		r.ResetRequests()
+	}
+}
+
+// checkShown holds everything that the last run has shown to what must not be
+// shown.
+func checkShown(ts *testscript.TestScript) {
+	shown := []string{ts.ReadFile("stdout"), ts.ReadFile("stderr")}
+	for _, text := range shown {
+		checkCommands(ts, text)
+	}
+	if inJob(ts) {
+		for _, name := range stepFiles {
+			shown = append(shown, ts.ReadFile(strings.ToLower(name)))
+		}
+	}
+	for _, text := range shown {
+		text = masks.ReplaceAllString(text, "")
+		for _, secret := range worldOf(ts).secrets {
+			if strings.Contains(text, secret) {
+				ts.Fatalf("the secret %q is shown", secret)
+			}
+		}
+	}
+}
+
+// masks are how the runner learns what it has to hide.
+var masks = regexp.MustCompile(`(?m)^::add-mask::.*$`)
+
+// checkCommands reads a log as the runner does.
+func checkCommands(ts *testscript.TestScript, log string) {
+	for _, c := range runnertest.ParseLog(log) {
+		if !slices.Contains([]string{"group", "endgroup", "add-mask", "notice", "warning", "error"}, c.Name) {
+			ts.Fatalf("the log runs the command %+v", c)
+		}
+	}
+}
+
+// interrupt waits until the program in the background has sent such a request,
+// and sends it SIGINT, as the runner does when a job is cancelled.
+//
+//	interrupt NAME METHOD PATHPART
+func interrupt(ts *testscript.TestScript, _ bool, args []string) {
+	w := worldOf(ts)
+	for end := time.Now().Add(20 * time.Second); len(requestsOf(w.registries[args[0]], args[1:])) == 0; {
+		if time.Now().After(end) {
+			ts.Fatalf("no request %v came", args)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	w.interrupted, w.at = ts.BackgroundCmds()[0], time.Now()
+	ts.Check(w.interrupted.Process.Signal(os.Interrupt))
+}
+
+// checkEnded checks how the interrupted program, which was waited for, ended.
+//
+//	ended CODE LIMIT
+func checkEnded(ts *testscript.TestScript, _ bool, args []string) {
+	w := worldOf(ts)
+	limit, err := time.ParseDuration(args[1])
+	ts.Check(err)
+	if code := w.interrupted.ProcessState.ExitCode(); strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+	if took := time.Since(w.at); took > limit {
+		ts.Fatalf("it ended %v after the signal, more than %v", took, limit)
+	}
+	checkShown(ts)
 }
 
 // checkSame reads two references with code that shares nothing with the engine,
@@ -311,7 +395,7 @@ func runPromote(ts *testscript.TestScript, neg bool, args []string) {
 func checkSame(ts *testscript.TestScript, neg bool, args []string) {
 	var trees []*regtest.Tree
 	for _, reference := range args {
-		access, repository, ref := target(ts, reference)
+		access, repository, ref := place(ts, reference)
 		tree, err := regtest.Read(context.Background(), access, repository, ref)
 		if err != nil {
 			ts.Fatalf("read %s: %v", reference, err)
@@ -328,7 +412,7 @@ func checkSame(ts *testscript.TestScript, neg bool, args []string) {
 //
 //	tag REFERENCE DIGEST
 func checkTag(ts *testscript.TestScript, neg bool, args []string) {
-	access, repository, tag := target(ts, args[0])
+	access, repository, tag := place(ts, args[0])
 	digest, exists, err := regtest.TagDigest(context.Background(), access, repository, tag)
 	ts.Check(err)
 	if !exists {
@@ -339,54 +423,41 @@ func checkTag(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// moveTag points a tag to what another reference of the repository holds.
+// showManifest prints a manifest, for stdout to look at.
 //
-//	move REFERENCE TAG
-func moveTag(ts *testscript.TestScript, _ bool, args []string) {
-	access, repository, ref := target(ts, args[0])
-	ts.Check(regtest.PutTag(context.Background(), access, repository, args[1], ref))
+//	show REFERENCE
+func showManifest(ts *testscript.TestScript, _ bool, args []string) {
+	access, repository, ref := place(ts, args[0])
+	_, text, err := regtest.GetManifest(context.Background(), access, repository, ref)
+	ts.Check(err)
+	_, err = ts.Stdout().Write(text)
+	ts.Check(err)
 }
 
-// removeManifest deletes a manifest from a registry behind its index's back.
+// countRequests counts the requests of the last run to a registry: all of them,
+// those that write, or those with a method and a part of their path; and checks
+// that there are exactly, at most, or at least so many.
 //
-//	remove REFERENCE
-func removeManifest(ts *testscript.TestScript, _ bool, args []string) {
-	access, repository, ref := target(ts, args[0])
-	ts.Check(regtest.DeleteManifest(context.Background(), access, repository, ref))
-}
-
-// pushManifest writes a file as a manifest.
-//
-//	manifest REFERENCE MEDIATYPE FILE
-func pushManifest(ts *testscript.TestScript, _ bool, args []string) {
-	access, repository, ref := target(ts, args[0])
-	ts.Check(regtest.PutManifest(context.Background(), access, repository, ref, args[1], []byte(ts.ReadFile(args[2]))))
-}
-
-// countRequests counts the program's requests to a registry since the last
-// count: all of them, those that write, or those with a method and a part of
-// their path; and checks that there are exactly, or at most, so many.
-//
-//	requests NAME (all|writes|METHOD PATHPART) (N|<=N)
+//	requests NAME (all|writes|METHOD PATHPART) (N|<=N|>=N)
 func countRequests(ts *testscript.TestScript, _ bool, args []string) {
-	r := worldOf(ts).registries[args[0]]
-	want := args[len(args)-1]
-	n := 0
+	last := len(args) - 1
+	seen := requestsOf(worldOf(ts).registries[args[0]], args[1:last])
+	limit, err := strconv.Atoi(strings.TrimLeft(args[last], "<>="))
+	ts.Check(err)
+	less, more := !strings.HasPrefix(args[last], "<="), !strings.HasPrefix(args[last], ">=")
+	if (len(seen) < limit && less) || (len(seen) > limit && more) {
+		ts.Fatalf("%d requests, want %s:\n%s", len(seen), args[last], strings.Join(seen, "\n"))
+	}
+}
+
+func requestsOf(r *regtest.Registry, what []string) []string {
 	var seen []string
 	for _, q := range r.Requests() {
-		if q.Agent == regtest.Agent || !wanted(q, args[1:len(args)-1]) {
-			continue
+		if q.Agent != regtest.Agent && wanted(q, what) {
+			seen = append(seen, fmt.Sprintf("%s %s?%s → %d", q.Method, q.Path, q.Query, q.Status))
 		}
-		n++
-		seen = append(seen, fmt.Sprintf("%s %s?%s → %d", q.Method, q.Path, q.Query, q.Status))
 	}
-	r.ResetRequests()
-	most, atMost := strings.CutPrefix(want, "<=")
-	limit, err := strconv.Atoi(most)
-	ts.Check(err)
-	if n > limit || (!atMost && n != limit) {
-		ts.Fatalf("%d requests, want %s:\n%s", n, want, strings.Join(seen, "\n"))
-	}
+	return seen
 }
 
 func wanted(q regtest.Request, what []string) bool {
@@ -394,13 +465,14 @@ func wanted(q regtest.Request, what []string) bool {
 	case what[0] == "all":
 		return true
 	case what[0] == "writes":
-		return q.Method != http.MethodGet && q.Method != http.MethodHead && !strings.Contains(q.Path, "token")
+		return q.Method != http.MethodGet && q.Method != http.MethodHead && q.Path != "/token"
 	default:
 		return q.Method == what[0] && (len(what) == 1 || strings.Contains(q.Path, what[1]))
 	}
 }
 
-// checkOutput reads an output as the runner does and matches it whole.
+// checkOutput reads an output of the last run as the runner does, and matches it
+// whole.
 //
 //	output NAME REGEXP
 func checkOutput(ts *testscript.TestScript, neg bool, args []string) {
@@ -412,21 +484,5 @@ func checkOutput(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if neg == regexp.MustCompile(`^(?s:`+args[1]+`)$`).MatchString(value) {
 		ts.Fatalf("output %s is %q", args[0], value)
-	}
-}
-
-// checkHarmless reads the log of the last program as the runner does: it must
-// hold the program's own commands and no other.
-//
-//	harmless
-func checkHarmless(ts *testscript.TestScript, _ bool, _ []string) {
-	for _, stream := range []string{"stdout", "stderr"} {
-		for _, c := range runnertest.ParseLog(ts.ReadFile(stream)) {
-			switch c.Name {
-			case "group", "endgroup", "add-mask", "notice", "warning", "error":
-			default:
-				ts.Fatalf("the log runs the command %+v", c)
-			}
-		}
 	}
 }

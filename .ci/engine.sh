@@ -1,55 +1,92 @@
-# Starts a Docker engine of its own, so that the container is tested the same way
-# on any machine. Sourced by .ci/container. Sets DOCKER_HOST and DOCKER.
+# A Docker engine of its own, apart from any other on the machine, so that the
+# container is tested the same way everywhere. Sourced by .ci/container.
+# Sets DOCKER and DOCKER_HOST. Needs root.
 
-# install_engine installs what is missing. An engine that is there is used.
+# install_engine installs what is missing.
 install_engine() {
   local missing=()
+  [ "$(id -u)" = 0 ] || die "a Docker engine can only be started by root: sudo --preserve-env=PATH,HOME $0"
   command -v dockerd >/dev/null || missing+=(docker.io)
-  [ -x /bin/busybox ] || [ -x /usr/bin/busybox ] || missing+=(busybox-static)
+  command -v busybox >/dev/null || missing+=(busybox-static)
   [ ${#missing[@]} -eq 0 ] && return 0
-  apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  command -v apt-get >/dev/null || die "install ${missing[*]}: this machine has no apt-get"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$1/apt" 2>&1 ||
+    die "apt-get cannot install ${missing[*]}" "$1/apt"
 }
 
-# start_engine starts dockerd in the folder $1 and waits until it answers.
+# start_engine starts dockerd in the folder $1 and waits until it answers. All
+# that runs in it uses the host's network or none, so that it needs no packet
+# filter. "--bridge none" would delete the bridge of another engine.
 start_engine() {
-  local home=$1
-  # Debian's client builds with BuildKit by itself; a newer one may lack its plugin.
+  # Debian's client builds with BuildKit by itself; another may lack the plugin.
   DOCKER=docker
   [ -x /usr/bin/docker ] && DOCKER=/usr/bin/docker
-  export DOCKER_HOST="unix://$home/docker.sock"
-  dockerd --host "$DOCKER_HOST" --data-root "$home/data" --exec-root "$home/exec" \
-    --pidfile "$home/pid" >"$home/log" 2>&1 &
-  for _ in $(seq 60); do
+  export DOCKER_HOST="unix://$1/docker.sock" DOCKER_BUILDKIT=1
+  unset DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH
+  dockerd --host "$DOCKER_HOST" --data-root "$1/data" --exec-root "$1/exec" --pidfile "$1/pid" \
+    --iptables=false --ip6tables=false --ip-forward=false \
+    --containerd-namespace promote-ci --containerd-plugins-namespace promote-ci-plugins >"$1/engine" 2>&1 &
+  ENGINE=$!
+  for _ in $(seq 120); do
     "$DOCKER" version >/dev/null 2>&1 && return 0
-    sleep 1
+    kill -0 "$ENGINE" 2>/dev/null || break
+    sleep 0.5
   done
-  echo "no Docker engine could be started; its log ends:" >&2
-  tail -20 "$home/log" >&2
-  return 1
+  die "no Docker engine could be started" "$1/engine"
 }
 
-# stop_engine ends the engine of the folder $1.
+# stop_engine ends the engine and deletes the folder $1, with all that it wrote.
 stop_engine() {
-  [ -f "$1/pid" ] && kill "$(cat "$1/pid")" 2>/dev/null && wait 2>/dev/null
-  return 0
+  if [ -n "${ENGINE:-}" ]; then
+    kill "$ENGINE" 2>/dev/null || true
+    for _ in $(seq 40); do
+      kill -0 "$ENGINE" 2>/dev/null || break
+      sleep 0.5
+    done
+    kill -9 "$ENGINE" 2>/dev/null || true
+    wait "$ENGINE" 2>/dev/null || true
+  fi
+  # A killed engine leaves mounts behind.
+  awk -v folder="$1/" 'index($2, folder) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r umount -l 2>/dev/null || true
+  rm -rf "$1"
 }
 
-# import_bases makes stand-ins for the Dockerfile's base images out of this
-# machine's Go and busybox: images cannot be pulled everywhere.
-import_bases() {
-  local root=$1 busybox
-  busybox=$(command -v busybox)
-  mkdir -p "$root/base/bin" "$root/base/tmp" "$root/base/etc"
-  chmod 1777 "$root/base/tmp"
-  cp "$busybox" "$root/base/bin/busybox"
-  for applet in sh env tail cat ls mkdir mount; do ln -sf busybox "$root/base/bin/$applet"; done
-  tar -C "$root/base" -c . | "$DOCKER" import - promote-base:ci >/dev/null
-  mkdir -p "$root/go/usr/local" "$root/go/etc/ssl"
-  cp -a "$root/base/." "$root/go/"
-  cp -a "$(go env GOROOT)" "$root/go/usr/local/go"
-  cp -aL /etc/ssl/certs "$root/go/etc/ssl/certs"
-  cp /etc/resolv.conf /etc/hosts "$root/go/etc/" 2>/dev/null || true
-  tar -C "$root/go" -c . | "$DOCKER" import \
-    --change 'ENV PATH=/usr/local/go/bin:/bin GOTOOLCHAIN=local HOME=/tmp' - promote-go:ci >/dev/null
-  rm -rf "$root/go" "$root/base"
+# make_bases makes stand-ins for the Dockerfile's base images out of this
+# machine's busybox and Go: images cannot be pulled everywhere. The base for
+# arm64 is one in name only; nothing runs in it.
+make_bases() {
+  local base=$1/base applet arch
+  mkdir -p "$base/bin" "$base/etc" "$base/root" "$base/tmp"
+  chmod 1777 "$base/tmp"
+  cp -L "$(command -v busybox)" "$base/bin/busybox"
+  for applet in sh env tail cat; do ln -s busybox "$base/bin/$applet"; done
+  for arch in amd64 arm64; do
+    printf 'FROM scratch\nCOPY . /\n' | build "$1" --platform "linux/$arch" --tag "promote-base:$arch" --file - "$base"
+  done
+  printf 'FROM promote-base:amd64\nCOPY ca-certificates.crt /etc/ssl/certs/\n' |
+    build "$1" --tag promote-certificates:ci --file - /etc/ssl/certs
+  printf 'FROM promote-certificates:ci\nCOPY . /usr/local/go\nENV PATH=/usr/local/go/bin:/bin GOPATH=/go GOTOOLCHAIN=local HOME=/root\n' |
+    build "$1" --tag promote-go:ci --file - "$(go env GOROOT)"
+}
+
+# build is docker build with its words kept for when it fails.
+build() {
+  local log=$1/build
+  shift
+  "$DOCKER" build --progress plain --network host "$@" >"$log" 2>&1 || die "docker build $* fails" "$log"
+}
+
+# copy_out copies the file $2 out of the image $1 to $3.
+copy_out() {
+  local id
+  id=$("$DOCKER" create "$1")
+  "$DOCKER" cp "$id:$2" - | tar -xO >"$3"
+  "$DOCKER" rm "$id" >/dev/null
+}
+
+# die says why, and the end of a log.
+die() {
+  echo "$1" >&2
+  [ $# -eq 1 ] || tail -n 30 "$2" >&2
+  exit 1
 }

@@ -360,6 +360,9 @@ func TestFaultsAreReportedTogether(t *testing.T) {
 	if got, want := strings.Join(inputs, " "), "--sorce source target target dry-run timeout"; got != want {
 		t.Errorf("faults are in %s, want %s", got, want)
 	}
+	if hint := e.Faults[5].Hint(); !strings.Contains(hint, "\n  timeout: 5m") || (Fault{}).Hint() != "" {
+		t.Errorf("hint is %q", hint)
+	}
 	if message := e.Faults[5].Message(); strings.Contains(message, "\n") || !strings.Contains(message, "timeout: given") {
 		t.Errorf("message is %q", message)
 	}
@@ -629,6 +632,19 @@ func TestRegistryAuth(t *testing.T) {
 		for i, e := range settings.Credentials.Entries {
 			t.Errorf("entry %d is %q %q %q", i, e.Registry, e.Username, e.Password)
 		}
+	}
+}
+
+// The YAML parser needs many seconds for this.
+func TestRegistryAuthIsBounded(t *testing.T) {
+	start := time.Now()
+	for _, text := range []string{strings.Repeat("- ", 32<<10), strings.Repeat("[", 60<<10)} {
+		if _, err := Read(nil, good(env{"registry-auth": text}).get, now); err == nil {
+			t.Error("deep text was taken for credentials")
+		}
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("reading took %v", took)
 	}
 }
 

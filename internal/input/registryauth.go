@@ -88,25 +88,27 @@ func (r *registryAuth) list(body ast.Node) {
 		r.fault(tokenOf(body), "no list", registryAuthForm)
 		return
 	}
+	if len(sequence.Values) > maxItems {
+		r.fault(nil, fmt.Sprintf("more than %d entries", maxItems), "fewer")
+		return
+	}
 	seen := map[string]int{}
 	for i, value := range sequence.Values {
-		if i == maxItems {
-			r.fault(nil, fmt.Sprintf("more than %d entries", maxItems), "fewer")
-			return
-		}
 		mapping, ok := value.(*ast.MappingNode)
 		if !ok {
 			r.fault(tokenOf(value), fmt.Sprintf("entry %d without keys", i+1), registryAuthForm)
 			continue
 		}
 		entry, complete := r.entry(mapping, i+1)
-		if first, again := seen[entry.Registry]; again && complete {
+		if !complete {
+			continue
+		}
+		if first, again := seen[entry.Registry]; again {
 			r.fault(tokenOf(value), fmt.Sprintf("entry %d for the same registry as entry %d", i+1, first), "one entry for each registry or path")
+			continue
 		}
-		if complete {
-			seen[entry.Registry] = i + 1
-			r.entries = append(r.entries, entry)
-		}
+		seen[entry.Registry] = i + 1
+		r.entries = append(r.entries, entry)
 	}
 }
 

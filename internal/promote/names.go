@@ -17,6 +17,8 @@ type tag struct {
 	before   transfer.Observation
 	observed bool
 
+	acknowledged bool // the registry said that it has moved
+
 	state document.TagState
 	after string
 	note  string
@@ -88,6 +90,6 @@ func (p *promotion) values(request Request) template.Values {
 	return template.Values{
 		Now: request.Started, Env: request.TargetEnv, RunNumber: request.RunNumber,
 		SourceTag: p.item.Source.Tag, Digest: p.root.Digest.String(),
-		Revision: p.labels.revision, Version: p.labels.version,
+		Revision: p.labels["revision"], Version: p.labels["version"],
 	}
 }

@@ -18,8 +18,7 @@ import (
 func Run(ctx context.Context, client *registry.Client, request Request, observer Observer) document.Report {
 	r := &run{
 		Observer: observer, client: client, request: request,
-		engine:  transfer.New(request.Verify, request.Concurrency),
-		walkers: map[string]*graph.Walker{},
+		engine: transfer.New(request.Verify, request.Concurrency),
 	}
 	err := r.flow(ctx)
 	return r.report(ctx, err)
@@ -34,7 +33,6 @@ type run struct {
 
 	images     []*image
 	promotions []*promotion
-	walkers    map[string]*graph.Walker // by source repository
 	notices    []string
 }
 
@@ -50,7 +48,6 @@ type image struct {
 // promotion is one image on its way to one target repository.
 type promotion struct {
 	*image
-	wanted   Target
 	target   *registry.Repository
 	tags     []*tag
 	copied   document.Copied
@@ -99,7 +96,7 @@ func (r *run) open(ctx context.Context) error {
 				return err
 			}
 			r.credentialNotice(target)
-			r.promotions = append(r.promotions, &promotion{image: i, wanted: wanted, target: target, tags: tagsOf(wanted)})
+			r.promotions = append(r.promotions, &promotion{image: i, target: target, tags: tagsOf(wanted)})
 		}
 	}
 	return nil

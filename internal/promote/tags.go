@@ -15,9 +15,11 @@ import (
 func (r *run) observe(ctx context.Context) error {
 	g, ctx := group(ctx)
 	for _, m := range r.moves() {
-		g.Go(func() (err error) {
-			m.before, err = transfer.Observe(ctx, m.target, m.text)
-			m.observed = err == nil
+		g.Go(func() error {
+			before, err := transfer.Observe(ctx, m.target, m.text)
+			if err == nil {
+				m.before, m.observed = before, true
+			}
 			return err
 		})
 	}
@@ -103,6 +105,7 @@ func (r *run) write(ctx context.Context) (begun []move, err error) {
 		if err := transfer.Move(ctx, m.proof, m.before); err != nil {
 			return begun, err
 		}
+		m.acknowledged = true
 		r.Info(fmt.Sprintf("%s: %s → %s", m.before.Reference(), orNone(m.before.Digest().String(), m.before.Digest().Hex), m.root.Digest))
 	}
 	return begun, nil
@@ -130,31 +133,35 @@ func (r *run) confirm(ctx context.Context, begun []move) error {
 	return g.Wait()
 }
 
-// Time for putting tags back: all of it, and what is left of a run that has been
-// ended, which its runner kills ten seconds after.
+// Time for putting tags back: all of it, and what is left of it once the run has
+// been ended, which its runner kills ten seconds after.
 const (
 	putBackTime   = time.Minute
-	lastOrderTime = 3 * time.Second
+	lastOrderTime = 2500 * time.Millisecond
 )
 
-// putBack makes every tag that was begun what it was, the last first, and says
-// of each what it is now.
+var errNoTime = errors.New("there was no time left to put the tag back")
+
+// putBack makes every tag that was begun what it was, and says of each what it is now.
 func (r *run) putBack(ctx context.Context, begun []move) error {
-	limit := putBackTime
-	if ctx.Err() != nil {
-		limit = lastOrderTime
-	}
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), limit, errors.New("there was no time left to put the tag back"))
+	back, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), putBackTime, errNoTime)
 	defer cancel()
-	g, _ := group(ctx)
+	back, end := context.WithCancelCause(back)
+	defer end(nil)
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(lastOrderTime, func() { end(errNoTime) })
+		context.AfterFunc(back, func() { timer.Stop() })
+	})
+	defer stop()
+	g, _ := group(back) // one tag's failure does not end the others'
 	for _, m := range begun {
-		g.Go(func() error { return m.restore(ctx) })
+		g.Go(func() error { return m.restore(back) })
 	}
 	return g.Wait()
 }
 
 func (m move) restore(ctx context.Context) error {
-	restored, err := transfer.PutBack(ctx, m.proof, m.before)
+	restored, err := transfer.PutBack(ctx, m.proof, m.before, m.acknowledged)
 	var taken *transfer.TakenError
 	switch {
 	case restored == transfer.Back:

@@ -18,7 +18,7 @@ import (
 type Finder struct {
 	repo *registry.Repository
 
-	probing sync.Mutex // held while the first question is on its way
+	probing   sync.Mutex // held while the first question is on its way
 	mu        sync.Mutex
 	api       support
 	attaching map[v1.Hash]*sync.Mutex // by subject

@@ -15,6 +15,8 @@ import (
 const (
 	maxErrorBody = 64 << 10
 	maxRedirects = 5
+
+	tooManyRedirects = refusal("registry points elsewhere again and again: more than 5 redirects")
 )
 
 // call is a request whose body and answer are small: they are held in memory,
@@ -67,7 +69,7 @@ func (s *session) send(ctx context.Context, c call) (*answer, error) {
 		}
 		u = next
 	}
-	return nil, fmt.Errorf("%s: more than %d redirects", u.Host, maxRedirects)
+	return nil, tooManyRedirects
 }
 
 // try sends a call to one URL. After the last attempt an answer that asked to
@@ -103,11 +105,18 @@ func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if u, ok := err.(*url.Error); ok { //nolint:errorlint // one deeper down has words of ours around it
+	u, ok := err.(*url.Error) //nolint:errorlint // one deeper down has words of ours around it
+	switch {
+	case !ok:
+		return err
+	case u.Err == io.EOF: //nolint:errorlint // net/http's bare word for it
+		return errHungUp
+	default:
 		return u.Err
 	}
-	return err
 }
+
+var errHungUp = errors.New("the connection was closed without an answer")
 
 // take reads the answer to one attempt: an error has it tried again.
 func (a *answer) take(resp *http.Response, c call) error {
@@ -159,12 +168,9 @@ func (a *answer) redirect(method string) (*url.URL, error) {
 
 // elsewhere resolves a Location and decides whether it may be used.
 func elsewhere(from *url.URL, location string) (*url.URL, error) {
-	if location == "" {
-		return nil, errors.New("registry points elsewhere without a Location")
-	}
 	ref, err := url.Parse(location)
-	if err != nil {
-		return nil, errors.New("registry points to a malformed Location")
+	if err != nil || location == "" {
+		return nil, refusal("registry points elsewhere without a Location that can be read")
 	}
 	to := from.ResolveReference(ref)
 	return to, checkElsewhere(from, to)

@@ -146,7 +146,7 @@ func (g *guarded) check(req *http.Request) error {
 	switch {
 	case sameHost(host, req.URL) && req.URL.Scheme != g.scheme,
 		req.URL.Scheme != "https" && (g.scheme == "https" || !g.session.plain(req.URL.Hostname())):
-		return fmt.Errorf("%s is not tried for %s", req.URL.Scheme, req.URL.Host)
+		return refusal(fmt.Sprintf("%s is not tried for %s", req.URL.Scheme, req.URL.Host))
 	case req.Response != nil && req.Response.Request != nil:
 		return checkElsewhere(req.Response.Request.URL, req.URL)
 	}

@@ -58,8 +58,8 @@ func (d *download) Read(p []byte) (int, error) {
 	return 0, d.err
 }
 
-// errEnd says that the last byte has come. It is not io.EOF, which is also what a
-// connection says that was closed before the answer.
+// errEnd says that the last byte has come. It is not io.EOF, which is also what
+// skipping says of a body that is too short for it.
 var errEnd = errors.New("end of blob")
 
 // read reads once from wherever the download stands.
@@ -173,7 +173,7 @@ func (d *download) request(ctx context.Context, base *url.URL) (*http.Response, 
 		}
 		u = next
 	}
-	return nil, fmt.Errorf("%s: more than %d redirects", u.Host, maxRedirects)
+	return nil, tooManyRedirects
 }
 
 // position checks that the answer's body begins at the offset, or brings it

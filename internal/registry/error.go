@@ -40,7 +40,7 @@ type Error struct {
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s %s %s", e.Op, e.Side, e.Ref)
 	if e.Err != nil {
-		return text + ": " + e.Err.Error()
+		return text + ": " + cut(e.Err.Error(), 1000) // net/http quotes a stranger's headers whole
 	}
 	if e.Status != 0 {
 		return text + ": the registry answered " + quote(e.Status, e.Code, e.Detail)

@@ -134,7 +134,7 @@ func matching(reg *regtest.Registry, pattern string) []regtest.Request {
 func wantRequests(t *testing.T, reg *regtest.Registry, pattern string, want int) {
 	t.Helper()
 	if got := matching(reg, pattern); len(got) != want {
-		t.Errorf("%d requests match %q, want %d: %+v", len(got), pattern, want, got)
+		t.Errorf("%d requests match %q, want %d: %+v", len(got), pattern, want, got[:min(len(got), 4)])
 	}
 }
 
@@ -221,6 +221,30 @@ func hangup(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 		_ = conn.Close()
 	}
+}
+
+// cutFirst answers the first request that matches and closes the connection in good
+// order after that many bytes of the body: they have all come, unlike before a
+// reset.
+func cutFirst(pattern string, after int) func(http.Handler) http.Handler {
+	return strikes(1, pattern, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(&cutting{ResponseWriter: w, left: after}, r)
+	})
+}
+
+type cutting struct {
+	http.ResponseWriter
+	left int
+}
+
+func (c *cutting) Write(p []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(p[:min(len(p), c.left)])
+	if c.left -= n; c.left > 0 || err != nil {
+		return n, err
+	}
+	_ = http.NewResponseController(c.ResponseWriter).Flush()
+	hangup(c.ResponseWriter, nil, nil)
+	return n, net.ErrClosed
 }
 
 func content(size int) []byte {
@@ -346,7 +370,8 @@ func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Reposit
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-		server := &http.Server{Handler: h}
+		ctx, cancel := context.WithCancel(t.Context())
+		server := &http.Server{Handler: h, BaseContext: func(net.Listener) context.Context { return ctx }}
 		served := make(chan struct{})
 		go func() {
 			defer close(served)
@@ -355,9 +380,11 @@ func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Reposit
 		transport := newTransport(nil)
 		transport.DialContext = network.dial
 		defer func() {
+			cancel() // a handler that does not read the body does not see the client go
 			transport.CloseIdleConnections()
 			_ = server.Close()
 			<-served
+			time.Sleep(time.Second) // as long as net/http lingers on a connection
 		}()
 		c := New(Options{Transport: transport})
 		test(t, repository(t, c, credential.Source, "127.0.0.1:5000/acme/app", Push))

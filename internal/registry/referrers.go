@@ -161,7 +161,7 @@ func nextPage(a *answer) (*url.URL, error) {
 			return nil, err
 		}
 		if !sameHost(a.url, next) {
-			return nil, errors.New("the next page of the list is on another host: not followed")
+			return nil, refusal("the next page of the list is on another host: not followed")
 		}
 		return next, nil
 	}

@@ -90,6 +90,7 @@ func temporaryStatus(status int) bool {
 func temporary(err error) bool {
 	var (
 		token    *tokenError
+		refused  refusal
 		unknown  x509.UnknownAuthorityError
 		hostname x509.HostnameError
 		invalid  x509.CertificateInvalidError
@@ -98,13 +99,12 @@ func temporary(err error) bool {
 		dns      *net.DNSError
 	)
 	switch {
-	case errors.As(err, &token), errors.As(err, &unknown), errors.As(err, &hostname),
+	case errors.As(err, &token), errors.As(err, &refused), errors.As(err, &unknown), errors.As(err, &hostname),
 		errors.As(err, &invalid), errors.As(err, &verify), errors.As(err, &record):
 		return false
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return false
-	case errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, errLinkLocal), errors.Is(err, ErrTooLarge),
-		errors.Is(err, errNoList), errors.Is(err, context.Canceled):
+	case errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, ErrTooLarge), errors.Is(err, errNoList), errors.Is(err, context.Canceled):
 		return false
 	}
 	return true

@@ -74,14 +74,14 @@ func (s *session) grant(ctx context.Context, n need, stale string) (grant, error
 // there is stale. What the service refused it is not asked for again: many wrong
 // passwords at once lock an account.
 func (s *session) bearer(ctx context.Context, n need, stale string) (grant, error) {
-	if g, err, ok := s.fresh(n, stale); ok {
+	if g, ok, err := s.fresh(n, stale); ok {
 		return g, err
 	}
 	if err := s.hold(ctx); err != nil {
 		return grant{}, err
 	}
 	defer s.release()
-	if g, err, ok := s.fresh(n, stale); ok {
+	if g, ok, err := s.fresh(n, stale); ok {
 		return g, err
 	}
 	scopes := s.scopes(n)
@@ -97,13 +97,13 @@ func (s *session) bearer(ctx context.Context, n need, stale string) (grant, erro
 }
 
 // fresh is what the service has said already.
-func (s *session) fresh(n need, stale string) (g grant, err error, ok bool) {
+func (s *session) fresh(n need, stale string) (g grant, ok bool, err error) {
 	g.scopes = strings.Join(s.scopes(n), " ")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.tokens[g.scopes]
 	g.token = t.value
-	return g, t.err, ok && (t.err != nil || t.value != stale && time.Until(t.expires) > tokenMargin)
+	return g, ok && (t.err != nil || t.value != stale && time.Until(t.expires) > tokenMargin), t.err
 }
 
 func (s *session) exchange(ctx context.Context, scopes []string) token {
@@ -150,7 +150,7 @@ func (s *session) drop(value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, t := range s.tokens {
-		if t.value == value {
+		if t.err == nil && t.value == value {
 			delete(s.tokens, key)
 		}
 	}

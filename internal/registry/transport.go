@@ -3,7 +3,6 @@ package registry
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -41,7 +40,12 @@ func newTransport(roots *x509.CertPool) *http.Transport {
 	}
 }
 
-var errLinkLocal = errors.New("link-local addresses are refused: no registry lives there, but cloud metadata does")
+// refusal is our own no to where a registry points. It is the same the next time.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+const errLinkLocal = refusal("link-local addresses are refused: no registry lives there, but cloud metadata does")
 
 // refuseLinkLocal keeps every connection, by whatever name or redirect it came,
 // from the clouds' metadata services.
@@ -61,7 +65,8 @@ func isLinkLocal(ip netip.Addr) bool {
 	return ip.IsLinkLocalUnicast() || ip == netip.MustParseAddr("fd00:ec2::254")
 }
 
-// agent sets the User-Agent.
+// agent sets the User-Agent, and drops a Location that cannot be read: net/http
+// fails over it in words of its own before it asks whether to follow.
 type agent struct {
 	inner     http.RoundTripper
 	userAgent string
@@ -72,7 +77,14 @@ func (a *agent) RoundTrip(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
 		req.Header.Set("User-Agent", a.userAgent)
 	}
-	return a.inner.RoundTrip(req)
+	resp, err := a.inner.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := url.Parse(resp.Header.Get("Location")); err != nil {
+		resp.Header.Del("Location")
+	}
+	return resp, nil
 }
 
 // checkElsewhere decides whether a URL that a registry pointed to (a redirect,
@@ -82,20 +94,20 @@ func (a *agent) RoundTrip(req *http.Request) (*http.Response, error) {
 // itself named by one (ggcr#2440).
 func checkElsewhere(from, to *url.URL) error {
 	if to.Scheme != "https" && (to.Scheme != "http" || from.Scheme != "http") {
-		return fmt.Errorf("registry points from %s to %q: only https is followed", from.Scheme, to.Scheme)
+		return refusal(fmt.Sprintf("registry points from %s to %q: only https is followed", from.Scheme, cut(to.Scheme, 40)))
 	}
 	if sameHost(from, to) {
 		return nil
 	}
 	if to.User != nil {
-		return errors.New("registry points to a URL with a user in it")
+		return refusal("registry points to a URL with a user in it")
 	}
 	// The dialer refuses it too, but does not see what a proxy connects to.
 	if ip, err := netip.ParseAddr(to.Hostname()); err == nil && isLinkLocal(ip) {
 		return errLinkLocal
 	}
 	if isPrivate(to.Hostname()) && !isPrivate(from.Hostname()) {
-		return fmt.Errorf("registry points to the private address %q: not followed", to.Hostname())
+		return refusal(fmt.Sprintf("registry points to the private address %q: not followed", cut(to.Hostname(), 100)))
 	}
 	return nil
 }

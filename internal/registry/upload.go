@@ -45,8 +45,8 @@ func (r *Repository) PutBlob(ctx context.Context, u Upload) (mounted bool, err e
 			return false, r.fail("write blob", u.Blob.Digest.String(), err)
 		}
 		there, err := r.HasBlob(ctx, u.Blob.Digest)
-		if there && u.Moved != nil {
-			u.Moved(u.Blob.Size) // it was taken back when the answer did not come
+		if there {
+			op.count(u.Blob.Size) // which was taken back when the answer did not come
 		}
 		if there || err != nil {
 			return false, err
@@ -82,7 +82,16 @@ func (o *uploading) attempt(ctx context.Context) (mounted bool, err error) {
 	if location, err = o.patch(ctx, location); err != nil {
 		return false, err
 	}
-	return false, o.commit(ctx, location)
+	if err = o.commit(ctx, location); err != nil {
+		o.count(-o.Blob.Size) // patch has counted them
+	}
+	return false, err
+}
+
+func (o *uploading) count(bytes int64) {
+	if o.Moved != nil {
+		o.Moved(bytes)
+	}
 }
 
 // start opens a session and returns its location; nil if the blob was mounted.

@@ -229,12 +229,6 @@ func (l *line) close() bool {
 	return was
 }
 
-func (l *line) isClosed() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.closed
-}
-
 // setDeadline wakes whoever waits: net/http stops a read with a deadline in the past before it hands a connection
 // to a hijacker.
 func (l *line) setDeadline(t time.Time) {

@@ -299,6 +299,28 @@ func TestNetworkCarriesTheEnd(t *testing.T) {
 	}
 }
 
+// The server may end its direction and go on reading.
+func TestNetworkCloseWrite(t *testing.T) {
+	seen := make(chan string, 1)
+	r := start(t, regtest.Options{Network: &regtest.Network{RTT: time.Millisecond}, Backend: hijacker(func(conn net.Conn) {
+		_ = conn.(interface{ CloseWrite() error }).CloseWrite()
+		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		text := make([]byte, 5)
+		_, err := io.ReadFull(conn, text)
+		seen <- fmt.Sprint(string(text), err)
+	})})
+	conn := dial(t, r)
+	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("read %d bytes and %v, want the end", n, err)
+	}
+	if _, err := conn.Write([]byte("hello")); err != nil {
+		t.Error(err)
+	}
+	if got := <-seen; got != "hello<nil>" {
+		t.Errorf("the server read %s", got)
+	}
+}
+
 // After Close the socket is gone, whatever the client does.
 func TestNetworkClosesTheSocket(t *testing.T) {
 	r := start(t, regtest.Options{Network: &regtest.Network{RTT: time.Millisecond}, Backend: hijacker(func(net.Conn) {})})

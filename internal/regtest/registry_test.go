@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
@@ -91,6 +93,33 @@ func TestTLS(t *testing.T) {
 	}
 	if start(t, regtest.Options{}).CAPEM() != nil {
 		t.Error("an authority without TLS")
+	}
+}
+
+// The store must not go while a handler works on it.
+func TestCloseWaitsForHandlers(t *testing.T) {
+	var over atomic.Bool
+	begun := make(chan struct{})
+	r, err := regtest.Start(regtest.Options{Backend: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(begun)
+		<-r.Context().Done()
+		<-time.After(50 * time.Millisecond)
+		over.Store(true)
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if answer, err := http.Get("http://" + r.Host()); err == nil {
+			_ = answer.Body.Close()
+		}
+	}()
+	<-begun
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if !over.Load() {
+		t.Error("a handler outlives the registry")
 	}
 }
 

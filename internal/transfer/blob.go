@@ -10,6 +10,7 @@ import (
 
 // flight is one blob's way into one target repository, walked once a run.
 type flight struct {
+	to   *registry.Repository
 	done chan struct{}
 	how  arrival
 	err  error
@@ -30,9 +31,9 @@ func (e *Engine) blob(ctx context.Context, c *copying, b v1.Descriptor) (how arr
 	f, mine := c.target.flight(b.Digest)
 	if mine {
 		e.Progress.expect(b.Size)
-		f.how, f.err = e.bring(ctx, c, b)
+		f.how, f.err = e.bring(ctx, c, b, e.depart(b.Digest, f))
 		if f.err == nil {
-			e.landed(c.target.repo, b, f.how)
+			e.landed(b, f.how)
 		}
 		close(f.done)
 	}
@@ -51,29 +52,35 @@ func (t *target) flight(digest v1.Hash) (f *flight, mine bool) {
 	if f := t.blobs[digest]; f != nil {
 		return f, false
 	}
-	f = &flight{done: make(chan struct{})}
+	f = &flight{to: t.repo, done: make(chan struct{})}
 	t.blobs[digest] = f
 	return f, true
 }
 
-func (e *Engine) landed(repo *registry.Repository, b v1.Descriptor, how arrival) {
+// depart notes a flight, and returns those of the same blob that began before it.
+func (e *Engine) depart(digest v1.Hash, f *flight) (earlier []*flight) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	earlier = e.flights[digest]
+	e.flights[digest] = append(earlier[:len(earlier):len(earlier)], f)
+	return earlier
+}
+
+func (e *Engine) landed(b v1.Descriptor, how arrival) {
 	if how != sent {
 		e.Progress.spare(b.Size)
 	}
 	e.Progress.finish()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.holders[b.Digest] = append(e.holders[b.Digest], repo)
 }
 
 // bring looks for the blob, unless a mount would answer that in the same
 // request, and moves it if it is not there.
-func (e *Engine) bring(ctx context.Context, c *copying, b v1.Descriptor) (arrival, error) {
+func (e *Engine) bring(ctx context.Context, c *copying, b v1.Descriptor, earlier []*flight) (arrival, error) {
+	from := mountable(ctx, c, earlier)
 	if err := e.streams.Acquire(ctx, 1); err != nil {
 		return 0, context.Cause(ctx)
 	}
 	defer e.streams.Release(1)
-	from := e.mountable(c, b.Digest)
 	if from == nil || c.rootThere {
 		if there, err := c.target.repo.HasBlob(ctx, b.Digest); there || err != nil {
 			return present, err
@@ -91,16 +98,25 @@ func (e *Engine) bring(ctx context.Context, c *copying, b v1.Descriptor) (arriva
 	return sent, err
 }
 
-// mountable is a repository of the target's registry that holds the blob.
-func (e *Engine) mountable(c *copying, digest v1.Hash) *registry.Repository {
+// mountable is a repository of the target's registry that holds the blob, nil if
+// there is none. What is on its way to one is waited for, so that its bytes go
+// to a registry once; a flight waits for earlier ones only, so none waits for
+// one that waits in turn for it, and it holds no stream meanwhile.
+func mountable(ctx context.Context, c *copying, earlier []*flight) *registry.Repository {
 	if c.target.repo.CanMountFrom(c.source) {
 		return c.source
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, holder := range e.holders[digest] {
-		if c.target.repo.CanMountFrom(holder) {
-			return holder
+	for _, f := range earlier {
+		if !c.target.repo.CanMountFrom(f.to) {
+			continue
+		}
+		select {
+		case <-f.done:
+			if f.err == nil {
+				return f.to
+			}
+		case <-ctx.Done():
+			return nil
 		}
 	}
 	return nil

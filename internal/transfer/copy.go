@@ -14,8 +14,9 @@ import (
 
 // Copy brings to the target whatever of a graph is not there, attachments
 // included, each blob before the manifest that names it and each child before
-// its index. It moves no tag but those of cosign's scheme. The counts are of this
-// call; a blob that another call of the run brought counts as present.
+// its index. It moves no tag but those of cosign's scheme and of lists of
+// referrers. The counts are of this call; what another call of the run brought
+// counts there.
 //
 // oras-go's graph copy is the model: one recursive walk, each digest done once,
 // the semaphore held around transfers only. It carries no cosign tags, merges no
@@ -76,25 +77,23 @@ func (c *copying) survey(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.surveyTags(ctx) })
+	g.Go(func() error { return c.surveyNodes(ctx) })
+	return g.Wait()
+}
+
+func (c *copying) surveyNodes(ctx context.Context) error {
 	root := c.nodes[c.graph.Root]
-	if err := c.look(ctx, root); err != nil {
-		return errors.Join(err, ignoreCancel(g.Wait()))
+	if err := c.look(ctx, root); err != nil || !root.there {
+		return err
 	}
-	c.rootThere = root.there
+	c.rootThere = true
+	g, ctx := errgroup.WithContext(ctx)
 	for _, s := range c.nodes {
-		if c.rootThere && s != root {
+		if s != root {
 			g.Go(func() error { return c.look(ctx, s) })
 		}
 	}
 	return g.Wait()
-}
-
-// ignoreCancel drops the echo of a failure that is reported already.
-func ignoreCancel(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
 }
 
 // look reads a manifest at the target. What was read there earlier in the run

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -99,27 +98,28 @@ func merge(tag string, theirs registry.Manifest, ours *graph.Node) (*merged, err
 	if err := errors.Join(json.Unmarshal(theirs.Raw, &base), json.Unmarshal(ours.Raw, &add)); err != nil {
 		return nil, fmt.Errorf("read artifact: %w", err)
 	}
-	layers, added := base.Layers, false
-	for _, layer := range add.Layers {
-		if !contains(layers, layer) {
-			layers, added = append(layers, layer), true
-		}
-	}
-	if !added {
+	layers := union(base.Layers, add.Layers)
+	if len(layers) == len(base.Layers) {
 		return &merged{manifest: theirs}, nil
 	}
 	return assemble(tag, theirs, ours, layers)
 }
 
-// contains compares layers with their annotations: one payload signed by two
-// keys is two layers of one digest.
-func contains(layers []json.RawMessage, layer json.RawMessage) bool {
-	for _, l := range layers {
-		if bytes.Equal(canonical(l), canonical(layer)) {
-			return true
+// union compares layers with their annotations: one payload signed by two keys
+// is two layers of one digest.
+func union(base, add []json.RawMessage) []json.RawMessage {
+	all := base[:len(base):len(base)]
+	known := map[string]bool{}
+	for _, layer := range base {
+		known[string(canonical(layer))] = true
+	}
+	for _, layer := range add {
+		if key := string(canonical(layer)); !known[key] {
+			known[key] = true
+			all = append(all, layer)
 		}
 	}
-	return false
+	return all
 }
 
 func canonical(raw json.RawMessage) []byte {
@@ -190,8 +190,9 @@ func (c *copying) merge(ctx context.Context, m *merged) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.target.repo.PutManifest(ctx, m.tag, m.manifest); err != nil {
-		return err
+	_, err = c.target.repo.PutManifest(ctx, m.tag, m.manifest)
+	if err != nil {
+		return immutable(err, "The source's attachment cannot be added to the target's, because the repository's tags cannot be changed. Exclude sha256-* from its immutability, or promote with attachments: none.")
 	}
 	c.count(func(n *document.Copied) { n.Manifests++ })
 	return nil

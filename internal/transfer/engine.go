@@ -13,7 +13,7 @@ import (
 const defaultStreams = 24
 
 // Engine copies and verifies for one run. It remembers what it has seen at each
-// target, so that a blob moves once a run and nothing is asked for twice.
+// target, so that a blob goes once to a registry, and nothing is asked for twice.
 type Engine struct {
 	Progress Progress
 
@@ -22,7 +22,7 @@ type Engine struct {
 
 	mu      sync.Mutex
 	targets map[string]*target
-	holders map[v1.Hash][]*registry.Repository // target repositories known to hold a blob
+	flights map[v1.Hash][]*flight // each blob's, in the order in which they began
 }
 
 // New returns an engine that verifies at a level. Concurrency is how many blobs
@@ -35,7 +35,7 @@ func New(level Level, concurrency int) *Engine {
 		level:   level,
 		streams: semaphore.NewWeighted(int64(concurrency)),
 		targets: map[string]*target{},
-		holders: map[v1.Hash][]*registry.Repository{},
+		flights: map[v1.Hash][]*flight{},
 	}
 }
 

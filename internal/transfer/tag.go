@@ -57,7 +57,7 @@ func (e *TakenError) Error() string {
 
 // tagGrace is how long the writing of a tag that has begun may go on once the
 // run is ended: cut off, nobody would know what the tag holds.
-const tagGrace = 2500 * time.Millisecond
+const tagGrace = 2 * time.Second
 
 // Move points an observed tag to what the proof is of. No registry compares
 // before it swaps: between the observation and the write somebody else may move
@@ -66,22 +66,47 @@ const tagGrace = 2500 * time.Millisecond
 //
 // An error from Move leaves open whether the tag has moved; PutBack finds out.
 func Move(ctx context.Context, p Proof, o Observation) error {
-	if p.repo == nil || o.repo == nil || !p.repo.Same(o.repo) {
-		return errors.New("move tag: needs a proof and an observation of one repository")
+	if err := together(p, o); err != nil {
+		return fmt.Errorf("move tag: %w", err)
 	}
 	ctx, cancel := outlive(ctx, tagGrace)
 	defer cancel()
 	_, err := o.repo.PutManifest(ctx, o.tag, p.manifest)
+	if !errors.Is(err, registry.ErrTagImmutable) {
+		return err
+	}
+	// If the answer to a first attempt was lost, the second finds the tag taken: by us.
+	if now, readErr := Observe(ctx, o.repo, o.tag); readErr == nil && now.Digest() == p.manifest.Digest {
+		return nil
+	}
+	return immutable(err, "The tags of this repository cannot be changed. Exclude "+o.tag+" from its immutability, or use fixed-tags, which are written once.")
+}
+
+// immutable says what to do where a registry refused to change a tag.
+func immutable(err error, hint string) error {
 	var refused *registry.Error
-	if errors.As(err, &refused) && errors.Is(err, registry.ErrTagImmutable) {
-		refused.Hint = "The tags of this repository cannot be changed. Exclude " + o.tag + " from its immutability, or use fixed-tags, which are written once."
+	if errors.Is(err, registry.ErrTagImmutable) && errors.As(err, &refused) {
+		refused.Hint = hint
 	}
 	return err
+}
+
+var errNoProof = errors.New("a tag needs a proof and an observation of one repository")
+
+// together refuses zero values, and a proof of one repository for a tag of another.
+func together(p Proof, o Observation) error {
+	if p.repo == nil || o.repo == nil || !p.repo.Same(o.repo) {
+		return errNoProof
+	}
+	return nil
 }
 
 // Confirm reads a moved tag again. What it still showed before the move may be a
 // read that lags behind; any third digest is somebody else's.
 func Confirm(ctx context.Context, p Proof, o Observation) error {
+	if err := together(p, o); err != nil {
+		return fmt.Errorf("confirm tag: %w", err)
+	}
 	ctx, cancel := outlive(ctx, tagGrace)
 	defer cancel()
 	return settled(ctx, func() (bool, error) {
@@ -115,40 +140,65 @@ const (
 // PutBack makes a tag what it was observed to be, if it holds what the proof is
 // of. If somebody else moved it since, it is let alone. A tag that did not exist
 // is removed, where the registry allows that.
-func PutBack(ctx context.Context, p Proof, o Observation) (Restored, error) {
+//
+// Moved says that the registry acknowledged the move. A read that shows the old
+// digest all the same may lag behind, so the tag is then put back nevertheless.
+func PutBack(ctx context.Context, p Proof, o Observation, moved bool) (Restored, error) {
+	if err := together(p, o); err != nil {
+		return Unknown, fmt.Errorf("put tag back: %w", err)
+	}
 	now, err := Observe(ctx, o.repo, o.tag)
+	old := now.Digest() == o.Digest()
 	switch {
 	case err != nil:
 		return Unknown, err
-	case now.Digest() == o.Digest():
+	case old && !moved:
 		return Back, nil
-	case now.Digest() != p.manifest.Digest:
+	case !old && now.Digest() != p.manifest.Digest:
 		return Taken, &TakenError{Reference: o.Reference(), Holds: now.Digest()}
 	}
-	if o.held == nil {
-		err = o.repo.DeleteTag(ctx, o.tag)
-	} else {
-		_, err = o.repo.PutManifest(ctx, o.tag, *o.held)
-	}
-	if err != nil {
+	if err := o.write(ctx); err != nil {
+		if old {
+			return Unknown, err
+		}
 		return Left, err
 	}
-	return o.restored(ctx)
+	return o.restored(ctx, p)
+}
+
+// write makes the tag what it was.
+func (o Observation) write(ctx context.Context) error {
+	if o.held == nil {
+		return o.repo.DeleteTag(ctx, o.tag)
+	}
+	_, err := o.repo.PutManifest(ctx, o.tag, *o.held)
+	return err
 }
 
 // restored reads the tag once more.
-func (o Observation) restored(ctx context.Context) (Restored, error) {
+func (o Observation) restored(ctx context.Context, p Proof) (Restored, error) {
 	err := settled(ctx, func() (bool, error) {
 		now, err := Observe(ctx, o.repo, o.tag)
-		if err == nil && now.Digest() != o.Digest() {
-			err = lacking(fmt.Sprintf("tag %s was put back, yet it shows %s", o.Reference(), now.Digest()))
+		switch {
+		case err != nil:
+			return false, err
+		case now.Digest() == o.Digest():
+			return true, nil
+		case now.Digest() == p.manifest.Digest:
+			return false, lacking(fmt.Sprintf("tag %s was put back, yet it shows %s", o.Reference(), now.Digest()))
+		default:
+			return false, &TakenError{Reference: o.Reference(), Holds: now.Digest()}
 		}
-		return err == nil, err
 	})
-	if err != nil {
+	var taken *TakenError
+	switch {
+	case err == nil:
+		return Back, nil
+	case errors.As(err, &taken):
+		return Taken, err
+	default:
 		return Unknown, err
 	}
-	return Back, nil
 }
 
 // outlive is a context that ends a little after its parent.

@@ -1,10 +1,11 @@
-// Command distribution serves the reference registry, with storage in memory, on a free port of loopback.
+// Command distribution serves the reference registry on a free port of loopback.
 //
 // It prints its address as the first line and ends when its standard input is closed, so that it never outlives
 // the program that started it. A line "requests" on standard input makes it print the log of requests so far as
 // one line of JSON, and empty it.
 //
-// It is a module of its own, so that the registry's hundreds of dependencies stay out of the product's go.mod.
+// It is a module of its own, so that the registry's hundreds of dependencies stay out of the product's go.mod. When the
+// product's own go.mod has changed, this one may need "go mod tidy" too.
 package main
 
 import (
@@ -18,7 +19,8 @@ import (
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/distribution/distribution/v3/registry/handlers"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory" // the only storage here
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem"
+	_ "github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/sirupsen/logrus"
 
 	"github.com/artifact-promotion/promote/internal/regtest"
@@ -37,6 +39,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	bandwidth := flags.Int64("bandwidth", 0, "bytes per second of each connection and direction; 0 is no limit")
 	user := flags.String("user", "", "account that may do everything, through a token service; empty is an open registry")
 	password := flags.String("password", "", "the account's password")
+	root := flags.String("root", "", "folder that keeps the content; empty keeps it in memory, which takes much more CPU: for benchmarks, a folder of a file system in memory is better")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -44,7 +47,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if *rtt > 0 || *bandwidth > 0 {
 		options.Network = &regtest.Network{RTT: *rtt, BytesPerSecond: *bandwidth}
 	}
-	return serve(ctx, options, stdin, stdout)
+	return serve(ctx, options, *root, stdin, stdout)
 }
 
 func account(user, password string) *regtest.Auth {
@@ -55,10 +58,10 @@ func account(user, password string) *regtest.Auth {
 	return &regtest.Auth{Users: map[string]regtest.User{user: {Password: password, Grants: everything}}}
 }
 
-func serve(ctx context.Context, options regtest.Options, stdin io.Reader, stdout io.Writer) error {
+func serve(ctx context.Context, options regtest.Options, root string, stdin io.Reader, stdout io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	app, err := newApp(ctx)
+	app, err := newApp(ctx, root)
 	if err != nil {
 		return err
 	}
@@ -92,7 +95,7 @@ func converse(registry *regtest.Registry, stdin io.Reader, stdout io.Writer) err
 	return lines.Err()
 }
 
-func newApp(ctx context.Context) (*handlers.App, error) {
+func newApp(ctx context.Context, root string) (*handlers.App, error) {
 	logrus.SetOutput(io.Discard)
 	config := &configuration.Configuration{Version: configuration.CurrentVersion}
 	config.Log.Level = "error"
@@ -102,6 +105,10 @@ func newApp(ctx context.Context) (*handlers.App, error) {
 		"inmemory":    configuration.Parameters{},
 		"delete":      configuration.Parameters{"enabled": true},
 		"maintenance": configuration.Parameters{"uploadpurging": map[any]any{"enabled": false}},
+	}
+	if root != "" {
+		delete(config.Storage, "inmemory")
+		config.Storage["filesystem"] = configuration.Parameters{"rootdirectory": root, "maxthreads": 100}
 	}
 	// Foreign layers are taken as they come.
 	config.Validation.Manifests.URLs.Allow = []string{".*"}

@@ -1,0 +1,363 @@
+package transfer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/registry"
+	"github.com/artifact-promotion/promote/internal/regtest"
+	"github.com/artifact-promotion/promote/internal/transfer"
+	"golang.org/x/sync/errgroup"
+)
+
+// small has blobs that platforms share, and attachments.
+func small() *regtest.Image {
+	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}, Shared: true, Layers: 3, LayerSize: 500})
+	i.Attach(i.Attach(i.Root, "application/x", "x"), "application/x", "y")
+	i.Sign(i.Children()[0], ".sig", "x")
+	return i
+}
+
+func complete(t *testing.T, from *regtest.Registry, sourceRef string, to *regtest.Registry, repo, ref string) {
+	t.Helper()
+	a, err := regtest.Read(t.Context(), from.Access("", ""), sourceRepo, sourceRef)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := regtest.Read(t.Context(), to.Access("", ""), repo, ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range regtest.Diff(a, b) {
+		t.Error(d)
+	}
+}
+
+func TestCopyCounts(t *testing.T) {
+	source, target := start(t, regtest.Options{}), start(t, regtest.Options{Referrers: true})
+	i := small()
+	push(t, i, source, sourceRepo, "dev")
+	r := newRun(t, transfer.Blobs, 0)
+	copied, _, err := r.copyAndVerify(source, target, "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := document.Copied{Manifests: len(i.Manifests), Blobs: len(i.Blobs), Bytes: i.Size()}
+	if copied != want {
+		t.Errorf("copied %+v, want %+v", copied, want)
+	}
+	if p := r.Progress.Snapshot(); p.Bytes != i.Size() || p.TotalBytes != i.Size() || p.Blobs != len(i.Blobs) || p.TotalBlobs != len(i.Blobs) {
+		t.Errorf("progress %+v", p)
+	}
+	complete(t, source, "dev", target, targetRepo, i.Root)
+
+	target.ResetRequests()
+	r = newRun(t, transfer.Blobs, 0)
+	copied, _, err = r.copyAndVerify(source, target, "dev")
+	if want := (document.Copied{Present: len(i.Blobs)}); err != nil || copied != want || len(writes(target)) > 0 {
+		t.Errorf("again: copied %+v, error %v, writes %v", copied, err, writes(target))
+	}
+	if p := r.Progress.Snapshot(); p.TotalBytes != 0 || p.Blobs != len(i.Blobs) {
+		t.Errorf("again: progress %+v", p)
+	}
+}
+
+// TestCopyRepairs what an earlier run or a clean-up left undone.
+func TestCopyRepairs(t *testing.T) {
+	i := small()
+	attached := i.Manifests[len(i.Manifests)-2].Digest
+	for name, remove := range map[string]func(ctx context.Context, at regtest.Access) error{
+		"the root": func(ctx context.Context, at regtest.Access) error {
+			return regtest.DeleteManifest(ctx, at, targetRepo, i.Root)
+		},
+		"a child": func(ctx context.Context, at regtest.Access) error {
+			return regtest.DeleteManifest(ctx, at, targetRepo, i.Children()[1])
+		},
+		"an attachment": func(ctx context.Context, at regtest.Access) error {
+			return regtest.DeleteManifest(ctx, at, targetRepo, attached)
+		},
+		"a blob": func(ctx context.Context, at regtest.Access) error {
+			return regtest.DeleteBlob(ctx, at, targetRepo, i.Blobs[0].Digest)
+		},
+		"a signature": func(ctx context.Context, at regtest.Access) error {
+			return regtest.DeleteManifest(ctx, at, targetRepo, strings.Replace(i.Children()[0], ":", "-", 1)+".sig")
+		},
+		"an attached list": func(ctx context.Context, at regtest.Access) error {
+			return regtest.DeleteManifest(ctx, at, targetRepo, strings.Replace(i.Root, ":", "-", 1))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source, target := start(t, regtest.Options{}), start(t, regtest.Options{Delete: true})
+			push(t, i, source, sourceRepo, "dev")
+			push(t, i, target, targetRepo, "production")
+			if err := remove(t.Context(), target.Access("", "")); err != nil {
+				t.Fatal(err)
+			}
+			copied, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev")
+			if err != nil || copied.Manifests+copied.Blobs == 0 {
+				t.Errorf("copied %+v, error %v", copied, err)
+			}
+			complete(t, source, "dev", target, targetRepo, i.Root)
+		})
+	}
+}
+
+// received is how often each blob's bytes came to a registry.
+func received(r *regtest.Registry) map[string]int {
+	times := map[string]int{}
+	for _, q := range ours(r) {
+		if (q.Method == http.MethodPut || q.Method == http.MethodPatch) && strings.Contains(q.Path, "/blobs/uploads/") && q.Received > 0 {
+			_, digest, _ := strings.Cut(q.Query, "digest=")
+			digest, _, _ = strings.Cut(digest, "&")
+			times[digest]++
+		}
+	}
+	return times
+}
+
+// TestBlobsGoToARegistryOnce, however many of its repositories they are for, and
+// the other repositories take them over from the first.
+func TestBlobsGoToARegistryOnce(t *testing.T) {
+	for _, concurrency := range []int{0, 1} {
+		t.Run(fmt.Sprintf("concurrency %d", concurrency), func(t *testing.T) {
+			source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+			i := small()
+			push(t, i, source, sourceRepo, "dev")
+			r := newRun(t, transfer.Blobs, concurrency)
+			from := r.source(source)
+			g := r.walk(from, "dev")
+			repos := []string{"prod/a", "prod/b", "prod/c"}
+			copied := make([]document.Copied, len(repos))
+			var work errgroup.Group
+			for n, repo := range repos {
+				to := r.open(credential.Target, target, repo)
+				work.Go(func() (err error) {
+					if copied[n], err = r.Copy(context.Background(), g, from, to); err == nil {
+						_, err = r.Verify(context.Background(), g, from, to)
+					}
+					return err
+				})
+			}
+			if err := work.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			total := document.Copied{}
+			for n, repo := range repos {
+				complete(t, source, "dev", target, repo, i.Root)
+				total.Blobs += copied[n].Blobs
+				total.Mounted += copied[n].Mounted
+			}
+			if total.Blobs != len(i.Blobs) || total.Mounted != 2*len(i.Blobs) {
+				t.Errorf("%d blobs sent and %d mounted, want %d and %d", total.Blobs, total.Mounted, len(i.Blobs), 2*len(i.Blobs))
+			}
+			for digest, n := range received(target) {
+				if n != 1 {
+					t.Errorf("%s was sent %d times", digest, n)
+				}
+			}
+			reads := 0
+			for _, q := range ours(source) {
+				if q.Method == http.MethodGet && strings.Contains(q.Path, "/blobs/") {
+					reads++
+				}
+			}
+			if reads != len(i.Blobs) {
+				t.Errorf("%d blobs were read at the source, want %d", reads, len(i.Blobs))
+			}
+		})
+	}
+}
+
+// TestSharedBlobsOfImages move once a run.
+func TestSharedBlobsOfImages(t *testing.T) {
+	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	spec := regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: 3, Shared: true}
+	one := regtest.Build(spec)
+	spec.Labels = map[string]string{"other": "configuration"}
+	two := regtest.Build(spec)
+	push(t, one, source, sourceRepo, "one")
+	push(t, two, source, sourceRepo, "two")
+	r := newRun(t, transfer.Blobs, 0)
+	var work errgroup.Group
+	for _, tag := range []string{"one", "two"} {
+		work.Go(func() error {
+			_, _, err := r.copyAndVerify(source, target, tag)
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	complete(t, source, "one", target, targetRepo, one.Root)
+	complete(t, source, "two", target, targetRepo, two.Root)
+	for digest, n := range received(target) {
+		if n != 1 {
+			t.Errorf("%s was sent %d times", digest, n)
+		}
+	}
+}
+
+// TestMount: within one registry no blob passes through this machine.
+func TestMount(t *testing.T) {
+	r := start(t, regtest.Options{})
+	i := small()
+	push(t, i, r, sourceRepo, "dev")
+	r.ResetRequests()
+	copied, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(r, r, "dev")
+	if err != nil || copied.Mounted != len(i.Blobs) || copied.Blobs != 0 || copied.Bytes != 0 {
+		t.Errorf("copied %+v, error %v", copied, err)
+	}
+	for _, q := range ours(r) {
+		if q.Method == http.MethodGet && strings.Contains(q.Path, "/blobs/") {
+			t.Error("read", q.Path)
+		}
+		if strings.Contains(q.Path, "/uploads/") && (q.Received > 0 || q.Status != http.StatusCreated || !strings.Contains(q.Query, "from=acme%2Fapp")) {
+			t.Errorf("%s %s?%s: %d bytes, status %d", q.Method, q.Path, q.Query, q.Received, q.Status)
+		}
+	}
+	complete(t, r, "dev", r, targetRepo, i.Root)
+}
+
+// TestMountThatIsNotGranted: the bytes are then sent.
+func TestMountThatIsNotGranted(t *testing.T) {
+	for name, answer := range map[string]func(next http.Handler, w http.ResponseWriter, q *http.Request){
+		"a session instead": func(next http.Handler, w http.ResponseWriter, q *http.Request) {
+			q.URL.RawQuery = ""
+			next.ServeHTTP(w, q)
+		},
+		"a refusal": func(next http.Handler, w http.ResponseWriter, q *http.Request) {
+			if q.URL.RawQuery == "" {
+				next.ServeHTTP(w, q)
+				return
+			}
+			w.WriteHeader(http.StatusMethodNotAllowed)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					if q.Method == http.MethodPost && q.UserAgent() != regtest.Agent {
+						answer(next, w, q)
+						return
+					}
+					next.ServeHTTP(w, q)
+				})
+			}})
+			i := small()
+			push(t, i, r, sourceRepo, "dev")
+			copied, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(r, r, "dev")
+			if err != nil || copied.Blobs != len(i.Blobs) || copied.Mounted != 0 {
+				t.Errorf("copied %+v, error %v", copied, err)
+			}
+			complete(t, r, "dev", r, targetRepo, i.Root)
+		})
+	}
+}
+
+// TestNoMountAcrossCredentials: the target's account may not see the source's repository.
+func TestNoMountAcrossCredentials(t *testing.T) {
+	r := start(t, regtest.Options{Auth: &regtest.Auth{Users: map[string]regtest.User{
+		"reader": {Password: "1", Grants: []regtest.Grant{{Repository: "acme/*", Actions: []string{"pull"}}}},
+		"writer": {Password: "2", Grants: []regtest.Grant{{Repository: "prod/*", Actions: []string{"pull", "push"}}}},
+		"admin":  {Password: "3", Grants: []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}},
+	}}})
+	i := small()
+	if err := i.Push(t.Context(), r.Access("admin", "3"), sourceRepo, "dev"); err != nil {
+		t.Fatal(err)
+	}
+	r.ResetRequests()
+	run := newRun(t, transfer.Blobs, 0)
+	run.client = registry.New(registry.Options{Credentials: &credential.Chain{
+		Source: credential.Login{Username: "reader", Password: "1"}, Target: credential.Login{Username: "writer", Password: "2"},
+	}})
+	copied, _, err := run.copyAndVerify(r, r, "dev")
+	if err != nil || copied.Blobs != len(i.Blobs) {
+		t.Errorf("copied %+v, error %v", copied, err)
+	}
+	for _, q := range ours(r) {
+		if strings.Contains(q.Query, "from=") || q.Status == http.StatusForbidden {
+			t.Errorf("%s %s?%s: status %d", q.Method, q.Path, q.Query, q.Status)
+		}
+	}
+	a, err := regtest.Read(t.Context(), r.Access("admin", "3"), sourceRepo, "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := regtest.Read(t.Context(), r.Access("admin", "3"), targetRepo, i.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := regtest.Diff(a, b); len(diff) > 0 {
+		t.Error(diff)
+	}
+}
+
+// TestNoForeignFrom: a repository of another registry is never named.
+func TestNoForeignFrom(t *testing.T) {
+	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	push(t, small(), source, sourceRepo, "dev")
+	if _, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev"); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range ours(target) {
+		if strings.Contains(q.Query, "from=") {
+			t.Errorf("%s %s?%s", q.Method, q.Path, q.Query)
+		}
+	}
+}
+
+// TestBlobThatTheSourceLost ends the copy before what names it is written.
+func TestBlobThatTheSourceLost(t *testing.T) {
+	h := &hurt{}
+	source, target := start(t, regtest.Options{Wrap: h.wrap}), start(t, regtest.Options{})
+	i := small()
+	push(t, i, source, sourceRepo, "dev")
+	lost := i.Blobs[0].Digest
+	h.set(lost, missing)
+	_, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev")
+	var e *registry.Error
+	if !errors.As(err, &e) || e.Side != credential.Source || !strings.Contains(err.Error(), lost) || !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("error %v", err)
+	}
+	for _, digest := range append(i.Children()[:1:1], i.Root) {
+		if slices.Contains(writes(target), "PUT /v2/"+targetRepo+"/manifests/"+digest) {
+			t.Errorf("%s was written without its blob", digest)
+		}
+	}
+}
+
+// TestOrder: whatever names something is written after it.
+func TestOrder(t *testing.T) {
+	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	i := small()
+	push(t, i, source, sourceRepo, "dev")
+	if _, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev"); err != nil {
+		t.Fatal(err)
+	}
+	at := map[string]int{}
+	for n, w := range writes(target) {
+		at[w[strings.LastIndex(w, "/")+1:]] = n
+	}
+	for _, child := range i.Children() {
+		if at[child] > at[i.Root] {
+			t.Errorf("the index was written before %s", child)
+		}
+	}
+	for _, m := range i.Manifests {
+		if m.Subject != "" && at[m.Digest] < at[m.Subject] {
+			t.Errorf("%s was written before its subject", m.Digest)
+		}
+	}
+	for _, m := range i.Manifests {
+		if m.Subject != "" && at[strings.Replace(m.Subject, ":", "-", 1)] < at[m.Digest] {
+			t.Errorf("%s was listed before it was written", m.Digest)
+		}
+	}
+}

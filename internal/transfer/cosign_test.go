@@ -1,0 +1,260 @@
+package transfer_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/registry"
+	"github.com/artifact-promotion/promote/internal/regtest"
+	"github.com/artifact-promotion/promote/internal/transfer"
+)
+
+// signed is the same image, signed by somebody under a tag of cosign's.
+func signed(suffix string, who ...string) (image *regtest.Image, tag string) {
+	image = regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64"}})
+	for _, w := range who {
+		image.Sign(image.Root, suffix, w)
+	}
+	return image, strings.Replace(image.Root, ":", "-", 1) + suffix
+}
+
+// artifact is what a cosign tag holds.
+type artifact struct {
+	MediaType string
+	Config    struct {
+		MediaType, Digest string
+	}
+	Layers []struct {
+		Digest      string
+		Annotations map[string]string
+	}
+	Annotations map[string]string
+}
+
+func readArtifact(t *testing.T, at *regtest.Registry, tag string) artifact {
+	t.Helper()
+	_, raw, err := regtest.GetManifest(t.Context(), at.Access("", ""), targetRepo, tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a artifact
+	if err := json.Unmarshal(raw, &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func (a artifact) digests() (all []string) {
+	for _, l := range a.Layers {
+		all = append(all, l.Digest)
+	}
+	return all
+}
+
+func layersOf(i *regtest.Image, tag string) (all []string) {
+	for _, m := range i.Manifests {
+		if m.Tag == tag {
+			var a artifact
+			_ = json.Unmarshal(m.Bytes, &a)
+			all = append(all, a.digests()...)
+		}
+	}
+	return all
+}
+
+// TestMerge: the target's signatures stay, the source's come to them, and the
+// second time there is nothing to do.
+func TestMerge(t *testing.T) {
+	for _, suffix := range []string{".sig", ".att"} {
+		t.Run(suffix, func(t *testing.T) {
+			source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+			ours, tag := signed(suffix, "alice")
+			theirs, _ := signed(suffix, "bob")
+			ours.Sign(ours.Manifests[len(ours.Manifests)-1].Digest, ".sig", "on the source's own") // stays findable by its digest
+			push(t, ours, source, sourceRepo, "dev")
+			push(t, theirs, target, targetRepo, "old")
+
+			copied, _, err := newRun(t, transfer.Content, 0).copyAndVerify(source, target, "dev")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if copied.Manifests < 2 {
+				t.Errorf("copied %+v", copied)
+			}
+			merged := readArtifact(t, target, tag)
+			want := append(layersOf(theirs, tag), layersOf(ours, tag)...)
+			if !slices.Equal(merged.digests(), want) {
+				t.Errorf("layers %v, want %v", merged.digests(), want)
+			}
+			for _, l := range merged.Layers {
+				if _, ok := l.Annotations["dev.cosignproject.cosign/signature"]; !ok {
+					t.Errorf("layer %s lost its annotations", l.Digest)
+				}
+			}
+			checkConfig(t, target, merged)
+			a, err := regtest.Read(t.Context(), source.Access("", ""), sourceRepo, "dev")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := regtest.Read(t.Context(), target.Access("", ""), targetRepo, "old")
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The source's own artifact lies under no tag here any more, and is there by its digest.
+			own, err := regtest.Read(t.Context(), target.Access("", ""), targetRepo, a.DigestTags[tag])
+			if err != nil {
+				t.Fatal(err)
+			}
+			maps.Copy(b.Nodes, own.Nodes)
+			maps.Copy(b.Blobs, own.Blobs)
+			maps.Copy(b.DigestTags, own.DigestTags)
+			if diff := regtest.Diff(a, b); len(diff) != 1 || !strings.HasPrefix(diff[0], "tag "+tag) {
+				t.Error(diff)
+			}
+
+			target.ResetRequests()
+			copied, _, err = newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev")
+			if err != nil || copied.Manifests+copied.Blobs+copied.Mounted != 0 || len(writes(target)) > 0 {
+				t.Errorf("again: copied %+v, error %v, writes %v", copied, err, writes(target))
+			}
+		})
+	}
+}
+
+// checkConfig: cosign reads layers by the configuration's diff_ids.
+func checkConfig(t *testing.T, at *regtest.Registry, a artifact) {
+	t.Helper()
+	answer, err := http.Get("http://" + at.Host() + "/v2/" + targetRepo + "/blobs/" + a.Config.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	var config struct {
+		RootFS struct {
+			Type    string
+			DiffIDs []string `json:"diff_ids"`
+		}
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&config); err != nil {
+		t.Fatal(err)
+	}
+	if config.RootFS.Type != "layers" || !slices.Equal(config.RootFS.DiffIDs, a.digests()) || a.Config.MediaType != "application/vnd.oci.image.config.v1+json" {
+		t.Errorf("configuration %+v of type %s for layers %v", config, a.Config.MediaType, a.digests())
+	}
+}
+
+// TestMergeOfTwoKeysAndOnePayload: what tells the layers apart is an annotation.
+func TestMergeOfTwoKeysAndOnePayload(t *testing.T) {
+	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	image, tag := signed(".sig", "one")
+	push(t, image, source, sourceRepo, "dev")
+	push(t, image, target, targetRepo, "old")
+	var raw []byte
+	for _, m := range image.Manifests {
+		if m.Tag == tag {
+			raw = []byte(strings.Replace(string(m.Bytes), `"dev.cosignproject.cosign/signature":"`, `"dev.cosignproject.cosign/signature":"other`, 1))
+		}
+	}
+	if err := regtest.PutManifest(t.Context(), target.Access("", ""), targetRepo, tag, "application/vnd.oci.image.manifest.v1+json", raw); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev"); err != nil {
+		t.Fatal(err)
+	}
+	merged := readArtifact(t, target, tag)
+	if len(merged.Layers) != 2 || merged.Layers[0].Digest != merged.Layers[1].Digest ||
+		merged.Layers[0].Annotations["dev.cosignproject.cosign/signature"] == merged.Layers[1].Annotations["dev.cosignproject.cosign/signature"] {
+		t.Errorf("layers %+v", merged.Layers)
+	}
+}
+
+// TestMergeRefused: what cannot be one is not overwritten, and nothing is written.
+func TestMergeRefused(t *testing.T) {
+	index := func(t *testing.T, target *regtest.Registry, tag string) {
+		other := regtest.Build(regtest.Spec{Seed: "other", Platforms: []string{"linux/amd64"}})
+		push(t, other, target, targetRepo, tag)
+	}
+	for name, test := range map[string]struct {
+		suffix string
+		occupy func(t *testing.T, target *regtest.Registry, tag string)
+		says   string
+	}{
+		"another SBOM": {".sbom", func(t *testing.T, target *regtest.Registry, _ string) {
+			theirs, _ := signed(".sbom", "bob")
+			push(t, theirs, target, targetRepo)
+		}, "another SBOM"},
+		"an index": {".sig", index, "not an artifact"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+			ours, tag := signed(test.suffix, "alice")
+			push(t, ours, source, sourceRepo, "dev")
+			test.occupy(t, target, tag)
+			_, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev")
+			var refused *registry.Error
+			if !errors.As(err, &refused) || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), tag) || !strings.Contains(refused.Hint, "attachments: none") {
+				t.Errorf("error %v", err)
+			}
+			if err != nil && strings.Count(err.Error(), test.says) != 1 {
+				t.Errorf("said more than once: %v", err)
+			}
+			if w := writes(target); len(w) > 0 {
+				t.Error("writes:", w)
+			}
+		})
+	}
+}
+
+// TestMergeIntoTagsThatCannotBeChanged says what to exclude.
+func TestMergeIntoTagsThatCannotBeChanged(t *testing.T) {
+	source := start(t, regtest.Options{})
+	target := start(t, regtest.Options{Immutable: func(string, string) bool { return true }})
+	ours, _ := signed(".sig", "alice")
+	theirs, _ := signed(".sig", "bob")
+	push(t, ours, source, sourceRepo, "dev")
+	push(t, theirs, target, targetRepo)
+	_, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev")
+	if !errors.Is(err, registry.ErrTagImmutable) || !strings.Contains(registry.HintOf(err), "sha256-*") {
+		t.Errorf("error %v, hint %q", err, registry.HintOf(err))
+	}
+}
+
+// TestMergeOfManyLayers takes time in proportion to them.
+func TestMergeOfManyLayers(t *testing.T) {
+	const many = 6000
+	list := func(from int) []byte {
+		var lines []string
+		for n := range many {
+			lines = append(lines, fmt.Sprintf(`{"mediaType":"a/b","size":1,"digest":"sha256:%064x"}`, from+n))
+		}
+		return []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[` + strings.Join(lines, ",") + `]}`)
+	}
+	source, h := start(t, regtest.Options{}), &hurt{}
+	target := start(t, regtest.Options{Wrap: h.wrap})
+	ours, tag := signed(".sig", "alice")
+	push(t, ours, source, sourceRepo, "dev")
+	h.set(tag, func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		_, _ = w.Write(list(0))
+	})
+	r := newRun(t, transfer.Blobs, 0)
+	from, to := r.source(source), r.target(target)
+	g := r.walk(from, "dev")
+	for _, n := range g.Nodes {
+		if len(n.Children) == 0 && n.Digest.String() != ours.Children()[0] {
+			n.Raw = list(many)
+		}
+	}
+	began := time.Now()
+	_, err := r.Copy(t.Context(), g, from, to)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %v (error %v)", took, err)
+	}
+}

@@ -1,0 +1,164 @@
+package transfer_test
+
+import (
+	"context"
+	"flag"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/registry"
+	"github.com/artifact-promotion/promote/internal/regtest"
+	"github.com/artifact-promotion/promote/internal/transfer"
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// TestMain lets many tests wait at once: what they wait for is time, not the processor.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "32")
+	os.Exit(m.Run())
+}
+
+const (
+	sourceRepo = "acme/app"
+	targetRepo = "prod/app"
+)
+
+func start(t *testing.T, o regtest.Options) *regtest.Registry {
+	t.Helper()
+	r, err := regtest.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+// run is one run of the program.
+type run struct {
+	t      *testing.T
+	client *registry.Client
+	*transfer.Engine
+}
+
+func newRun(t *testing.T, level transfer.Level, concurrency int) run {
+	return run{t, registry.New(registry.Options{}), transfer.New(level, concurrency)}
+}
+
+func (r run) open(side credential.Side, at *regtest.Registry, repo string) *registry.Repository {
+	r.t.Helper()
+	n, err := name.NewRepository(at.Host() + "/" + repo)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	opened, err := r.client.Open(r.t.Context(), side, n, registry.Push)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return opened
+}
+
+func (r run) source(at *regtest.Registry) *registry.Repository {
+	return r.open(credential.Source, at, sourceRepo)
+}
+
+func (r run) target(at *regtest.Registry) *registry.Repository {
+	return r.open(credential.Target, at, targetRepo)
+}
+
+func (r run) walk(source *registry.Repository, tag string) *graph.Graph {
+	r.t.Helper()
+	root, err := source.GetManifest(r.t.Context(), tag)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	w := graph.NewWalker(source, true)
+	if err := w.Walk(r.t.Context(), root); err != nil {
+		r.t.Fatal(err)
+	}
+	return w.Graph(root.Digest)
+}
+
+// copyAndVerify is everything but the tags.
+func (r run) copyAndVerify(from, to *regtest.Registry, tag string) (document.Copied, transfer.Proof, error) {
+	r.t.Helper()
+	source, target := r.source(from), r.target(to)
+	g := r.walk(source, tag)
+	copied, err := r.Copy(r.t.Context(), g, source, target)
+	if err != nil {
+		return copied, transfer.Proof{}, err
+	}
+	proof, err := r.Verify(r.t.Context(), g, source, target)
+	return copied, proof, err
+}
+
+// proof copies and verifies what the tag names.
+func (r run) proof(from, to *regtest.Registry, tag string) transfer.Proof {
+	r.t.Helper()
+	_, proof, err := r.copyAndVerify(from, to, tag)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return proof
+}
+
+func push(t *testing.T, i *regtest.Image, to *regtest.Registry, repo string, tags ...string) {
+	t.Helper()
+	if err := i.Push(t.Context(), to.Access("", ""), repo, tags...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func holds(t *testing.T, r *regtest.Registry, tag string) string {
+	t.Helper()
+	digest, _, err := regtest.TagDigest(t.Context(), r.Access("", ""), targetRepo, tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
+// ours are the requests that the tests did not make themselves.
+func ours(r *regtest.Registry) (all []regtest.Request) {
+	for _, q := range r.Requests() {
+		if q.Agent != regtest.Agent {
+			all = append(all, q)
+		}
+	}
+	return all
+}
+
+func writes(r *regtest.Registry) (all []string) {
+	for _, q := range ours(r) {
+		if q.Method != http.MethodGet && q.Method != http.MethodHead {
+			all = append(all, q.Method+" "+q.Path)
+		}
+	}
+	return all
+}
+
+// onTag wraps what the program asks about one tag of the target.
+func onTag(tag string, handle func(next http.Handler, w http.ResponseWriter, q *http.Request)) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if q.UserAgent() != regtest.Agent && strings.HasSuffix(q.URL.Path, "/manifests/"+tag) {
+				handle(next, w, q)
+				return
+			}
+			next.ServeHTTP(w, q)
+		})
+	}
+}
+
+// aside runs something with a context that no test's end has cancelled.
+func aside(t *testing.T, f func(context.Context) error) {
+	t.Helper()
+	if err := f(context.Background()); err != nil {
+		t.Error(err)
+	}
+}

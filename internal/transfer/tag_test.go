@@ -1,0 +1,405 @@
+package transfer_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/registry"
+	"github.com/artifact-promotion/promote/internal/regtest"
+	"github.com/artifact-promotion/promote/internal/transfer"
+)
+
+// tagged is a target whose tag "production" holds an old image, or nothing, and
+// that has a verified new one.
+type tagged struct {
+	run
+	at       *regtest.Registry
+	old, new string
+	third    *regtest.Image
+	proof    transfer.Proof
+	repo     *registry.Repository
+}
+
+func newTagged(t *testing.T, exists bool, o regtest.Options) *tagged {
+	t.Helper()
+	source := start(t, regtest.Options{})
+	s := &tagged{run: newRun(t, transfer.Blobs, 0), at: start(t, o), third: regtest.Build(regtest.Spec{Seed: "third"})}
+	image := regtest.Build(regtest.Spec{Seed: "new"})
+	push(t, image, source, sourceRepo, "dev")
+	s.new = image.Root
+	if exists {
+		old := regtest.Build(regtest.Spec{Seed: "old"})
+		push(t, old, s.at, targetRepo, "production")
+		s.old = old.Root
+	}
+	s.proof = s.run.proof(source, s.at, "dev")
+	s.repo = s.target(s.at)
+	push(t, s.third, s.at, targetRepo)
+	s.at.ResetRequests()
+	return s
+}
+
+func (s *tagged) observe() transfer.Observation {
+	s.t.Helper()
+	o, err := transfer.Observe(s.t.Context(), s.repo, "production")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return o
+}
+
+// taken is somebody else's move.
+func (s *tagged) taken() {
+	s.t.Helper()
+	aside(s.t, func(ctx context.Context) error {
+		return regtest.PutTag(ctx, s.at.Access("", ""), targetRepo, "production", s.third.Root)
+	})
+}
+
+func TestMove(t *testing.T) {
+	for _, exists := range []bool{true, false} {
+		s := newTagged(t, exists, regtest.Options{Delete: true})
+		o := s.observe()
+		if got := o.Digest(); exists && got.String() != s.old || !exists && got.Hex != "" {
+			t.Errorf("observed %s, want %q", got, s.old)
+		}
+		if o.Reference() != s.at.Host()+"/"+targetRepo+":production" {
+			t.Error("reference:", o.Reference())
+		}
+		if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+			t.Fatal(err)
+		}
+		if err := transfer.Confirm(t.Context(), s.proof, o); err != nil {
+			t.Error(err)
+		}
+		if got := holds(t, s.at, "production"); got != s.new {
+			t.Errorf("the tag holds %s, want %s", got, s.new)
+		}
+		if state, err := transfer.PutBack(t.Context(), s.proof, o, true); state != transfer.Back || err != nil {
+			t.Errorf("put back: %v, %v", state, err)
+		}
+		if got := holds(t, s.at, "production"); got != s.old {
+			t.Errorf("the tag holds %q again, want %q", got, s.old)
+		}
+	}
+}
+
+// TestNothingMovesWithoutProof: neither zero values, nor a proof of another repository.
+func TestNothingMovesWithoutProof(t *testing.T) {
+	s := newTagged(t, true, regtest.Options{})
+	other, err := transfer.Observe(t.Context(), s.source(s.at), "production")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.at.ResetRequests()
+	for name, pair := range map[string]struct {
+		p transfer.Proof
+		o transfer.Observation
+	}{
+		"nothing":           {},
+		"no proof":          {o: s.observe()},
+		"no observation":    {p: s.proof},
+		"of another's tags": {p: s.proof, o: other},
+	} {
+		if err := transfer.Move(t.Context(), pair.p, pair.o); err == nil {
+			t.Errorf("%s: a tag was moved", name)
+		}
+		if err := transfer.Confirm(t.Context(), pair.p, pair.o); err == nil {
+			t.Errorf("%s: a tag was confirmed", name)
+		}
+		if state, err := transfer.PutBack(t.Context(), pair.p, pair.o, true); err == nil || state != transfer.Unknown {
+			t.Errorf("%s: a tag was put back", name)
+		}
+	}
+	if w := writes(s.at); len(w) > 0 {
+		t.Error("writes:", w)
+	}
+}
+
+// TestMoveWithALostAnswer to a tag that can be written once: the second attempt
+// is refused, and it was ours.
+func TestMoveWithALostAnswer(t *testing.T) {
+	s := newTagged(t, false, regtest.Options{
+		Immutable: func(_, tag string) bool { return tag == "production" },
+		Wrap: regtest.ResetAfter(func(q *http.Request) bool {
+			return q.Method == http.MethodPut && strings.HasSuffix(q.URL.Path, "/manifests/production")
+		}),
+	})
+	o := s.observe()
+	if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+		t.Error(err)
+	}
+	if got := holds(t, s.at, "production"); got != s.new {
+		t.Errorf("the tag holds %q", got)
+	}
+}
+
+func TestMoveOfATagThatCannotBeChanged(t *testing.T) {
+	s := newTagged(t, true, regtest.Options{Immutable: func(_, tag string) bool { return tag == "production" }})
+	o := s.observe()
+	err := transfer.Move(t.Context(), s.proof, o)
+	if !errors.Is(err, registry.ErrTagImmutable) || !strings.Contains(registry.HintOf(err), "fixed-tags") {
+		t.Errorf("error %v, hint %q", err, registry.HintOf(err))
+	}
+	if state, err := transfer.PutBack(t.Context(), s.proof, o, false); state != transfer.Back || err != nil {
+		t.Errorf("put back: %v, %v", state, err)
+	}
+}
+
+// TestMoveOutlivesTheRun by a little: cut off, nobody would know what the tag holds.
+func TestMoveOutlivesTheRun(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	slow := onTag("production", func(next http.Handler, w http.ResponseWriter, q *http.Request) {
+		if q.Method == http.MethodPut {
+			cancel()
+			time.Sleep(300 * time.Millisecond)
+		}
+		next.ServeHTTP(w, q)
+	})
+	s := newTagged(t, true, regtest.Options{Wrap: slow})
+	o := s.observe()
+	if err := transfer.Move(ctx, s.proof, o); err != nil {
+		t.Error(err)
+	}
+	if err := transfer.Confirm(ctx, s.proof, o); err != nil {
+		t.Error(err)
+	}
+	if got := holds(t, s.at, "production"); got != s.new {
+		t.Errorf("the tag holds %s", got)
+	}
+}
+
+// TestMoveThatHangs ends soon after the run.
+func TestMoveThatHangs(t *testing.T) {
+	t.Parallel()
+	why := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	s := newTagged(t, true, regtest.Options{Wrap: onTag("production", func(next http.Handler, w http.ResponseWriter, q *http.Request) {
+		if q.Method == http.MethodPut {
+			cancel(why)
+			<-q.Context().Done()
+			return
+		}
+		next.ServeHTTP(w, q)
+	})})
+	o := s.observe()
+	began := time.Now()
+	if err := transfer.Move(ctx, s.proof, o); !errors.Is(err, why) {
+		t.Errorf("error %v", err)
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+// TestConfirmAcceptsReadsThatLag behind the write.
+func TestConfirmAcceptsReadsThatLag(t *testing.T) {
+	t.Parallel()
+	for _, exists := range []bool{true, false} {
+		l := &lagging{}
+		s := newTagged(t, exists, regtest.Options{Wrap: onTag("production", l.handle)})
+		o := s.observe()
+		l.stale.Store(3)
+		if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+			t.Fatal(err)
+		}
+		if err := transfer.Confirm(t.Context(), s.proof, o); err != nil {
+			t.Errorf("exists %v: %v", exists, err)
+		}
+		if l.stale.Load() > 0 {
+			t.Error("no read lagged")
+		}
+	}
+}
+
+// lagging answers some reads of a tag as the first one was answered.
+type lagging struct {
+	first atomic.Pointer[recorded]
+	stale atomic.Int32 // how many more
+}
+
+func (l *lagging) handle(next http.Handler, w http.ResponseWriter, q *http.Request) {
+	if q.Method != http.MethodGet {
+		next.ServeHTTP(w, q)
+		return
+	}
+	if l.first.Load() != nil && l.stale.Add(-1) >= 0 {
+		l.first.Load().replay(w)
+		return
+	}
+	a := &recorded{header: http.Header{}}
+	next.ServeHTTP(a, q)
+	l.first.CompareAndSwap(nil, a)
+	a.replay(w)
+}
+
+// recorded is an answer that can be given again.
+type recorded struct {
+	header http.Header
+	status int
+	body   []byte
+}
+
+func (r *recorded) Header() http.Header { return r.header }
+func (r *recorded) WriteHeader(s int)   { r.status = s }
+func (r *recorded) Write(p []byte) (int, error) {
+	r.body = append(r.body, p...)
+	return len(p), nil
+}
+
+func (r *recorded) replay(w http.ResponseWriter) {
+	for key, values := range r.header {
+		w.Header()[key] = values
+	}
+	if r.status != 0 {
+		w.WriteHeader(r.status)
+	}
+	_, _ = w.Write(r.body)
+}
+
+// TestConfirmGivesUp on a tag that never shows the new digest.
+func TestConfirmGivesUp(t *testing.T) {
+	t.Parallel()
+	l := &lagging{}
+	s := newTagged(t, true, regtest.Options{Wrap: onTag("production", l.handle)})
+	o := s.observe()
+	l.stale.Store(1000)
+	if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	err := transfer.Confirm(t.Context(), s.proof, o)
+	if err == nil || !strings.Contains(err.Error(), "shows the old one") || registry.HintOf(err) == "" {
+		t.Errorf("error %v", err)
+	}
+	if took := time.Since(began); took < 5*time.Second || took > 20*time.Second {
+		t.Errorf("gave up after %v", took)
+	}
+}
+
+func TestConfirmSeesOthers(t *testing.T) {
+	s := newTagged(t, true, regtest.Options{Delete: true})
+	o := s.observe()
+	if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+		t.Fatal(err)
+	}
+	s.taken()
+	var taken *transfer.TakenError
+	if err := transfer.Confirm(t.Context(), s.proof, o); !errors.As(err, &taken) || taken.Holds.String() != s.third.Root || !strings.Contains(err.Error(), s.third.Root) {
+		t.Errorf("error %v", err)
+	}
+	if state, err := transfer.PutBack(t.Context(), s.proof, o, true); state != transfer.Taken || !errors.As(err, &taken) {
+		t.Errorf("put back: %v, %v", state, err)
+	}
+	if got := holds(t, s.at, "production"); got != s.third.Root {
+		t.Errorf("somebody else's %s was overwritten with %s", s.third.Root, got)
+	}
+	aside(t, func(ctx context.Context) error {
+		return regtest.DeleteManifest(ctx, s.at.Access("", ""), targetRepo, "production")
+	})
+	if err := transfer.Confirm(t.Context(), s.proof, o); !errors.As(err, &taken) || taken.Holds.Hex != "" || !strings.Contains(err.Error(), "removed") {
+		t.Errorf("error %v", err)
+	}
+	if state, _ := transfer.PutBack(t.Context(), s.proof, o, true); state != transfer.Taken {
+		t.Errorf("put back: %v", state)
+	}
+}
+
+// TestPutBackWhereNothingCanBeDeleted leaves a new tag and says so.
+func TestPutBackWhereNothingCanBeDeleted(t *testing.T) {
+	s := newTagged(t, false, regtest.Options{})
+	o := s.observe()
+	if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+		t.Fatal(err)
+	}
+	state, err := transfer.PutBack(t.Context(), s.proof, o, true)
+	if state != transfer.Left || !errors.Is(err, registry.ErrUnsupported) {
+		t.Errorf("put back: %v, %v", state, err)
+	}
+	if got := holds(t, s.at, "production"); got != s.new {
+		t.Errorf("the tag holds %q", got)
+	}
+}
+
+// TestPutBackThroughReadsThatLag: what the registry acknowledged did move,
+// whatever a read says.
+func TestPutBackThroughReadsThatLag(t *testing.T) {
+	for _, exists := range []bool{true, false} {
+		l := &lagging{}
+		s := newTagged(t, exists, regtest.Options{Delete: true, Wrap: onTag("production", l.handle)})
+		o := s.observe()
+		if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+			t.Fatal(err)
+		}
+		l.stale.Store(1)
+		if state, err := transfer.PutBack(t.Context(), s.proof, o, true); state != transfer.Back || err != nil {
+			t.Errorf("put back: %v, %v", state, err)
+		}
+		if got := holds(t, s.at, "production"); got != s.old {
+			t.Errorf("the tag holds %q, want %q", got, s.old)
+		}
+	}
+}
+
+// TestPutBackOfWhatNeverMoved writes nothing.
+func TestPutBackOfWhatNeverMoved(t *testing.T) {
+	for _, exists := range []bool{true, false} {
+		s := newTagged(t, exists, regtest.Options{})
+		o := s.observe()
+		if state, err := transfer.PutBack(t.Context(), s.proof, o, false); state != transfer.Back || err != nil {
+			t.Errorf("put back: %v, %v", state, err)
+		}
+		if w := writes(s.at); len(w) > 0 {
+			t.Error("writes:", w)
+		}
+	}
+}
+
+// TestPutBackThatCannotRead does not guess.
+func TestPutBackThatCannotRead(t *testing.T) {
+	var down atomic.Bool
+	s := newTagged(t, true, regtest.Options{Wrap: onTag("production", func(next http.Handler, w http.ResponseWriter, q *http.Request) {
+		if down.Load() {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, q)
+	})})
+	o := s.observe()
+	if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+		t.Fatal(err)
+	}
+	down.Store(true)
+	if state, err := transfer.PutBack(t.Context(), s.proof, o, true); state != transfer.Unknown || err == nil {
+		t.Errorf("put back: %v, %v", state, err)
+	}
+}
+
+// TestPutBackAndThenTaken: somebody else moves the tag right after.
+func TestPutBackAndThenTaken(t *testing.T) {
+	var s *tagged
+	var armed atomic.Bool
+	s = newTagged(t, true, regtest.Options{Wrap: onTag("production", func(next http.Handler, w http.ResponseWriter, q *http.Request) {
+		next.ServeHTTP(w, q)
+		if q.Method == http.MethodPut && armed.Load() {
+			s.taken()
+		}
+	})})
+	o := s.observe()
+	if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+		t.Fatal(err)
+	}
+	armed.Store(true)
+	var taken *transfer.TakenError
+	if state, err := transfer.PutBack(t.Context(), s.proof, o, true); state != transfer.Taken || !errors.As(err, &taken) || taken.Holds.String() != s.third.Root {
+		t.Errorf("put back: %v, %v", state, err)
+	}
+}
