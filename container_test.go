@@ -200,7 +200,9 @@ func TestContainerCancel(t *testing.T) {
 			select {
 			case <-reached:
 			case <-time.After(time.Minute):
-				t.Fatalf("the run does not come so far; log:\n%s", &r.log)
+				r.remove(t)
+				r.wait(t)
+				t.Fatal("the run does not come so far")
 			}
 			began := time.Now()
 			test.cancel(t, r)
@@ -283,8 +285,8 @@ func TestContainerMemory(t *testing.T) {
 // own root certificates and time zones, started as action.yml says.
 func TestContainerImage(t *testing.T) {
 	var config struct {
-		Entrypoint, Cmd, Volumes []string
-		User, WorkingDir         string
+		Entrypoint []string
+		User       string
 	}
 	if err := json.Unmarshal([]byte(docker(t, "inspect", "--format", "{{json .Config}}", testedImage(t))), &config); err != nil {
 		t.Fatal(err)
@@ -293,8 +295,8 @@ func TestContainerImage(t *testing.T) {
 	if !slices.Equal(config.Entrypoint, []string{entrypoint}) {
 		t.Errorf("the image starts %q, action.yml %q", config.Entrypoint, entrypoint)
 	}
-	if config.User != "" || config.WorkingDir != "" {
-		t.Errorf("user %q and folder %q: the runner's files belong to another user, and its workspace is the folder", config.User, config.WorkingDir)
+	if config.User != "" {
+		t.Errorf("the image's user is %q, who cannot write the runner's files", config.User)
 	}
 	if version := docker(t, "run", "--rm", "--network", "none", testedImage(t), "version"); version != "ci\n" {
 		t.Errorf("the version is %q, not the build's argument", version)

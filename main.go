@@ -80,6 +80,7 @@ func perform(ctx context.Context, settings *input.Settings, invalid error, start
 	client := registry.New(registry.Options{
 		Credentials: settings.Credentials,
 		Roots:       roots(settings.CACertificates),
+		Secret:      out.Mask,
 		UserAgent:   "promote/" + version + " (+https://github.com/artifact-promotion/promote)",
 	})
 	return promote.Run(ctx, client, settings.Request, out)

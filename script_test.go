@@ -242,7 +242,8 @@ func keepSecret(ts *testscript.TestScript, _ bool, args []string) {
 // The files by which a step of a job talks to the runner.
 var stepFiles = []string{"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"}
 
-// enterJob sets what the runner sets for a container action's step.
+// enterJob sets what the runner sets for a container action's step. A script that
+// uses step needs it only to change something of that.
 //
 //	job
 func enterJob(ts *testscript.TestScript, _ bool, _ []string) {
@@ -251,6 +252,7 @@ func enterJob(ts *testscript.TestScript, _ bool, _ []string) {
 	for _, name := range stepFiles {
 		ts.Setenv(name, ts.MkAbs(strings.ToLower(name)))
 	}
+	prepare(ts)
 }
 
 // jobToken is what the runner gives for ${{ github.token }}.
@@ -266,8 +268,8 @@ func runStep(ts *testscript.TestScript, _ bool, args []string) {
 	if !inJob(ts) {
 		enterJob(ts, false, nil)
 	}
-	with := map[string]any{}
-	ts.Check(yaml.Unmarshal([]byte(readWith(ts, args[1])), &with))
+	text, with := readWith(ts, args[1]), map[string]any{}
+	ts.Check(yaml.Unmarshal([]byte(text), &with))
 	for _, in := range input.Table { // the runner sets every input that action.yml declares
 		value, given := fmt.Sprint(with[in.Name]), with[in.Name] != nil
 		if !given {
@@ -280,6 +282,7 @@ func runStep(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s: there is no input %v", args[1], with)
 	}
 	runPromote(ts, false, args[:1])
+	checkMasked(ts, text+jobToken)
 	for _, in := range input.Table {
 		ts.Setenv("INPUT_"+strings.ToUpper(in.Name), "")
 	}
@@ -343,6 +346,20 @@ func checkShown(ts *testscript.TestScript) {
 	}
 }
 
+// checkMasked checks that the runner was told every secret of the inputs before
+// anything else was printed.
+func checkMasked(ts *testscript.TestScript, inputs string) {
+	first := strings.Join(leading.FindAllString(ts.ReadFile("stdout"), 1), "")
+	for _, secret := range worldOf(ts).secrets {
+		if strings.Contains(inputs, secret) && !strings.Contains(first, "::add-mask::"+secret+"\n") {
+			ts.Fatalf("the secret %q is not masked before all else", secret)
+		}
+	}
+}
+
+// leading is the masks that a log begins with.
+var leading = regexp.MustCompile(`^(::add-mask::.*\n)+`)
+
 // masks are how the runner learns what it has to hide.
 var masks = regexp.MustCompile(`(?m)^::add-mask::.*$`)
 
@@ -361,14 +378,22 @@ func checkCommands(ts *testscript.TestScript, log string) {
 //	interrupt NAME METHOD PATHPART
 func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	w := worldOf(ts)
-	for end := time.Now().Add(20 * time.Second); len(requestsOf(w.registries[args[0]], args[1:])) == 0; {
-		if time.Now().After(end) {
-			ts.Fatalf("no request %v came", args)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	awaitRequest(ts, w.registries[args[0]], args[1:])
 	w.interrupted, w.at = ts.BackgroundCmds()[0], time.Now()
 	ts.Check(w.interrupted.Process.Signal(os.Interrupt))
+}
+
+func awaitRequest(ts *testscript.TestScript, r *regtest.Registry, what []string) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(20 * time.Second)
+	for len(requestsOf(r, what)) == 0 {
+		select {
+		case <-tick.C:
+		case <-limit:
+			ts.Fatalf("no request %v came", what)
+		}
+	}
 }
 
 // checkEnded checks how the interrupted program, which was waited for, ended.

@@ -195,7 +195,7 @@ func (r *running) wait(t *testing.T) outcome {
 	if failed := new(exec.ExitError); err != nil && !errors.As(err, &failed) {
 		t.Fatalf("wait for the docker client: %v", err)
 	}
-	o := r.step.read(t)
+	o := r.read(t)
 	o.code, o.log = r.client.ProcessState.ExitCode(), r.log.String()
 	t.Logf("exit code %d, log:\n%s", o.code, o.log)
 	if after := r.list(t); !slices.Equal(after, r.before) {

@@ -31,6 +31,17 @@ const anonymous = "no credential (anonymous)"
 // Anonymous says whether there is nothing to log in with.
 func (c Credential) Anonymous() bool { return c.Auth == authn.AuthConfig{} }
 
+// Secrets are the credential's values that no log may show.
+func (c Credential) Secrets() []string {
+	var all []string
+	for _, secret := range []string{c.Auth.Password, c.Auth.Auth, c.Auth.IdentityToken, c.Auth.RegistryToken} {
+		if secret != "" {
+			all = append(all, secret)
+		}
+	}
+	return all
+}
+
 // String is the credential's origin.
 func (c Credential) String() string {
 	if c.Origin == "" {

@@ -367,6 +367,20 @@ func TestEntriesThatDoNotHold(t *testing.T) {
 	}
 }
 
+// TestListedIndex: what was read already for another reason is no attachment
+// either, unless it says so itself.
+func TestListedIndex(t *testing.T) {
+	r := start(t, regtest.Options{})
+	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64"}})
+	push(t, i, r, "dev")
+	put(t, r, strings.Replace(i.Children()[0], ":", "-", 1), types.OCIImageIndex,
+		`{"schemaVersion":2,"mediaType":"`+string(types.OCIImageIndex)+`","manifests":[`+describe(i.Manifest(i.Root))+`]}`)
+	g := mustWalk(t, r, "dev", true)
+	if len(g.Attachments) != 0 || len(g.Notices) != 1 || !strings.Contains(g.Notices[0], i.Root) {
+		t.Errorf("attachments %v, notices %q", g.Attachments, g.Notices)
+	}
+}
+
 func describe(m *regtest.Manifest) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, m.MediaType, m.Digest, len(m.Bytes))
 }

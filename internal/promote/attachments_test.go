@@ -15,7 +15,7 @@ func decorated() *regtest.Image {
 	i := regtest.Build(regtest.Spec{
 		Seed: "decorated", Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: 2, LayerSize: 300, Provenance: true, SBOM: true,
 	})
-	for n, subject := range []string{i.Root, i.Children()[0], i.Children()[3]} {
+	for n, subject := range []string{i.Root, i.Children()[0]} {
 		bundle := i.Attach(subject, "application/vnd.dev.sigstore.bundle.v0.3+json", "bundle")
 		counter := i.Attach(bundle, "application/vnd.example.countersignature+json", "counter")
 		i.Sign(subject, ".sig", fmt.Sprint(n))
@@ -28,6 +28,7 @@ func decorated() *regtest.Image {
 	for n := range 3 {
 		i.Attach(i.Root, "application/vnd.example.more", fmt.Sprint(n))
 	}
+	i.Attach(i.Children()[3], "application/vnd.example", "on an attestation manifest")
 	i.AttachIndex(i.Root, "application/vnd.example.tree", "an index")
 	return i
 }

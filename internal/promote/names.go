@@ -59,6 +59,7 @@ func (p *promotion) name(request Request) error {
 		text, err := t.template.Render(p.values(request))
 		if err != nil {
 			faults = append(faults, &invalidError{message: fmt.Sprintf("name a tag of %s: %v", p.target.Name(), err)})
+			kept = append(kept, t) // nameless: the report shows its template
 			continue
 		}
 		t.text = text

@@ -298,3 +298,7 @@ func logins(source, target credential.Login) *registry.Client {
 }
 
 func digestTag(digest, suffix string) string { return strings.Replace(digest, ":", "-", 1) + suffix }
+
+func digestOf(text string) string {
+	return registry.NewManifest("", []byte(text)).Digest.String()
+}

@@ -532,6 +532,21 @@ func TestTheAPIIsAskedForOnce(t *testing.T) {
 	}
 }
 
+// TestFindUnitesBothLists: what was attached before a registry had the API is
+// in the fallback tag alone.
+func TestFindUnitesBothLists(t *testing.T) {
+	r := start(t, regtest.Options{Wrap: regtest.Answer(func(q *http.Request) bool {
+		return strings.Contains(q.URL.Path, "/referrers/") && q.UserAgent() != regtest.Agent
+	}, http.StatusOK, string(types.OCIImageIndex), []byte(`{"manifests":[{"digest":"sha256:`+strings.Repeat("1", 64)+`","size":1}]}`))})
+	s, all := subject(t, r, 1)
+	first, _ := json.Marshal(all[0])
+	list(t, r, s, `{"schemaVersion":2,"mediaType":"`+string(types.OCIImageIndex)+`","manifests":[`+string(first)+`]}`)
+	found, err := finder(t, r).Find(t.Context(), s, false)
+	if err != nil || len(found.Referrers) != 2 || found.Referrers[1].Digest != all[0].Digest {
+		t.Errorf("found %v, error %v", found.Referrers, err)
+	}
+}
+
 // TestFindTaggedArtifacts: a list of tags that is complete spares the questions
 // for all but a root's.
 func TestFindTaggedArtifacts(t *testing.T) {

@@ -24,6 +24,7 @@ type Options struct {
 	Credentials *credential.Chain // nil: anonymous
 	Roots       *x509.CertPool    // nil: the system's
 	UserAgent   string
+	Secret      func(string)      // is told every password and token found, before it is used; nil: nobody
 	Transport   http.RoundTripper // nil: one made for registries; Roots is then unused
 }
 
@@ -73,6 +74,11 @@ func (c *Client) Open(ctx context.Context, side credential.Side, repo name.Repos
 	cred, err := c.find(ctx, side, repo)
 	if err != nil {
 		return nil, &Error{Op: "find the credential for", Side: side, Ref: repo.Name(), Err: err}
+	}
+	if c.options.Secret != nil {
+		for _, secret := range cred.Secrets() {
+			c.options.Secret(secret)
+		}
 	}
 	s := c.session(repo.Registry, cred)
 	s.want(repo.RepositoryStr(), access)

@@ -54,7 +54,7 @@ func (r *ranges) wrap(next http.Handler) http.Handler {
 func TestBrokenDownloadResumes(t *testing.T) {
 	t.Parallel()
 	blob := content(1 << 20)
-	cutAt := func(after int) func(http.Handler) http.Handler { return cutFirst(getBlob, after) }
+	cutAt := func(after ...int) func(http.Handler) http.Handler { return cuts(getBlob, after...) }
 	for _, test := range []struct {
 		name string
 		wrap func(http.Handler) http.Handler
@@ -63,7 +63,7 @@ func TestBrokenDownloadResumes(t *testing.T) {
 	}{
 		{"whole", nil, []string{""}, 1 << 20},
 		{"cut half way", cutAt(1 << 19), []string{"", "bytes=524288-"}, 1 << 20},
-		{"cut twice", regtest.Chain(cutAt(1<<19), cutAt(1<<18)), nil, 1 << 20},
+		{"cut twice", cutAt(1<<19, 1<<18), []string{"", "bytes=524288-", "bytes=786432-"}, 1 << 20},
 		{"cut before the first byte", cutAt(0), []string{"", ""}, 1 << 20},
 		{"cut before the last byte", cutAt(1<<20 - 1), []string{"", "bytes=1048575-"}, 1 << 20},
 		{"reset half way", regtest.CutBody(request(getBlob), 1<<19), nil, 3 << 19},
@@ -163,6 +163,34 @@ func TestRegistryWithoutRanges(t *testing.T) {
 	}
 }
 
+// Skipping what was read before can break off too.
+func TestRegistryWithoutRangesThatBreaksOffAgain(t *testing.T) {
+	t.Parallel()
+	blob := content(1 << 20)
+	reg := start(t, regtest.Options{Wrap: regtest.Chain(cuts(getBlob, 1<<19, 1<<18), withoutRange)})
+	d := push(t, reg, "acme/app", blob)
+	got, err := readBlob(t, target(t, reg, "acme/app"), d)
+	if err != nil || !bytes.Equal(got, blob) {
+		t.Errorf("%d bytes, error %v", len(got), err)
+	}
+	wantRequests(t, reg, getBlob, 3)
+}
+
+// Whoever answers part of a blob to a request for all of it is not believed.
+func TestRangeThatNobodyAskedFor(t *testing.T) {
+	t.Parallel()
+	blob := content(100_000)
+	r := target(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Range", "bytes 5-9/100000")
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = w.Write(blob)
+	}), "acme/app")
+	var e *Error
+	if got, err := readBlob(t, r, descriptor(blob)); !errors.As(err, &e) || e.Status != http.StatusPartialContent || len(got) != 0 {
+		t.Errorf("%d bytes, error %v", len(got), err)
+	}
+}
+
 // The last byte has come, the end of the body has not.
 func TestBodyWithoutAnEnd(t *testing.T) {
 	t.Parallel()
@@ -237,9 +265,9 @@ func TestBlobThatStaysShort(t *testing.T) {
 		"nothing, by size": {v1.Descriptor{Digest: digestOf(nil), Size: 10}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			asked := 0
+			var asked atomic.Int32
 			h := open200(func(w http.ResponseWriter, _ *http.Request) {
-				asked++
+				asked.Add(1)
 				_, _ = w.Write(test.body)
 			})
 			bubble(t, h, func(t *testing.T, r *Repository) {
@@ -248,8 +276,8 @@ func TestBlobThatStaysShort(t *testing.T) {
 					t.Errorf("%d bytes, error %v, want none at the end of a part", len(got), err)
 				}
 			})
-			if asked != attempts && asked != attempts+1 { // once for bytes, then none
-				t.Errorf("asked %d times", asked)
+			if n := asked.Load(); n != attempts && n != attempts+1 { // once for bytes, then none
+				t.Errorf("asked %d times", n)
 			}
 		})
 	}
@@ -298,9 +326,9 @@ func TestMissingBlob(t *testing.T) {
 
 func TestLastAnswerToADownloadIsTheError(t *testing.T) {
 	t.Parallel()
-	asked := 0
+	var asked atomic.Int32
 	h := open200(func(w http.ResponseWriter, r *http.Request) {
-		asked++
+		asked.Add(1)
 		status(http.StatusBadGateway)(w, r, nil)
 	})
 	bubble(t, h, func(t *testing.T, r *Repository) {
@@ -310,8 +338,8 @@ func TestLastAnswerToADownloadIsTheError(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
-	if asked != attempts {
-		t.Errorf("asked %d times, want %d", asked, attempts)
+	if asked.Load() != attempts {
+		t.Errorf("asked %d times, want %d", asked.Load(), attempts)
 	}
 }
 
@@ -439,9 +467,9 @@ func TestStalledDownload(t *testing.T) {
 	blob := content(4000)
 	for name, before := range map[string]int{"before the answer": -1, "before the first byte": 0, "half way": 2000} {
 		t.Run(name, func(t *testing.T) {
-			asked := 0
+			var asked atomic.Int32
 			h := open200(func(w http.ResponseWriter, r *http.Request) {
-				if asked++; asked > 1 {
+				if asked.Add(1) > 1 {
 					http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(blob))
 					return
 				}
@@ -479,11 +507,11 @@ func TestDownloadThatStallsEveryTime(t *testing.T) {
 func TestSlowDownload(t *testing.T) {
 	t.Parallel()
 	blob := content(1000)
-	asked := 0
+	var asked atomic.Int32
 	h := open200(func(w http.ResponseWriter, r *http.Request) {
-		asked++
+		first := asked.Add(1) == 1
 		for i := 0; i < len(blob); i += 100 {
-			if asked == 1 && i == 800 {
+			if first && i == 800 {
 				hangup(w, r, nil)
 				return
 			}
@@ -498,8 +526,8 @@ func TestSlowDownload(t *testing.T) {
 			t.Errorf("%d bytes, error %v", len(got), err)
 		}
 	})
-	if asked != 2 {
-		t.Errorf("asked %d times, want 2", asked)
+	if asked.Load() != 2 {
+		t.Errorf("asked %d times, want 2", asked.Load())
 	}
 }
 
@@ -507,9 +535,9 @@ func TestSlowDownload(t *testing.T) {
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	blob := content(300_000)
-	asked := 0
+	var asked atomic.Int32
 	h := open200(func(w http.ResponseWriter, _ *http.Request) {
-		asked++
+		asked.Add(1)
 		_, _ = w.Write(blob)
 	})
 	bubble(t, h, func(t *testing.T, r *Repository) {
@@ -526,8 +554,8 @@ func TestSlowReader(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if !bytes.Equal(got, blob) || asked != 1 {
-			t.Errorf("%d bytes by %d requests", len(got), asked)
+		if !bytes.Equal(got, blob) || asked.Load() != 1 {
+			t.Errorf("%d bytes by %d requests", len(got), asked.Load())
 		}
 	})
 }

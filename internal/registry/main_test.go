@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -223,12 +224,13 @@ func hangup(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 	}
 }
 
-// cutFirst answers the first request that matches and closes the connection in good
-// order after that many bytes of the body: they have all come, unlike before a
-// reset.
-func cutFirst(pattern string, after int) func(http.Handler) http.Handler {
-	return strikes(1, pattern, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		next.ServeHTTP(&cutting{ResponseWriter: w, left: after}, r)
+// cuts answers the first requests that match and closes each one's connection in
+// good order after that many bytes of the body: they have all come, unlike
+// before a reset.
+func cuts(pattern string, after ...int) func(http.Handler) http.Handler {
+	var n atomic.Int32
+	return strikes(len(after), pattern, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(&cutting{ResponseWriter: w, left: after[n.Add(1)-1]}, r)
 	})
 }
 

@@ -55,6 +55,28 @@ func TestManifestRoundTrip(t *testing.T) {
 	}
 }
 
+func TestLookThatIsRefused(t *testing.T) {
+	t.Parallel()
+	reg := start(t, regtest.Options{Wrap: strikes(always, "^HEAD /v2/acme/app/", status(http.StatusForbidden))})
+	r := target(t, reg, "acme/app")
+	for _, look := range []func() (bool, error){
+		func() (bool, error) { return r.HasManifest(t.Context(), digestOf(nil)) },
+		func() (bool, error) { return r.HasBlob(t.Context(), digestOf(nil)) },
+	} {
+		if there, err := look(); there || !errors.Is(err, ErrUnauthorized) {
+			t.Errorf("there %v, error %v", there, err)
+		}
+	}
+}
+
+func TestLookThatGetsNoAnswer(t *testing.T) {
+	t.Parallel()
+	r := repository(t, (&world{}).client(t, nil, nil), credential.Source, "registry.example/acme/app", Pull)
+	if there, err := r.HasBlob(t.Context(), digestOf(nil)); there || err == nil || errors.Is(err, ErrNotFound) {
+		t.Errorf("there %v, error %v", there, err)
+	}
+}
+
 func TestFlippedByteInManifest(t *testing.T) {
 	t.Parallel()
 	digest := digestOf([]byte(emptyIndex)).String()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,9 +90,9 @@ func TestFinalStatusesAreNotTriedAgain(t *testing.T) {
 // An answer that never gets better is the error, in the registry's own words.
 func TestLastAnswerIsTheError(t *testing.T) {
 	t.Parallel()
-	asked := 0
+	var asked atomic.Int32
 	bubble(t, open200(func(w http.ResponseWriter, r *http.Request) {
-		asked++
+		asked.Add(1)
 		status(http.StatusServiceUnavailable)(w, r, nil)
 	}), func(t *testing.T, r *Repository) {
 		began := time.Now()
@@ -102,16 +103,16 @@ func TestLastAnswerIsTheError(t *testing.T) {
 		}
 		took(t, began, 8*time.Second, 40*time.Second)
 	})
-	if asked != attempts {
-		t.Errorf("asked %d times, want %d", asked, attempts)
+	if asked.Load() != attempts {
+		t.Errorf("asked %d times, want %d", asked.Load(), attempts)
 	}
 }
 
 func TestConnectionThatNeverWorks(t *testing.T) {
 	t.Parallel()
-	asked := 0
+	var asked atomic.Int32
 	bubble(t, open200(func(w http.ResponseWriter, _ *http.Request) {
-		asked++
+		asked.Add(1)
 		hangup(w, nil, nil)
 	}), func(t *testing.T, r *Repository) {
 		_, err := r.GetManifest(t.Context(), "dev")
@@ -121,8 +122,8 @@ func TestConnectionThatNeverWorks(t *testing.T) {
 		}
 		lacks(t, err.Error(), "http://")
 	})
-	if asked < attempts || asked > attempts+1 { // net/http asks again by itself on a connection used before
-		t.Errorf("asked %d times, want %d", asked, attempts)
+	if n := asked.Load(); n < attempts || n > attempts+1 { // net/http asks again by itself on a connection used before
+		t.Errorf("asked %d times, want %d", asked.Load(), attempts)
 	}
 }
 
@@ -147,9 +148,9 @@ func TestRetryAfter(t *testing.T) {
 		{"nonsense", 429, func() string { return "soon" }, waitMin / 2, waitMin},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			busy := false
+			var asked atomic.Int32
 			h := func(w http.ResponseWriter, r *http.Request) {
-				if busy = !busy; busy {
+				if asked.Add(1)%2 == 1 {
 					status(test.status, "Retry-After", test.value())(w, r, nil)
 					return
 				}
@@ -234,6 +235,23 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 	}
 }
 
+func TestWaitForTheChallengeEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	h := func(w http.ResponseWriter, r *http.Request) {
+		status(http.StatusTooManyRequests, "Retry-After", "50")(w, r, nil)
+	}
+	bubble(t, h, func(t *testing.T, r *Repository) {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Second, errTimeUp)
+		defer cancel()
+		began := time.Now()
+		_, err := r.GetManifest(ctx, "dev")
+		took(t, began, 5*time.Second, 5*time.Second)
+		if !errors.Is(err, errTimeUp) || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v, want the context's cause", err)
+		}
+	})
+}
+
 func TestContextThatEndsMeanwhile(t *testing.T) {
 	t.Parallel()
 	hang := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
@@ -269,13 +287,14 @@ func TestContextThatEndsMeanwhile(t *testing.T) {
 // A registry that takes the connection and says nothing is noticed.
 func TestStalledSmallAnswer(t *testing.T) {
 	t.Parallel()
-	asked := 0
+	var asked atomic.Int32
 	bubble(t, open200(func(w http.ResponseWriter, r *http.Request) {
-		if asked++; asked == 1 {
+		n := asked.Add(1)
+		if n == 1 {
 			<-r.Context().Done()
 			return
 		}
-		if asked == 2 { // and in the middle of the body
+		if n == 2 { // and in the middle of the body
 			_, _ = io.WriteString(w, emptyIndex[:10])
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()

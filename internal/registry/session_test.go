@@ -193,20 +193,48 @@ func TestServiceThatRefusesJoinedScopes(t *testing.T) {
 	}
 }
 
+// There a mount gets no token at all, which must not fail the upload.
+func TestMountThatGetsNoToken(t *testing.T) {
+	t.Parallel()
+	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{Wrap: strikes(always, "^GET /token$", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if len(r.URL.Query()["scope"]) > 1 {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})})
+	c := client(t, logins("ci", secret))
+	a := repository(t, c, credential.Source, reg.Host()+"/a/app", Pull)
+	b := repository(t, c, credential.Target, reg.Host()+"/b/app", Push)
+	u := upload(content(1000))
+	u.MountFrom = a
+	if mounted, err := b.PutBlob(t.Context(), u); err != nil || mounted {
+		t.Fatalf("mounted %v, error %v: want an upload", mounted, err)
+	}
+	if b.CanMountFrom(a) {
+		t.Error("the mount was refused, and would be tried for every blob")
+	}
+}
+
 func TestTokenServiceWithTroubleIsNotTakenForARefusal(t *testing.T) {
 	t.Parallel()
-	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{Wrap: strikes(1, "^GET /token$", status(http.StatusServiceUnavailable))})
-	fill(t, reg, "a/app", "b/app")
-	c := client(t, logins("ci", secret))
-	everywhere(t, []*Repository{
-		repository(t, c, credential.Source, reg.Host()+"/a/app", Pull),
-		repository(t, c, credential.Target, reg.Host()+"/b/app", Push),
-	})
-	for _, r := range matching(reg, "/token$") {
-		if strings.Count(r.Query, "scope=") != 2 {
-			t.Errorf("token asked for with %s: the scopes were taken apart for nothing", r.Query)
+	var tokens atomic.Int32
+	answer := strikes(attempts, "^GET /token$", status(http.StatusServiceUnavailable))(bearer(300, &tokens))
+	h := func(w http.ResponseWriter, r *http.Request) {
+		if n := len(r.URL.Query()["scope"]); r.URL.Path == "/token" && n != 2 {
+			t.Errorf("token asked for with %d scopes: they were taken apart for nothing", n)
 		}
+		answer.ServeHTTP(w, r)
 	}
+	bubble(t, h, func(t *testing.T, r *Repository) {
+		r.session.want("other/app", Pull)
+		if _, err := r.GetManifest(t.Context(), "dev"); err == nil || errors.Is(err, ErrUnauthorized) {
+			t.Errorf("error %v, want that of the service", err)
+		}
+		if _, err := r.GetManifest(t.Context(), "dev"); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestRefusedTokenIsReplaced(t *testing.T) {
@@ -245,6 +273,11 @@ func TestTokenRevokedBeforeABodyIsStreamed(t *testing.T) {
 		t.Errorf("uploads %+v, want one that is refused and one that is taken", puts)
 	}
 	wantRequests(t, reg, "/token$", 2)
+	for _, q := range matching(reg, "^(HEAD|POST) ") {
+		if q.Status == http.StatusUnauthorized {
+			t.Errorf("%s %s with the token that was refused", q.Method, q.Path)
+		}
+	}
 	last := ""
 	for _, q := range matching(reg, "(^PUT |/token$)") {
 		if last = q.Path; strings.HasSuffix(q.Path, "/token") {
@@ -282,6 +315,7 @@ func TestTokenIsReplacedBeforeItExpires(t *testing.T) {
 	}{
 		{"long", 300, 280 * time.Second, 1},
 		{"nearly over", 300, 291 * time.Second, 2},
+		{"short", 5, 0, 1},
 		{"unstated", 0, 40 * time.Second, 1},
 		{"unstated, over", 0, 55 * time.Second, 2},
 	} {
@@ -463,12 +497,51 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
+// Many wrong passwords at once lock an account.
+func TestWrongPasswordIsTriedOnce(t *testing.T) {
+	t.Parallel()
+	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{})
+	r := repository(t, client(t, logins("ci", "wrong")), credential.Target, reg.Host()+"/acme/app", Push)
+	var g errgroup.Group
+	for range 16 {
+		g.Go(func() error {
+			if _, err := r.GetManifest(t.Context(), "dev"); !errors.Is(err, ErrUnauthorized) {
+				return fmt.Errorf("error %w, want that of a refused login", err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Error(err)
+	}
+	wantRequests(t, reg, "/token$", 1)
+}
+
 func TestClientPrintsNoSecret(t *testing.T) {
 	t.Parallel()
 	c := client(t, logins("ci", secret))
 	repository(t, c, credential.Target, "registry.example/acme/app", Push)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		lacks(t, fmt.Sprintf(verb, c), secret)
+	}
+}
+
+func TestRepositoryTellsWhatItIs(t *testing.T) {
+	t.Parallel()
+	c := client(t, logins("ci", secret))
+	r := repository(t, c, credential.Target, "registry.example/acme/app", Push)
+	if r.Side() != credential.Target || r.Name() != "registry.example/acme/app" || fmt.Sprint(r) != r.Name() || r.CredentialNotice() != "" {
+		t.Errorf("%s on side %s, notice %q", r, r.Side(), r.CredentialNotice())
+	}
+	contains(t, r.Credential(), "target-username")
+	if got := r.Reference("dev"); got != "registry.example/acme/app:dev" {
+		t.Error(got)
+	}
+	if got := r.Reference("sha256:00"); got != "registry.example/acme/app@sha256:00" {
+		t.Error(got)
+	}
+	if other := repository(t, c, credential.Source, "registry.example/acme/app", Pull); !r.Same(other) || r.CanMountFrom(other) {
+		t.Error("one repository, opened twice, is another")
 	}
 }
 
@@ -686,6 +759,41 @@ func TestRealmThatMustNotGetTheCredential(t *testing.T) {
 				t.Errorf("the realm got %d requests", thief.Load())
 			}
 			wantRequests(t, reg, "/token", 0)
+		})
+	}
+}
+
+// A registry that redirects /v2/ does not take later requests with it, least of
+// all to plain http.
+func TestChallengeThatIsRedirected(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, to string
+		want     bool
+	}{
+		{"https, another path", "https://registry.example/v2/x/", true},
+		{"http, same host", "http://registry.example/v2/", false},
+		{"http, another host", "http://other.example/v2/", false},
+		{"private address", "https://10.0.0.1/v2/", false},
+		{"metadata", "https://169.254.169.254/v2/", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			reg := start(t, regtest.Options{TLS: true, Backend: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case "/v2/":
+					http.Redirect(w, r, test.to, http.StatusFound)
+				case "/v2/x/":
+				default:
+					_, _ = io.WriteString(w, emptyIndex)
+				}
+			})})
+			w := &world{hosts: map[string]string{"registry.example:443": reg.Host()}}
+			r := repository(t, w.client(t, logins("ci", secret), pool(t, reg)), credential.Source, "registry.example/acme/app", Pull)
+			_, err := r.GetManifest(t.Context(), "dev")
+			if (err == nil) != test.want || len(w.refuse) != 0 {
+				t.Errorf("error %v, dialled %s", err, w.refuse)
+			}
 		})
 	}
 }

@@ -102,23 +102,31 @@ func (o *uploading) start(ctx context.Context) (*url.URL, error) {
 		c.url.RawQuery = url.Values{"mount": {o.Blob.Digest.String()}, "from": {c.need.from}}.Encode()
 	}
 	a, err := o.repo.session.send(ctx, c)
-	if err != nil {
-		return nil, err
-	}
+	var denied *tokenError
 	switch {
+	case errors.As(err, &denied) && denied.refused() && o.MountFrom != nil:
+		o.repo.session.refuseMount(c.need)
+		return o.startAlone(ctx)
+	case err != nil:
+		return nil, err
 	case a.status == http.StatusCreated && o.MountFrom != nil:
 		return nil, nil
 	case a.status == http.StatusAccepted:
 		return elsewhere(a.url, a.header.Get("Location"))
-	case o.MountFrom != nil: // refused for the mount's sake: without it
-		if a.status != http.StatusNotFound { // of this blob alone
+	case o.MountFrom != nil:
+		if a.status != http.StatusNotFound { // which is of this blob alone
 			o.repo.session.refuseMount(c.need)
 		}
-		o.MountFrom = nil
-		return o.start(ctx)
+		return o.startAlone(ctx)
 	default:
 		return nil, o.refuse(a)
 	}
+}
+
+// startAlone starts without the mount for whose sake it was refused.
+func (o *uploading) startAlone(ctx context.Context) (*url.URL, error) {
+	o.MountFrom = nil
+	return o.start(ctx)
 }
 
 func (o *uploading) refuse(a *answer) error {
@@ -135,7 +143,10 @@ func (o *uploading) put(ctx context.Context, location *url.URL) error {
 		o.chunked = true
 		return errAgain{o.refuse(a), a}
 	}
-	return o.stored(a)
+	if err = o.stored(a); err != nil && a.status < 300 {
+		o.count(-o.Blob.Size) // stream has counted them
+	}
+	return err
 }
 
 // wantsChunks tells a refusal of the body's form from one of its content:
