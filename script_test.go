@@ -486,10 +486,10 @@ func requestsOf(r *regtest.Registry, what []string) []string {
 }
 
 func wanted(q regtest.Request, what []string) bool {
-	switch {
-	case what[0] == "all":
+	switch what[0] {
+	case "all":
 		return true
-	case what[0] == "writes":
+	case "writes":
 		return q.Method != http.MethodGet && q.Method != http.MethodHead && q.Path != "/token"
 	default:
 		return q.Method == what[0] && (len(what) == 1 || strings.Contains(q.Path, what[1]))

@@ -54,7 +54,7 @@ func (w *world) find(t tool) (string, error) {
 
 // once runs a tool. That it fails is a figure; an error is a failure to measure.
 func (w *world) once(ctx context.Context, binary string, args []string) (figure, error) {
-	c := exec.CommandContext(ctx, binary, args...) //nolint:gosec // the peers of the table
+	c := exec.CommandContext(ctx, binary, args...)
 	c.Env = w.environment()
 	began := time.Now()
 	out, err := c.CombinedOutput()

@@ -613,11 +613,10 @@ func TestErrorsShowNoSecrets(t *testing.T) {
 }
 
 func TestRegistryAuth(t *testing.T) {
-	settings, err := Read(nil, good(env{"registry-auth": secretYAML + "- registry: https://index.docker.io/v1/\n  username: a\n  password: !x\n"}).get, now)
-	if err == nil {
+	if _, err := Read(nil, good(env{"registry-auth": secretYAML + "- registry: https://index.docker.io/v1/\n  username: a\n  password: !x\n"}).get, now); err == nil {
 		t.Error("a tagged value was taken for text")
 	}
-	settings, err = Read(nil, good(env{"registry-auth": secretYAML + "- {registry: 'https://r.io:5000/team/', username: 1e3, password: true}\n- {registry: 'https://index.docker.io/v1/', username: a, password: b}"}).get, now)
+	settings, err := Read(nil, good(env{"registry-auth": secretYAML + "- {registry: 'https://r.io:5000/team/', username: 1e3, password: true}\n- {registry: 'https://index.docker.io/v1/', username: a, password: b}"}).get, now)
 	if err != nil {
 		t.Fatal(err)
 	}

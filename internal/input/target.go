@@ -1,6 +1,7 @@
 package input
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/artifact-promotion/promote/internal/promote"
@@ -20,7 +21,7 @@ func (r *reader) readItems() []promote.Item {
 		holder = "target"
 		orders = r.readArrows(entries)
 	} else {
-		wishes := append(environment, r.readWishes(entries)...)
+		wishes := slices.Concat(environment, r.readWishes(entries))
 		for _, source := range r.readSources() {
 			orders = append(orders, order{source, wishes})
 		}

@@ -1,7 +1,6 @@
 package promote_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -27,14 +26,14 @@ func build(spec regtest.Spec) func(testing.TB, *regtest.Registry) {
 // put writes a manifest as it stands.
 func put(t testing.TB, at *regtest.Registry, repo, reference, mediaType, body string) {
 	t.Helper()
-	if err := regtest.PutManifest(context.Background(), at.Access("", ""), repo, reference, mediaType, []byte(body)); err != nil {
+	if err := regtest.PutManifest(t.Context(), at.Access("", ""), repo, reference, mediaType, []byte(body)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func putBlob(t testing.TB, at *regtest.Registry, repo, text string) (digest string) {
 	t.Helper()
-	digest, err := regtest.PutBlob(context.Background(), at.Access("", ""), repo, []byte(text))
+	digest, err := regtest.PutBlob(t.Context(), at.Access("", ""), repo, []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,12 +54,12 @@ func TestTagsMoveLast(t *testing.T) {
 	target = start(t, regtest.Options{Wrap: forUs(hook(func(q *http.Request) bool {
 		return q.Method == http.MethodPut && (strings.HasSuffix(q.URL.Path, "/manifests/production") || strings.HasSuffix(q.URL.Path, "/manifests/v1"))
 	}, func() {
-		tree, err := regtest.Read(context.Background(), target.Access("", ""), "prod/app", i.Root)
+		tree, err := regtest.Read(t.Context(), target.Access("", ""), "prod/app", i.Root)
 		if err != nil {
 			seen = append(seen, err.Error())
 			return
 		}
-		whole, err := regtest.Read(context.Background(), source.Access("", ""), "acme/app", "dev")
+		whole, err := regtest.Read(t.Context(), source.Access("", ""), "acme/app", "dev")
 		if err != nil {
 			seen = append(seen, err.Error())
 			return
@@ -108,7 +108,7 @@ func TestResolvedOnce(t *testing.T) {
 	var source *regtest.Registry
 	first, second := plain("first"), plain("second")
 	source = start(t, regtest.Options{Wrap: forUs(hook(on(http.MethodGet, first.Children()[0]), func() {
-		_ = regtest.PutTag(context.Background(), source.Access("", ""), "acme/app", "dev", second.Root)
+		_ = regtest.PutTag(t.Context(), source.Access("", ""), "acme/app", "dev", second.Root)
 	}))})
 	target := start(t, regtest.Options{})
 	push(t, second, source, "acme/app")
@@ -436,6 +436,22 @@ func TestVerificationGuardsTheTag(t *testing.T) {
 				t.Errorf("the tag holds %s", got)
 			}
 		})
+	}
+}
+
+// TestConcurrency: one transfer at a time is enough for everything.
+func TestConcurrency(t *testing.T) {
+	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	i := decorated()
+	push(t, i, source, "acme/app", "dev")
+	r := requestOf(item(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production", target.Host()+"/mirror/app:production"))
+	r.Concurrency, r.Verify = 1, transfer.Content
+	d := run(t, r)
+	expect(t, d, document.Promoted)
+	complete(t, source, "acme/app", "dev", target, "prod/app", "production")
+	complete(t, source, "acme/app", "dev", target, "mirror/app", "production")
+	if d.Promotions[0].Verified != "content" {
+		t.Errorf("verified %s", d.Promotions[0].Verified)
 	}
 }
 

@@ -68,7 +68,7 @@ func start(t testing.TB, o regtest.Options) *regtest.Registry {
 
 func push(t testing.TB, i *regtest.Image, to *regtest.Registry, repo string, tags ...string) {
 	t.Helper()
-	if err := i.Push(context.Background(), to.Access("", ""), repo, tags...); err != nil {
+	if err := i.Push(t.Context(), to.Access("", ""), repo, tags...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -143,7 +143,7 @@ func anonymous() *registry.Client { return registry.New(registry.Options{}) }
 // run promotes, and shows what was told if the test fails.
 func run(t testing.TB, r promote.Request) document.Report {
 	t.Helper()
-	return runWith(t, context.Background(), anonymous(), r, &watcher{})
+	return runWith(t, t.Context(), anonymous(), r, &watcher{})
 }
 
 func runWith(t testing.TB, ctx context.Context, client *registry.Client, r promote.Request, w *watcher) document.Report { //nolint:revive // the test comes first
@@ -211,7 +211,7 @@ func expectTag(t testing.TB, d document.Report, end string, state document.TagSt
 // holds is what a tag holds now, empty if it does not exist.
 func holds(t testing.TB, at *regtest.Registry, repo, tag string) string {
 	t.Helper()
-	digest, _, err := regtest.TagDigest(context.Background(), at.Access("", ""), repo, tag)
+	digest, _, err := regtest.TagDigest(t.Context(), at.Access("", ""), repo, tag)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func holds(t testing.TB, at *regtest.Registry, repo, tag string) string {
 
 func read(t testing.TB, at *regtest.Registry, repo, reference string) *regtest.Tree {
 	t.Helper()
-	tree, err := regtest.Read(context.Background(), at.Access("", ""), repo, reference)
+	tree, err := regtest.Read(t.Context(), at.Access("", ""), repo, reference)
 	if err != nil {
 		t.Fatalf("read %s of %s: %v", reference, repo, err)
 	}

@@ -126,7 +126,7 @@ func (s *sweep) record(t *testing.T) []string {
 	t.Helper()
 	p := &plan{}
 	repo := s.prepare(t, "record")
-	d := s.promote(context.Background(), "record", repo, p)
+	d := s.promote(t.Context(), "record", repo, p)
 	expect(t, d, document.Promoted)
 	if err := s.complete(repo); err != nil {
 		t.Fatal(err)
@@ -177,8 +177,9 @@ func (s *sweep) promote(ctx context.Context, agent, repo string, p *plan) docume
 // failing is for helpers that cannot fail here.
 type failing struct{ testing.TB }
 
-func (failing) Helper()           {}
-func (failing) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+func (failing) Helper()                  {}
+func (failing) Fatal(args ...any)        { panic(fmt.Sprint(args...)) }
+func (failing) Context() context.Context { return context.Background() }
 
 // cut makes one promotion with one fault, and one without.
 func (s *sweep) cut(c cut) error {

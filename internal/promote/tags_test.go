@@ -85,7 +85,7 @@ func TestFixedTagWrittenMeanwhile(t *testing.T) {
 	var once sync.Once
 	s = newStage(t, regtest.Options{Wrap: forUs(hook(func(q *http.Request) bool { return q.Method == http.MethodPut }, func() {
 		once.Do(func() {
-			_ = regtest.PutTag(context.Background(), s.target.Access("", ""), "prod/app", "v1", s.old.Root)
+			_ = regtest.PutTag(t.Context(), s.target.Access("", ""), "prod/app", "v1", s.old.Root)
 		})
 	}))}, "production")
 	d := s.promote(t, "production", fixed+"v1")
@@ -95,6 +95,29 @@ func TestFixedTagWrittenMeanwhile(t *testing.T) {
 		if got := holds(t, s.target, "prod/app", tag); got != s.old.Root {
 			t.Errorf("%s holds %s", tag, got)
 		}
+	}
+}
+
+// TestTagThatCannotBeReadAgain: what was read before the copy is still told.
+func TestTagThatCannotBeReadAgain(t *testing.T) {
+	var copying atomic.Bool
+	s := newStage(t, regtest.Options{Wrap: forUs(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if q.Method == http.MethodPut {
+				copying.Store(true)
+			}
+			if copying.Load() && on(http.MethodGet, "/manifests/production")(q) {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			next.ServeHTTP(w, q)
+		})
+	})}, "production")
+	d := s.promote(t, "production")
+	faulted(t, d, document.Failed, "403", "prod/app:production")
+	expectTag(t, d, ":production", document.TagPending, s.old.Root, s.old.Root)
+	if got := holds(t, s.target, "prod/app", "production"); got != s.old.Root {
+		t.Errorf("the tag holds %s", got)
 	}
 }
 
@@ -165,7 +188,7 @@ func TestSecondTagFails(t *testing.T) {
 		var s *stage
 		third := plain("third")
 		s = newStage(t, regtest.Options{Wrap: regtest.Chain(forUs(hook(on(http.MethodPut, "/manifests/second"), func() {
-			_ = regtest.PutTag(context.Background(), s.target.Access("", ""), "prod/app", "first", third.Root)
+			_ = regtest.PutTag(t.Context(), s.target.Access("", ""), "prod/app", "first", third.Root)
 		})), refuse("second"))}, "first", "second")
 		push(t, third, s.target, "prod/app")
 		d := s.promote(t, "first", "second")
@@ -257,7 +280,7 @@ func TestTakenAfterTheMove(t *testing.T) {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			next.ServeHTTP(w, q)
 			if on(http.MethodPut, "/manifests/latest")(q) { // the last to move
-				_ = regtest.PutTag(context.Background(), s.target.Access("", ""), "prod/app", "production", third.Root)
+				_ = regtest.PutTag(t.Context(), s.target.Access("", ""), "prod/app", "production", third.Root)
 			}
 		})
 	})}, "production", "latest")

@@ -342,7 +342,7 @@ func TestConcurrentAttachers(t *testing.T) {
 	for _, d := range all[1:] {
 		f := finder(t, r)
 		g.Go(func() error {
-			_, err := f.Attach(context.Background(), s, []v1.Descriptor{d})
+			_, err := f.Attach(t.Context(), s, []v1.Descriptor{d})
 			return err
 		})
 	}
@@ -372,7 +372,7 @@ func TestOneRunIsNotItsOwnRival(t *testing.T) {
 	var g errgroup.Group
 	for _, d := range all {
 		g.Go(func() error {
-			_, err := f.Attach(context.Background(), s, []v1.Descriptor{d})
+			_, err := f.Attach(t.Context(), s, []v1.Descriptor{d})
 			return err
 		})
 	}
@@ -407,7 +407,7 @@ func TestAttachTwoAtOnce(t *testing.T) {
 	for _, d := range all {
 		f := finder(t, r)
 		g.Go(func() error {
-			wrote, err := f.Attach(context.Background(), s, []v1.Descriptor{d})
+			wrote, err := f.Attach(t.Context(), s, []v1.Descriptor{d})
 			if !wrote {
 				t.Error("nothing written")
 			}
@@ -515,7 +515,7 @@ func TestTheAPIIsAskedForOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if api, err := f.HasAPI(context.Background(), s); api || err != nil {
+			if api, err := f.HasAPI(t.Context(), s); api || err != nil {
 				t.Errorf("API %v, error %v", api, err)
 			}
 		})

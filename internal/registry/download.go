@@ -89,7 +89,7 @@ func (d *download) after(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case err == errEnd:
+	case errors.Is(err, errEnd):
 		return d.check()
 	case d.ctx.Err() != nil:
 		return d.fail(context.Cause(d.ctx))

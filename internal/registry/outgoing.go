@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -33,7 +34,7 @@ func (b *outgoing) Read(p []byte) (int, error) {
 	if b.left -= int64(n); b.left <= 0 && err == nil && n > 0 {
 		err = b.past()
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		if !b.over.Load() { // not for being stopped
 			b.err = err
 		}
@@ -61,7 +62,7 @@ func (b *outgoing) past() error {
 // patience is how long the target may take until it wants more, or, at the end,
 // until it has checked and stored the blob.
 func (b *outgoing) patience(err error) time.Duration {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return patience(b.sent)
 	}
 	return stallTimeout

@@ -386,7 +386,7 @@ func TestWaysToLogIn(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer http.DefaultClient.CloseIdleConnections()
-		defer resp.Body.Close() //nolint:errcheck // it was only read
+		defer resp.Body.Close()
 		got := map[string]any{}
 		if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
 			t.Fatal(err)

@@ -139,8 +139,8 @@ func TestBlobsGoToARegistryOnce(t *testing.T) {
 			for n, repo := range repos {
 				to := r.open(credential.Target, target, repo)
 				work.Go(func() (err error) {
-					if copied[n], err = r.Copy(context.Background(), g, from, to); err == nil {
-						_, err = r.Verify(context.Background(), g, from, to)
+					if copied[n], err = r.Copy(t.Context(), g, from, to); err == nil {
+						_, err = r.Verify(t.Context(), g, from, to)
 					}
 					return err
 				})

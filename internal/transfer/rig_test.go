@@ -155,10 +155,10 @@ func onTag(tag string, handle func(next http.Handler, w http.ResponseWriter, q *
 	}
 }
 
-// aside runs something with a context that no test's end has cancelled.
+// aside does something as somebody else.
 func aside(t *testing.T, f func(context.Context) error) {
 	t.Helper()
-	if err := f(context.Background()); err != nil {
+	if err := f(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
