@@ -202,8 +202,8 @@ func delay(match func(*http.Request) bool, d time.Duration) func(http.Handler) h
 	}
 }
 
-// meanwhile moves a tag before the first request that matches. It has the path of
-// that request, and of its repository only.
+// meanwhile moves a tag of the request's repository before the first request that
+// matches.
 func meanwhile(ts *testscript.TestScript, match func(*http.Request) bool, from, tag string) func(http.Handler) http.Handler {
 	var once sync.Once
 	return func(next http.Handler) http.Handler {

@@ -40,7 +40,7 @@ func TestOrder(t *testing.T) {
 		{"docker", []func(*Chain){inputs, entries}, Target, "d", "docker", "docker config " + env["DOCKER_CONFIG"] + "/config.json"},
 		{"token", []func(*Chain){inputs, entries, docker}, Target, "octocat", "token", "the github-token input"},
 		{"token, no actor", []func(*Chain){inputs, entries, docker, actor}, Source, "x-access-token", "token", "the github-token input"},
-		{"anonymous", []func(*Chain){inputs, entries, docker, token}, Target, "", "", "no credential (anonymous)"},
+		{"anonymous", []func(*Chain){inputs, entries, docker, token}, Target, "", "", "none (anonymous)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			chain := full()

@@ -26,7 +26,7 @@ type Credential struct {
 	Notice string // why an earlier place had nothing, or empty
 }
 
-const anonymous = "no credential (anonymous)"
+const anonymous = "none (anonymous)"
 
 // Anonymous says whether there is nothing to log in with.
 func (c Credential) Anonymous() bool { return c.Auth == authn.AuthConfig{} }

@@ -54,7 +54,7 @@ func TestCredentialSaysItsOrigin(t *testing.T) {
 		anonymous  bool
 		want       string
 	}{
-		{Credential{}, true, "no credential (anonymous)"},
+		{Credential{}, true, "none (anonymous)"},
 		{Credential{Auth: authn.AuthConfig{IdentityToken: "x"}, Origin: "somewhere"}, false, "somewhere"},
 		{Credential{Auth: authn.AuthConfig{RegistryToken: "x"}, Origin: "somewhere"}, false, "somewhere"},
 	} {

@@ -15,10 +15,10 @@ func Hint(side Side, repo name.Repository, c Credential, status int) string {
 	h := hint{side: side, repo: repo, credential: c, host: hostOf(repo.RegistryStr())}
 	h.say("%s answered %d for the %s repository %s; the credential used was: %s.", shown(h.host), status, side, h.repository(), c)
 	if c.Notice != "" {
-		h.say("note: %s.", strings.TrimSuffix(c.Notice, "."))
+		h.say("Note: %s.", strings.TrimSuffix(c.Notice, "."))
 	}
 	if status == http.StatusUnauthorized && !h.anonymous() {
-		h.say("the registry did not take it: expired, mistyped, of another registry, or a secret of an environment that this job does not name.")
+		h.say("The registry did not take it: expired, mistyped, of another registry, or a secret of an environment that this job does not name.")
 	}
 	switch vendorOf(h.host) {
 	case gitHub:
@@ -73,23 +73,23 @@ func (h *hint) either(read, write string) string {
 
 func (h *hint) forGitHub() {
 	if !h.anonymous() && h.credential.Origin != gitHubToken {
-		h.say("a personal access token must be a classic one with the scope %s:packages, authorised for the organisation's single sign-on where it has one.", h.either("read", "write"))
-		h.say("or leave it out: github-token serves where the job has these permissions:")
+		h.say("A personal access token must be a classic one with the scope %s:packages, authorised for the organisation's single sign-on where it has one.", h.either("read", "write"))
+		h.say("Or leave it out: github-token serves where the job has these permissions:")
 		h.permissions()
 		return
 	}
 	if h.anonymous() {
-		h.say("leave the input github-token at its default, ${{ github.token }}, and give the job these permissions:")
+		h.say("Leave the input github-token at its default, ${{ github.token }}, and give the job these permissions:")
 	} else {
-		h.say("give the job these permissions:")
+		h.say("Give the job these permissions:")
 	}
 	h.permissions()
-	h.say("a package of another repository must also let this one in: the package's settings, \"Manage Actions access\", this repository, role %s.", h.either("Read", "Write"))
+	h.say("A package of another repository must also let this one in: the package's settings, \"Manage Actions access\", this repository, role %s.", h.either("Read", "Write"))
 	if h.anonymous() {
 		h.inputs(fmt.Sprintf("a user name and a classic personal access token with the scope %s:packages", h.either("read", "write")))
 	}
 	if h.side == Target {
-		h.say("github-token cannot create a new package of an organisation that does not let it: push it once with a classic personal access token with write:packages as target-password, then give access as above.")
+		h.say("The github-token cannot create a new package of an organisation that does not let it: push it once with a classic personal access token with write:packages as target-password, then give access as above.")
 	}
 }
 
@@ -100,14 +100,14 @@ func (h *hint) permissions() {
 func (h *hint) forAmazon() {
 	registry := parseAmazon(h.host)
 	if h.anonymous() {
-		h.say("a login by aws-actions/amazon-ecr-login or docker/login-action stays on the host, out of a container action's sight. the AWS_* variables arrive: configure them before this step.")
+		h.say("A login by aws-actions/amazon-ecr-login or docker/login-action stays on the host, out of a container action's sight. The AWS_* variables arrive: configure them before this step.")
 		h.amazonSnippet(registry.region, registry.account)
 		h.inputs("AWS, and what aws ecr get-login-password prints")
 	} else {
-		h.say("the identity needs %s on this repository, and ecr:GetAuthorizationToken.", h.either(
+		h.say("The identity needs %s on this repository, and ecr:GetAuthorizationToken.", h.either(
 			"ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:BatchCheckLayerAvailability",
 			"ecr:BatchGetImage, ecr:GetDownloadUrlForLayer, ecr:BatchCheckLayerAvailability, ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload and ecr:PutImage"))
-		h.say("a repository of another account also needs a repository policy that lets this identity in.")
+		h.say("A repository of another account also needs a repository policy that lets this identity in.")
 	}
 	if h.side == Target {
 		h.say("ECR creates no repository by itself: aws ecr create-repository --region %s --repository-name %s", registry.region, h.repo.RepositoryStr())
@@ -116,11 +116,11 @@ func (h *hint) forAmazon() {
 
 func (h *hint) forAmazonPublic() {
 	if h.anonymous() {
-		h.say("configure AWS_* variables before this step; they arrive in a container action, a docker login does not.")
+		h.say("Configure AWS_* variables before this step; they arrive in a container action, a docker login does not.")
 		h.amazonSnippet(parseAmazon(h.host).region, "123456789012")
 		h.inputs("AWS, and what aws ecr-public get-login-password prints")
 	} else {
-		h.say("the identity needs ecr-public:GetAuthorizationToken, sts:GetServiceBearerToken%s.", h.either("", " and ecr-public's actions for layer uploads and PutImage"))
+		h.say("The identity needs ecr-public:GetAuthorizationToken, sts:GetServiceBearerToken%s.", h.either("", " and ecr-public's actions for layer uploads and PutImage"))
 	}
 	if h.side == Target {
 		_, repository, _ := strings.Cut(h.repo.RepositoryStr(), "/")
@@ -144,10 +144,10 @@ func (h *hint) amazonSnippet(region, account string) {
 func (h *hint) forGoogle() {
 	role := h.either("roles/artifactregistry.reader", "roles/artifactregistry.writer")
 	if !h.anonymous() {
-		h.say("give the service account the role %s on this repository; the repository must exist, Artifact Registry creates none by itself.", role)
+		h.say("Give the service account the role %s on this repository; the repository must exist, Artifact Registry creates none by itself.", role)
 		return
 	}
-	h.say("authenticate before this step, and after actions/checkout, which would delete the file: google-github-actions/auth leaves it where a container action can read it. a docker login stays on the host.")
+	h.say("Authenticate before this step, and after actions/checkout, which would delete the file: google-github-actions/auth leaves it where a container action can read it. A docker login stays on the host.")
 	h.snippet(
 		"permissions:",
 		"  id-token: write",
@@ -159,17 +159,17 @@ func (h *hint) forGoogle() {
 		"      workload_identity_provider: ${{ vars.WORKLOAD_IDENTITY_PROVIDER }}",
 		"      service_account: ${{ vars.SERVICE_ACCOUNT }}",
 	)
-	h.say("the service account needs the role %s on this repository.", role)
+	h.say("The service account needs the role %s on this repository.", role)
 	h.inputs("_json_key, and a service account's key file")
 }
 
 func (h *hint) forAzure() {
 	role := h.either("AcrPull", "AcrPush")
 	if !h.anonymous() {
-		h.say("give the identity the role %s on this registry; where the registry uses repository permissions (ABAC): Container Registry Repository %s.", role, h.either("Reader", "Writer"))
+		h.say("Give the identity the role %s on this registry; where the registry uses repository permissions (ABAC): Container Registry Repository %s.", role, h.either("Reader", "Writer"))
 		return
 	}
-	h.say("a login by azure/login or az acr login stays on the host, out of a container action's sight. give this step the application's identifiers; with id-token: write it logs in without a secret, else set AZURE_CLIENT_SECRET too.")
+	h.say("A login by azure/login or az acr login stays on the host, out of a container action's sight. Give this step the application's identifiers; with id-token: write it logs in without a secret, else set AZURE_CLIENT_SECRET too.")
 	h.snippet(
 		"permissions:",
 		"  id-token: write",
@@ -180,38 +180,37 @@ func (h *hint) forAzure() {
 		"      AZURE_CLIENT_ID: ${{ vars.AZURE_CLIENT_ID }}",
 		"      AZURE_TENANT_ID: ${{ vars.AZURE_TENANT_ID }}",
 	)
-	h.say("the application needs the role %s on this registry.", role)
+	h.say("The application needs the role %s on this registry.", role)
 	h.inputs("a service principal's identifier and secret, or a token of the registry")
 }
 
 func (h *hint) forDockerHub() {
-	h.say("Docker Hub takes the user name (not the e-mail address) and an access token with %s permission as password; for an organisation's repository the user must be a member of a team that may %s it. a repository that does not exist looks the same.",
+	h.say("Docker Hub takes the user name (not the e-mail address) and an access token with %s permission as password; for an organisation's repository the user must be a member of a team that may %s it. A repository that does not exist looks the same.",
 		h.either("Read", "Read & Write"), h.either("read", "write"))
-	if h.anonymous() {
-		h.containerRecipe()
-	}
+	h.containerRecipe()
 }
 
 func (h *hint) forOther(status int) {
 	switch {
-	case h.anonymous():
-		h.containerRecipe()
-	case status == http.StatusForbidden:
-		h.say("the login was taken, but may not %s this repository: give it that right, check the repository's name, and whether it must be created first.", h.either("read", "write"))
+	case h.anonymous() && h.side == Target:
+		h.say("The repository may also have to be created first.")
+	case !h.anonymous() && status == http.StatusForbidden:
+		h.say("The login was taken, but may not %s this repository: give it that right, check the repository's name, and whether it must be created first.", h.either("read", "write"))
 	}
+	h.containerRecipe()
 }
 
 // containerRecipe brings a docker login across the container's wall: GitHub
 // mounts $RUNNER_TEMP/_github_home as /github/home, and no other home.
 func (h *hint) containerRecipe() {
-	h.say("a container action does not see the login of docker/login-action. either give this step the credential:")
+	h.say("A container action does not see the login of docker/login-action. Either give this step the credential:")
 	h.snippet(
 		"- uses: artifact-promotion/promote@v1",
 		"  with:",
 		"    "+string(h.side)+"-username: ${{ vars.REGISTRY_USERNAME }}",
 		"    "+string(h.side)+"-password: ${{ secrets.REGISTRY_PASSWORD }}",
 	)
-	h.say("or let the login step write where this action can read; it appears there as /github/home/.docker:")
+	h.say("Or let the login step write where this action can read; it appears there as /github/home/.docker:")
 	h.snippet(
 		"- uses: docker/login-action@v3",
 		"  env:",
@@ -227,9 +226,9 @@ func (h *hint) containerRecipe() {
 		"    username: ${{ vars.REGISTRY_USERNAME }}",
 		"    password: ${{ secrets.REGISTRY_PASSWORD }}",
 	)
-	h.say("from a shell: %s", login)
+	h.say("From a shell: %s", login)
 }
 
 func (h *hint) inputs(what string) {
-	h.say("or give %s-username and %s-password: %s.", h.side, h.side, what)
+	h.say("Or give %s-username and %s-password: %s.", h.side, h.side, what)
 }

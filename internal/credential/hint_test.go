@@ -24,7 +24,7 @@ func TestHint(t *testing.T) {
 		want, not  []string
 	}{
 		{"GHCR, anonymous", Source, "ghcr.io/acme/app", none, 401,
-			[]string{"ghcr.io answered 401 for the source repository ghcr.io/acme/app", "no credential (anonymous)", "${{ github.token }}", "packages: read", "source-password", "read:packages"},
+			[]string{"ghcr.io answered 401 for the source repository ghcr.io/acme/app", "none (anonymous)", "${{ github.token }}", "packages: read", "source-password", "read:packages"},
 			[]string{"packages: write", "cannot create"}},
 		{"GHCR, token", Target, "ghcr.io/acme/app", token, 403,
 			[]string{"the github-token input", "packages: write", "Manage Actions access", "role Write", "cannot create a new package", "target-password"},
@@ -49,14 +49,14 @@ func TestHint(t *testing.T) {
 			[]string{"AZURE_CLIENT_ID: ${{ vars.AZURE_CLIENT_ID }}", "id-token: write", "AZURE_CLIENT_SECRET", "AcrPush"}, nil},
 		{"Azure, refused", Source, azureRepository, inputs, 403, []string{"AcrPull", "Repository Reader"}, []string{"AZURE_CLIENT_ID"}},
 		{"Docker Hub, anonymous", Target, "acme/app", none, 401,
-			[]string{"docker.io answered 401 for the target repository docker.io/acme/app", "not the e-mail address", "Read & Write", "docker/login-action@v3", "from a shell: docker login"},
+			[]string{"docker.io answered 401 for the target repository docker.io/acme/app", "not the e-mail address", "Read & Write", "docker/login-action@v3", "From a shell: docker login"},
 			[]string{"registry:", "index.docker.io"}},
 		{"Docker Hub, wrong password", Source, "acme/app", inputs, 401,
-			[]string{"the registry did not take it", "Read permission"}, []string{"docker/login-action", "Read & Write"}},
+			[]string{"The registry did not take it", "Read permission"}, []string{"Read & Write"}},
 		{"other, anonymous", Target, "registry.example:5000/acme/app", none, 401,
 			[]string{"does not see the login of docker/login-action", "target-username: ${{", "DOCKER_CONFIG: ${{ runner.temp }}/_github_home/.docker", "/github/home/.docker", "registry: registry.example:5000", "docker login registry.example:5000"}, nil},
 		{"other, wrong password", Target, "registry.example/acme/app", inputs, 401,
-			[]string{"the registry did not take it"}, []string{"docker/login-action", "the login was taken"}},
+			[]string{"The registry did not take it"}, []string{"login was taken"}},
 		{"other, no right", Target, "registry.example/acme/app", inputs, 403,
 			[]string{"may not write this repository"}, []string{"did not take it"}},
 	} {
@@ -82,7 +82,7 @@ func TestHint(t *testing.T) {
 
 func TestHintTellsNotice(t *testing.T) {
 	got := Hint(Source, repository(t, "registry.example/app"), Credential{Notice: "the helper is missing"}, 401)
-	if !strings.Contains(got, "\nnote: the helper is missing.\n") {
+	if !strings.Contains(got, "\nNote: the helper is missing.\n") {
 		t.Errorf("hint:\n%s", got)
 	}
 }

@@ -80,7 +80,7 @@ func templateFault(input string, err error) *Fault {
 	}
 	f := &Fault{Given: given + ": " + e.Found, Expected: e.Expected}
 	if e.Example != "" {
-		f.Example = input + ": " + e.Example
+		f.Example = input + ": " + yamlText(e.Example)
 	}
 	return f
 }
@@ -101,4 +101,13 @@ func (r *reader) readFixed() []wish {
 		}
 	}
 	return wishes
+}
+
+// yamlText quotes a value that YAML would not take for text: one that begins with
+// an expression's braces.
+func yamlText(value string) string {
+	if !strings.HasPrefix(value, "{") {
+		return value
+	}
+	return `"` + value + `"`
 }

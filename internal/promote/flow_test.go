@@ -156,7 +156,9 @@ func TestDryRun(t *testing.T) {
 	expect(t, run(t, r), document.Promoted)
 	target.ResetRequests()
 	r.DryRun = true
-	expect(t, run(t, r), document.Unchanged)
+	d = run(t, r)
+	expect(t, d, document.Unchanged)
+	expectTag(t, d, ":production", document.TagUnchanged, i.Root, i.Root)
 	untouched(t, target)
 }
 

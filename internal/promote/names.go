@@ -18,6 +18,7 @@ type tag struct {
 	observed bool
 
 	acknowledged bool // the registry said that it has moved
+	refused      bool // the registry said that it has not
 
 	state document.TagState
 	after string

@@ -3,6 +3,7 @@ package promote
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
@@ -19,7 +20,7 @@ func (r *run) report(ctx context.Context, err error) document.Report {
 	if err != nil {
 		d.Faults = faultsOf(err)
 		if ctx.Err() != nil {
-			d.Faults = append([]document.Fault{r.ended(ctx)}, d.Faults...)
+			d.Faults = ended(d.Faults, context.Cause(ctx))
 		}
 	}
 	for _, p := range r.promotions {
@@ -28,12 +29,26 @@ func (r *run) report(ctx context.Context, err error) document.Report {
 	return d
 }
 
-// ended says why the run was ended before it was done.
-func (r *run) ended(ctx context.Context) document.Fault {
-	return document.Fault{
-		Message: fmt.Sprintf("the run was ended early: %v", context.Cause(ctx)),
+// ended puts in front why the run was ended before it was done, and what it was
+// doing then; faults that only repeat it are left out.
+func ended(faults []document.Fault, cause error) []document.Fault {
+	first := document.Fault{
+		Message: fmt.Sprintf("the run was ended early: %v", cause),
 		Hint:    "Run the promotion again: what was copied is not copied twice.",
 	}
+	var others []document.Fault
+	during := ""
+	for _, f := range faults {
+		doing, repeats := strings.CutSuffix(f.Message, cause.Error())
+		switch {
+		case !repeats:
+			others = append(others, f)
+		case during == "" && doing != "":
+			during = ", during: " + strings.TrimSuffix(doing, ": ")
+		}
+	}
+	first.Message += during
+	return append([]document.Fault{first}, others...)
 }
 
 func (r *run) result(err error) document.Result {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/transfer"
 )
 
@@ -103,12 +104,19 @@ func (r *run) write(ctx context.Context) (begun []move, err error) {
 		}
 		begun = append(begun, m)
 		if err := transfer.Move(ctx, m.proof, m.before); err != nil {
+			m.refused = answered(err)
 			return begun, err
 		}
 		m.acknowledged = true
 		r.Info(fmt.Sprintf("%s: %s → %s", m.before.Reference(), orNone(m.before.Digest().String(), m.before.Digest().Hex), m.root.Digest))
 	}
 	return begun, nil
+}
+
+// answered reports whether it was the registry that said no.
+func answered(err error) bool {
+	var e *registry.Error
+	return errors.As(err, &e) && e.Status != 0
 }
 
 func orNone(digest, hex string) string {
@@ -166,8 +174,13 @@ func (m move) restore(ctx context.Context) error {
 	switch {
 	case restored == transfer.Back:
 		m.state, m.after = document.TagPutBack, digestText(m.before)
+	case restored == transfer.Unmoved:
+		m.note = "the write got no answer, and the tag shows what it held before; read it again in a minute"
+		if m.refused {
+			m.note = "the registry refused the write"
+		}
 	case errors.As(err, &taken):
-		m.state, m.note = document.TagTaken, "somebody else moved it meanwhile; it was let alone"
+		m.state, m.note = document.TagTaken, "it was let alone"
 		m.after = ""
 		if taken.Holds.Hex != "" {
 			m.after = taken.Holds.String()
@@ -175,10 +188,10 @@ func (m move) restore(ctx context.Context) error {
 		return nil // it is why the run fails, not a failure of putting back
 	case restored == transfer.Left:
 		m.state, m.after = document.TagLeft, m.root.Digest.String()
-		m.note = fmt.Sprintf("it could not be put back: %v", err)
+		m.note = fmt.Sprintf("%v; move or delete it by hand", err)
 	default:
 		m.state, m.after = document.TagUnknown, ""
-		m.note = fmt.Sprintf("it could not be read after the failure (%v): read it before anything else relies on it", err)
+		m.note = fmt.Sprintf("%v; read it before anything else relies on it", err)
 	}
 	return err
 }

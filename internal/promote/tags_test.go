@@ -142,7 +142,10 @@ func TestMovingTagThatCannotBeChanged(t *testing.T) {
 	d := s.promote(t, "latest", "production")
 	faulted(t, d, document.Failed, "TAG_INVALID", "prod/app:production", "fixed-tags")
 	expectTag(t, d, ":latest", document.TagPutBack, s.old.Root, s.old.Root)
-	expectTag(t, d, ":production", document.TagPutBack, s.old.Root, s.old.Root)
+	expectTag(t, d, ":production", document.TagPending, s.old.Root, s.old.Root)
+	if note := tag(t, d, ":production").Note; note != "the registry refused the write" {
+		t.Errorf("note %q", note)
+	}
 	for _, tag := range []string{"production", "latest"} {
 		if got := holds(t, s.target, "prod/app", tag); got != s.old.Root {
 			t.Errorf("%s holds %s", tag, got)
@@ -160,7 +163,7 @@ func TestSecondTagFails(t *testing.T) {
 		d := s.promote(t, "first", "second", "third")
 		faulted(t, d, document.Failed, "prod/app:second", "403")
 		expectTag(t, d, ":first", document.TagPutBack, s.old.Root, s.old.Root)
-		expectTag(t, d, ":second", document.TagPutBack, s.old.Root, s.old.Root)
+		expectTag(t, d, ":second", document.TagPending, s.old.Root, s.old.Root)
 		expectTag(t, d, ":third", document.TagPending, s.old.Root, s.old.Root)
 		for _, tag := range []string{"first", "second", "third"} {
 			if got := holds(t, s.target, "prod/app", tag); got != s.old.Root {

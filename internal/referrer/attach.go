@@ -48,7 +48,7 @@ func (f *Finder) Attach(ctx context.Context, subject v1.Hash, referrers []v1.Des
 	if err != nil || len(missing) == 0 {
 		return !api, err
 	}
-	return true, &registry.Error{Op: "attach to", Side: f.repo.Side(), Ref: f.repo.Reference(subject.String()),
+	return true, &registry.Error{Op: "list attachments", Side: f.repo.Side(), Ref: f.repo.Reference(subject.String()),
 		Err:  fmt.Errorf("%d of %d attachments are stored but not listed", len(missing), len(referrers)),
 		Hint: "Another writer may be changing the same list. Run the promotion again: it repairs this."}
 }
@@ -153,7 +153,7 @@ func (f *Finder) gone(ctx context.Context, listed []v1.Descriptor) (map[v1.Hash]
 }
 
 func (f *Finder) occupied(subject v1.Hash) error {
-	return &registry.Error{Op: "attach to", Side: f.repo.Side(), Ref: f.repo.Reference(FallbackTag(subject)),
+	return &registry.Error{Op: "list attachments", Side: f.repo.Side(), Ref: f.repo.Reference(FallbackTag(subject)),
 		Err:  errors.New("the tag holds something other than a list of referrers"),
 		Hint: "The tag is reserved for that list (distribution-spec, referrers tag schema). Delete it, or promote with attachments: none."}
 }

@@ -455,7 +455,11 @@ func TestAttachGivesUp(t *testing.T) {
 		})
 	}})
 	s, all := subject(t, r, 1)
+	began := time.Now()
 	wrote, err := finder(t, r).Attach(t.Context(), s, all)
+	if took := time.Since(began); took < 2*time.Second || took > 15*time.Second {
+		t.Errorf("gave up after %v", took)
+	}
 	if !wrote || err == nil || !strings.Contains(err.Error(), "stored but not listed") || !strings.Contains(registry.HintOf(err), "again") {
 		t.Errorf("wrote %v, error %v", wrote, err)
 	}

@@ -167,7 +167,7 @@ func (f *Finder) fallback(ctx context.Context, subject v1.Hash) ([]v1.Descriptor
 		Manifests []v1.Descriptor `json:"manifests"`
 	}
 	if err := json.Unmarshal(m.Raw, &index); err != nil {
-		return nil, nil, &registry.Error{Op: "read the list of referrers of", Side: f.repo.Side(), Ref: f.repo.Reference(tag), Err: err,
+		return nil, nil, &registry.Error{Op: "read the list of referrers", Side: f.repo.Side(), Ref: f.repo.Reference(tag), Err: err,
 			Hint: "The tag is reserved for a list of what is attached to the image (distribution-spec, referrers tag schema). Delete it, and attach again."}
 	}
 	return index.Manifests, &m, nil

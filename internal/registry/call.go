@@ -79,6 +79,7 @@ func (s *session) try(ctx context.Context, c call, u *url.URL) (*answer, error) 
 	if c.body != nil {
 		body = c.body
 	}
+	ctx = withMemory(ctx)
 	req, err := retryablehttp.NewRequestWithContext(ctx, c.method, u.String(), body)
 	if err != nil {
 		return nil, err

@@ -29,7 +29,10 @@ func (s *session) challenged(ctx context.Context) (*transport.Challenge, error) 
 	}
 	c, err := s.ping(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("reach registry %s: %w", s.host, cause(ctx, err))
+		if ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)) {
+			err = cause(ctx, err)
+		}
+		return nil, fmt.Errorf("reach registry %s: %w", s.host, err)
 	}
 	s.mu.Lock()
 	s.challenge = c
@@ -120,7 +123,8 @@ func (g *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := g.check(req); err != nil {
 		return nil, err
 	}
-	wrapped, err := retryablehttp.FromRequest(req)
+	ctx := withMemory(req.Context())
+	wrapped, err := retryablehttp.FromRequest(req.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +135,9 @@ func (g *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 	})
 	resp, err := newRetryClient(g.session.inner).Do(wrapped)
 	if err != nil && (resp == nil || answerOf(err) == nil) {
+		if ctx.Err() != nil {
+			err = ended(ctx, nil)
+		}
 		g.failure = err
 		return nil, err
 	}

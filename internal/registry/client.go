@@ -73,7 +73,7 @@ func (a Access) actions() string {
 func (c *Client) Open(ctx context.Context, side credential.Side, repo name.Repository, access Access) (*Repository, error) {
 	cred, err := c.find(ctx, side, repo)
 	if err != nil {
-		return nil, &Error{Op: "find the credential for", Side: side, Ref: repo.Name(), Err: err}
+		return nil, &Error{Op: "find a credential", Side: side, Ref: repo.Name(), Err: err}
 	}
 	if c.options.Secret != nil {
 		for _, secret := range cred.Secrets() {
@@ -90,7 +90,7 @@ func (c *Client) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "(regist
 
 func (c *Client) find(ctx context.Context, side credential.Side, repo name.Repository) (credential.Credential, error) {
 	if c.options.Credentials == nil {
-		return credential.Credential{Origin: "no credential (anonymous)"}, nil
+		return credential.Credential{Origin: "none (anonymous)"}, nil
 	}
 	return c.options.Credentials.Find(ctx, side, repo)
 }

@@ -104,6 +104,24 @@ func TestBrokenDownloadResumes(t *testing.T) {
 	}
 }
 
+// As long as something comes each time, a download may break any number of times.
+func TestDownloadThatBreaksOftenGetsThere(t *testing.T) {
+	t.Parallel()
+	blob := content(3 * attempts * 100)
+	h := open200(func(w http.ResponseWriter, r *http.Request) {
+		cut := &cutting{ResponseWriter: w, left: 100}
+		http.ServeContent(cut, r, "", time.Time{}, bytes.NewReader(blob))
+	})
+	bubble(t, h, func(t *testing.T, r *Repository) {
+		began := time.Now()
+		got, err := readBlob(t, r, descriptor(blob))
+		if err != nil || !bytes.Equal(got, blob) {
+			t.Errorf("%d bytes, error %v", len(got), err)
+		}
+		took(t, began, 0, 3*attempts*waitMin)
+	})
+}
+
 func withoutRange(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Range")
@@ -243,7 +261,7 @@ func TestBlobThatIsNotWhatItsDescriptorSays(t *testing.T) {
 			if !errors.Is(err, ErrMismatch) || errors.Is(err, io.EOF) {
 				t.Fatalf("error %v, want ErrMismatch in place of the end", err)
 			}
-			contains(t, err.Error(), "read blob target", r.Name()+"@"+test.d.Digest.String())
+			contains(t, err.Error(), "read blob at the target", r.Name()+"@"+test.d.Digest.String())
 			if _, again := body.Read(make([]byte, 10)); !errors.Is(again, err) {
 				t.Errorf("then %v, want the same error for ever", again)
 			}

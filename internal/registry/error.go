@@ -38,7 +38,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	text := fmt.Sprintf("%s %s %s", e.Op, e.Side, e.Ref)
+	text := fmt.Sprintf("%s at the %s %s", e.Op, e.Side, e.Ref)
 	if e.Err != nil {
 		return text + ": " + cut(e.Err.Error(), 1000) // net/http quotes a stranger's headers whole
 	}

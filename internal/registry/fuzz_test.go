@@ -106,7 +106,7 @@ func FuzzReadManifest(f *testing.F) {
 // A registry's words are cut short, and never break the error.
 func FuzzDiagnose(f *testing.F) {
 	for _, seed := range []string{`{"errors":[{"code":"DENIED","message":"no"}]}`, `{"errors":[]}`, `{"errors":[{"code":7}]}`, `{"errors":null}`, `<html>`, ``,
-		`{"errors":[{"code":"` + strings.Repeat("é", 31) + `","message":"` + strings.Repeat("界", 101) + `"}]}`, "{\"errors\":[{\"message\":\"\xff\xfe\"}]}"} {
+		`{"errors":[{"code":"` + strings.Repeat("é", 50) + `","message":"` + strings.Repeat("界", 150) + `"}]}`, "{\"errors\":[{\"message\":\"\xff\xfe\"}]}"} {
 		f.Add(404, []byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
@@ -115,7 +115,7 @@ func FuzzDiagnose(f *testing.F) {
 			t.Errorf("code %q, detail %q", code, detail)
 		}
 		e := &Error{Op: "read manifest", Side: "source", Ref: "r", Status: status, Code: code, Detail: detail}
-		if !strings.HasPrefix(e.Error(), "read manifest source r") || len(e.Error()) > 500 {
+		if !strings.HasPrefix(e.Error(), "read manifest at the source r") || len(e.Error()) > 500 {
 			t.Errorf("error %q", e)
 		}
 	})

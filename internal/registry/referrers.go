@@ -68,7 +68,7 @@ func lacksReferrers(err error) bool {
 	return errors.Is(err, errNoList)
 }
 
-const listReferrers = "list referrers of"
+const listReferrers = "list referrers"
 
 var errNoList = errors.New("the answer is no list of referrers")
 

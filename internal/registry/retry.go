@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-retryablehttp"
@@ -62,7 +63,30 @@ func checkRetry(ctx context.Context, _ *http.Response, err error) (bool, error) 
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
+	remember(ctx, err)
 	return err != nil && temporary(err), nil
+}
+
+// memoryKey carries where a request's last failure without an answer is kept: a
+// run that is ended while it waits to try again must still say why it waited.
+type memoryKey struct{}
+
+func withMemory(ctx context.Context) context.Context {
+	return context.WithValue(ctx, memoryKey{}, new(error))
+}
+
+func remember(ctx context.Context, err error) {
+	if last, ok := ctx.Value(memoryKey{}).(*error); ok && err != nil && answerOf(err) == nil {
+		*last = cause(ctx, err)
+	}
+}
+
+// lastFailure is what remember kept, nil if nothing.
+func lastFailure(ctx context.Context) error {
+	if last, ok := ctx.Value(memoryKey{}).(*error); ok {
+		return *last
+	}
+	return nil
 }
 
 // backoff doubles from least to most, takes between half and all of it, and
@@ -124,6 +148,10 @@ func networkHint(host string, err error) string {
 		return "The name " + host + " was not found: check its spelling, and that the runner can reach it."
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return host + " does not speak https. Plain http is used on loopback, and for a host name of one word without a credential."
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "Nothing answers at " + host + ": check that the registry runs, and that the runner can reach it."
+	case errors.Is(err, ErrMismatch):
+		return "The registry serves other bytes than the digest names. Nothing was promoted on them. If another run says the same, what " + host + " stores is damaged: push the image there again."
 	}
 	return ""
 }
@@ -150,6 +178,9 @@ func wait(ctx context.Context, attempt int, failure error) error {
 // to come back later: it is what the time went for.
 func ended(ctx context.Context, last *answer) error {
 	if last == nil || !temporaryStatus(last.status) {
+		if failure := lastFailure(ctx); failure != nil {
+			return fmt.Errorf("%w; the last attempt failed: %w", context.Cause(ctx), failure)
+		}
 		return context.Cause(ctx)
 	}
 	return fmt.Errorf("%w; the registry's last answer was %s", context.Cause(ctx), last)

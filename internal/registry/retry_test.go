@@ -334,7 +334,7 @@ func TestUnreachable(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	contains(t, err.Error(), "read manifest source registry.example/acme/app:dev", "no such host")
+	contains(t, err.Error(), "read manifest at the source registry.example/acme/app:dev", "no such host")
 	contains(t, HintOf(err), "registry.example", "spelling")
 	took(t, began, 0, time.Second)
 	if got := strings.Join(w.refuse, " "); got != "registry.example:443" {

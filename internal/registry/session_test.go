@@ -484,7 +484,7 @@ func TestWrongPassword(t *testing.T) {
 			if !errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrNotFound) {
 				t.Fatalf("error %v, want that of a refused login", err)
 			}
-			contains(t, err.Error(), "read manifest target", reg.Host()+"/acme/app:dev", "401 Unauthorized", "UNAUTHORIZED")
+			contains(t, err.Error(), "read manifest at the target", reg.Host()+"/acme/app:dev", "401 Unauthorized", "UNAUTHORIZED")
 			contains(t, HintOf(err), reg.Host(), "target repository", "acme/app", "the target-username and target-password inputs")
 			lacks(t, err.Error()+HintOf(err), secret)
 			for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
@@ -561,7 +561,7 @@ func TestLoginWithoutTheRight(t *testing.T) {
 	if !errors.Is(err, ErrUnauthorized) {
 		t.Fatalf("error %v, want that of a missing right", err)
 	}
-	contains(t, err.Error(), "write manifest target", "403 Forbidden", "DENIED", "requested access")
+	contains(t, err.Error(), "write manifest at the target", "403 Forbidden", "DENIED", "requested access")
 	contains(t, HintOf(err), "403", "may not write this repository")
 	if _, err := r.PutBlob(t.Context(), upload(content(10))); !errors.Is(err, ErrUnauthorized) {
 		t.Errorf("error %v, want that of a missing right", err)
@@ -599,6 +599,14 @@ func TestTokenServiceWithoutAToken(t *testing.T) {
 			}
 			wantRequests(t, reg, "/token$", 1)
 		})
+	}
+}
+
+func TestErrorIsBounded(t *testing.T) {
+	t.Parallel()
+	e := &Error{Op: "read manifest", Side: credential.Source, Ref: "r", Err: errors.New(strings.Repeat("界", 100_000))}
+	if n := len(e.Error()); n > 1100 {
+		t.Errorf("%d bytes of error", n)
 	}
 }
 

@@ -24,7 +24,7 @@ func (r *Repository) Tags(ctx context.Context) (tags []string, all bool, err err
 	c.limit = maxTagList
 	a, err := r.session.send(ctx, c)
 	if err != nil {
-		return nil, false, r.fail("list tags of", "", err)
+		return nil, false, r.fail("list tags", "", err)
 	}
 	switch a.status {
 	case http.StatusOK:
@@ -32,13 +32,13 @@ func (r *Repository) Tags(ctx context.Context) (tags []string, all bool, err err
 		code, _ := diagnose(a)
 		return nil, code == string(transport.NameUnknownErrorCode), nil
 	default:
-		return nil, false, r.refuse("list tags of", "", a)
+		return nil, false, r.refuse("list tags", "", a)
 	}
 	var list struct {
 		Tags []string `json:"tags"`
 	}
 	if err := json.Unmarshal(a.body, &list); err != nil {
-		return nil, false, r.fail("list tags of", "", fmt.Errorf("read tag list: %w", err))
+		return nil, false, r.fail("list tags", "", fmt.Errorf("read tag list: %w", err))
 	}
 	// A registry that pages may leave out Link on a page it cut itself.
 	all = a.header.Get("Link") == "" && len(list.Tags) < TagPage

@@ -211,7 +211,7 @@ func TestUploadThatIsRefused(t *testing.T) {
 			if !errors.As(err, &e) || e.Status != test.status || e.Code != test.code {
 				t.Fatalf("error %v", err)
 			}
-			contains(t, err.Error(), "write blob target", u.Blob.Digest.String())
+			contains(t, err.Error(), "write blob at the target", u.Blob.Digest.String())
 			if moved.Load() != 0 {
 				t.Errorf("%d bytes said to have moved", moved.Load())
 			}
@@ -277,6 +277,68 @@ func TestUploadThatNeverWorks(t *testing.T) {
 				t.Errorf("%d bodies, want %d", patches.Load(), want)
 			}
 		})
+	}
+}
+
+// URLs that storage is reached by are tickets: they are in no error.
+func TestURLOfStorageIsNotInTheError(t *testing.T) {
+	t.Parallel()
+	h := open200(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/ticket":
+			hangup(w, r, nil)
+		case r.Method == http.MethodHead:
+			w.WriteHeader(http.StatusNotFound)
+		case r.Method == http.MethodPost:
+			w.Header().Set("Location", "http://127.0.0.1:9000/ticket?signature="+secret)
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			http.Redirect(w, r, "http://127.0.0.1:9000/ticket?signature="+secret, http.StatusTemporaryRedirect)
+		}
+	})
+	bubble(t, h, func(t *testing.T, r *Repository) {
+		_, up := r.PutBlob(t.Context(), upload(content(1000)))
+		_, down := readBlob(t, r, descriptor(content(1000)))
+		_, small := r.GetManifest(t.Context(), "dev")
+		for _, err := range []error{up, down, small} {
+			if err == nil {
+				t.Fatal("no error")
+			}
+			lacks(t, err.Error(), secret)
+		}
+	})
+}
+
+// A wait for a token between the start of an upload and its body is no stall.
+func TestUploadThatWaitsForAToken(t *testing.T) {
+	t.Parallel()
+	var tokens, puts atomic.Int32
+	answer := bearer(15, &tokens)
+	h := func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/token" && tokens.CompareAndSwap(1, 2):
+			status(http.StatusTooManyRequests, "Retry-After", "45")(w, r, nil)
+		case r.Method == http.MethodPost && r.Header.Get("Authorization") != "":
+			time.Sleep(12 * time.Second)
+			w.Header().Set("Location", r.URL.Path+"1")
+			w.WriteHeader(http.StatusAccepted)
+		case r.Method == http.MethodPut:
+			puts.Add(1)
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(http.StatusCreated)
+		default:
+			answer(w, r)
+		}
+	}
+	bubble(t, h, func(t *testing.T, r *Repository) {
+		began := time.Now()
+		if _, err := r.PutBlob(t.Context(), upload(content(1000))); err != nil {
+			t.Error(err)
+		}
+		took(t, began, 57*time.Second, 57*time.Second)
+	})
+	if puts.Load() != 1 {
+		t.Errorf("%d bodies", puts.Load())
 	}
 }
 

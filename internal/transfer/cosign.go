@@ -56,7 +56,7 @@ func (c *copying) surveyTag(ctx context.Context, a graph.Attachment) error {
 	}
 	m, err := merge(a.Tag, theirs, s.Node)
 	if err != nil {
-		return &registry.Error{Op: "merge attachments into", Side: c.target.repo.Side(), Ref: c.target.repo.Reference(a.Tag), Err: err,
+		return &registry.Error{Op: "merge attachments", Side: c.target.repo.Side(), Ref: c.target.repo.Reference(a.Tag), Err: err,
 			Hint: "The source and the target hold different artifacts under this tag, and neither is overwritten. Delete the tag that is not wanted, or promote with attachments: none."}
 	}
 	if m.manifest.Digest != theirs.Digest {

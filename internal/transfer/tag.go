@@ -72,13 +72,6 @@ func Move(ctx context.Context, p Proof, o Observation) error {
 	ctx, cancel := outlive(ctx, tagGrace)
 	defer cancel()
 	_, err := o.repo.PutManifest(ctx, o.tag, p.manifest)
-	if !errors.Is(err, registry.ErrTagImmutable) {
-		return err
-	}
-	// If the answer to a first attempt was lost, the second finds the tag taken: by us.
-	if now, readErr := Observe(ctx, o.repo, o.tag); readErr == nil && now.Digest() == p.manifest.Digest {
-		return nil
-	}
 	return immutable(err, "The tags of this repository cannot be changed. Exclude "+o.tag+" from its immutability, or use fixed-tags, which are written once.")
 }
 
@@ -131,7 +124,8 @@ type Restored int
 
 // What a tag is after PutBack.
 const (
-	Back    Restored = iota // as it was observed
+	Back    Restored = iota // as it was observed, after it was moved
+	Unmoved                 // as it was observed: it never moved
 	Left                    // still the new digest; the error says why
 	Taken                   // somebody else's; the error is a TakenError
 	Unknown                 // it could not be read; the error says why
@@ -153,7 +147,7 @@ func PutBack(ctx context.Context, p Proof, o Observation, moved bool) (Restored,
 	case err != nil:
 		return Unknown, err
 	case old && !moved:
-		return Back, nil
+		return Unmoved, nil
 	case !old && now.Digest() != p.manifest.Digest:
 		return Taken, &TakenError{Reference: o.Reference(), Holds: now.Digest()}
 	}

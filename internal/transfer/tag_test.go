@@ -146,7 +146,7 @@ func TestMoveOfATagThatCannotBeChanged(t *testing.T) {
 	if !errors.Is(err, registry.ErrTagImmutable) || !strings.Contains(registry.HintOf(err), "fixed-tags") {
 		t.Errorf("error %v, hint %q", err, registry.HintOf(err))
 	}
-	if state, err := transfer.PutBack(t.Context(), s.proof, o, false); state != transfer.Back || err != nil {
+	if state, err := transfer.PutBack(t.Context(), s.proof, o, false); state != transfer.Unmoved || err != nil {
 		t.Errorf("put back: %v, %v", state, err)
 	}
 }
@@ -349,12 +349,30 @@ func TestPutBackThroughReadsThatLag(t *testing.T) {
 	}
 }
 
+// TestPutBackConfirmsThroughReadsThatLag behind its own write.
+func TestPutBackConfirmsThroughReadsThatLag(t *testing.T) {
+	l := &lagging{}
+	s := newTagged(t, true, regtest.Options{Wrap: onTag("production", l.handle)})
+	o := s.observe()
+	if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+		t.Fatal(err)
+	}
+	l.first.Store(nil) // from here on the new digest is what lags
+	l.stale.Store(2)
+	if state, err := transfer.PutBack(t.Context(), s.proof, o, true); state != transfer.Back || err != nil {
+		t.Errorf("put back: %v, %v", state, err)
+	}
+	if l.stale.Load() > 0 {
+		t.Error("no read lagged")
+	}
+}
+
 // TestPutBackOfWhatNeverMoved writes nothing.
 func TestPutBackOfWhatNeverMoved(t *testing.T) {
 	for _, exists := range []bool{true, false} {
 		s := newTagged(t, exists, regtest.Options{})
 		o := s.observe()
-		if state, err := transfer.PutBack(t.Context(), s.proof, o, false); state != transfer.Back || err != nil {
+		if state, err := transfer.PutBack(t.Context(), s.proof, o, false); state != transfer.Unmoved || err != nil {
 			t.Errorf("put back: %v, %v", state, err)
 		}
 		if w := writes(s.at); len(w) > 0 {
