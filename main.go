@@ -122,7 +122,7 @@ func finish(out *runner.Runner, summary bool, r document.Report) int {
 	}
 	code := r.Result.ExitCode()
 	if code != 0 {
-		out.Error(report.Message(r))
+		out.Error(report.Annotation(r))
 	}
 	if err := out.SetOutputs(report.Outputs(r)); err != nil {
 		out.Error(fmt.Sprintf("write outputs: %v", err))
@@ -130,7 +130,7 @@ func finish(out *runner.Runner, summary bool, r document.Report) int {
 	}
 	if summary {
 		if err := out.WriteSummary(report.Summary(r)); err != nil {
-			out.Warning(fmt.Sprintf("write the job summary: %v; the promotion is not affected", err))
+			out.Warning(fmt.Sprintf("the job summary could not be written, the promotion is not affected: %v", err))
 		}
 	}
 	return code

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/graph"
 	"github.com/artifact-promotion/promote/internal/registry"
 )
 
@@ -47,11 +48,14 @@ func faultsOf(err error) []document.Fault {
 func hintOf(err error) string {
 	var denied *deniedError
 	var invalid *invalidError
+	var missing *graph.MissingError
 	switch {
 	case errors.As(err, &denied):
 		return denied.hint
 	case errors.As(err, &invalid):
 		return invalid.hint
+	case errors.As(err, &missing):
+		return "A clean-up may have deleted it, or only some platforms were pushed. Push the image again, whole; then promote the digest that this gives."
 	default:
 		return registry.HintOf(err)
 	}

@@ -110,8 +110,8 @@ func (r *run) walk(ctx context.Context) error {
 		for _, text := range i.graph.Notices {
 			r.note(text)
 		}
-		r.Info(fmt.Sprintf("%s has %d manifests, %d blobs (%s) and %d attachments",
-			i.root.Digest, len(i.graph.Nodes), len(i.graph.Blobs), report.Size(i.graph.Bytes()), len(i.graph.Attachments)))
+		r.Info(fmt.Sprintf("%s has %s, %s (%s) and %s", i.root.Digest, report.Count(len(i.graph.Nodes), "manifest"),
+			report.Count(len(i.graph.Blobs), "blob"), report.Size(i.graph.Bytes()), report.Count(len(i.graph.Attachments), "attachment")))
 	}
 	return nil
 }

@@ -149,8 +149,8 @@ func (p *promotion) describeCopy() string {
 	case c.Manifests+c.Blobs+c.Mounted == 0:
 		return fmt.Sprintf("%s is complete in %s already", p.root.Digest, p.target.Name())
 	default:
-		return fmt.Sprintf("copied %s to %s: %d manifests and %d blobs (%s); %d blobs mounted, %d there already",
-			p.root.Digest, p.target.Name(), c.Manifests, c.Blobs, report.Size(c.Bytes), c.Mounted, c.Present)
+		return fmt.Sprintf("copied %s to %s: %s and %s (%s); %s mounted, %d there already", p.root.Digest, p.target.Name(),
+			report.Count(c.Manifests, "manifest"), report.Count(c.Blobs, "blob"), report.Size(c.Bytes), report.Count(c.Mounted, "blob"), c.Present)
 	}
 }
 
@@ -169,8 +169,8 @@ func (r *run) verify(ctx context.Context) error {
 		return err
 	}
 	for _, p := range r.promotions {
-		r.Info(fmt.Sprintf("verified %s in %s: %d manifests read back, %d attachments found (%s)",
-			p.root.Digest, p.target.Name(), len(p.graph.Nodes), len(p.graph.Attachments), p.proof.Level()))
+		r.Info(fmt.Sprintf("verified %s in %s: %s read back, %s found (%s)", p.root.Digest, p.target.Name(),
+			report.Count(len(p.graph.Nodes), "manifest"), report.Count(len(p.graph.Attachments), "attachment"), p.proof.Level()))
 	}
 	return nil
 }

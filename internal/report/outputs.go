@@ -58,6 +58,24 @@ func Message(r document.Report) string {
 	return harmless.Replace(clip(line(text), longest))
 }
 
+// Annotation is the verdict, the first fault, and the first thing to do about it,
+// for the place where a failed step is looked at first.
+func Annotation(r document.Report) string {
+	text := verdict(r)
+	if len(r.Faults) == 0 {
+		return line(text)
+	}
+	first := r.Faults[0]
+	text += ": " + clip(first.Message, maxSentence)
+	if hint, _, _ := strings.Cut(strings.TrimSpace(first.Hint), "\n"); hint != "" {
+		text += ". " + clip(hint, maxSentence)
+	}
+	if more := len(r.Faults) - 1; more > 0 {
+		text += " (and " + count(more, "more fault") + ")"
+	}
+	return line(text)
+}
+
 var digests = regexp.MustCompile(`\bsha(?:256|512):[0-9a-f]{64,128}\b`)
 
 var harmless = strings.NewReplacer(

@@ -204,3 +204,21 @@ func TestLinesAreSingleLines(t *testing.T) {
 		}
 	}
 }
+
+// TestAnnotation shows the first thing to do beside the first fault, in one line.
+func TestAnnotation(t *testing.T) {
+	r := drift()
+	got := Annotation(r)
+	for _, want := range []string{r.Faults[0].Message, strings.SplitN(r.Faults[0].Hint, "\n", 2)[0]} {
+		if !strings.Contains(got, want) {
+			t.Errorf("annotation %q lacks %q", got, want)
+		}
+	}
+	if strings.Contains(got, "\n") {
+		t.Errorf("annotation %q has several lines", got)
+	}
+	r.Faults = append(r.Faults, document.Fault{Message: "another"})
+	if got := Annotation(r); !strings.HasSuffix(got, "(and 1 more fault)") {
+		t.Errorf("annotation %q hides a fault", got)
+	}
+}

@@ -37,6 +37,9 @@ func span(d time.Duration) string {
 	}
 }
 
+// Count is a number with its noun: 1 tag, 2 tags.
+func Count(n int, noun string) string { return count(n, noun) }
+
 // count is a number with its noun: 1 tag, 2 tags.
 func count(n int, noun string) string {
 	if n == 1 {
