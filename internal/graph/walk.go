@@ -19,7 +19,7 @@ const (
 	MaxDepth     = 16
 	MaxManifests = 20_000
 	MaxBlobs     = 50_000
-	MaxBytes     = 48 << 20 // of all manifests together
+	MaxBytes     = 32 << 20 // of all manifests together
 )
 
 // maxNotices is how many entries of lists that were left out are told one by one.
@@ -132,7 +132,7 @@ func (w *Walker) keep(n *Node, depth int) error {
 	w.nodes[n.Digest] = n
 	w.bytes += len(n.Raw)
 	w.blobsNamed += len(n.Blobs)
-	w.manifests += 1 + len(n.Children)
+	w.manifests += len(n.Children)
 	return w.bounded(n.Digest, depth)
 }
 
@@ -180,7 +180,7 @@ func (v visitor) attach(ctx context.Context, subject *Node, depth int) error {
 	if err != nil {
 		return err
 	}
-	if err := v.candidates(subject.Digest, len(found.Referrers)); err != nil {
+	if err := v.candidates(subject.Digest, len(found.Referrers)+len(found.Tagged)); err != nil {
 		return err
 	}
 	for _, d := range found.Referrers {

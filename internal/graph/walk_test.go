@@ -481,16 +481,16 @@ func TestBounds(t *testing.T) {
 			}
 		}, 300},
 		{"an index of many children", func(h *hostile) {
-			h.add(types.OCIImageIndex, indexOf(numberedLines("a/b", graph.MaxManifests)...), "dev")
+			h.add(types.OCIImageIndex, indexOf(numberedLines("a/b", graph.MaxManifests+1)...), "dev")
 		}, 10},
 		{"a list of many attachments", func(h *hostile) {
 			m := h.add(types.OCIManifestSchema1, `{"layers":[]}`, "dev")
-			h.add(types.OCIImageIndex, indexOf(numberedLines("a/b", graph.MaxManifests)...), strings.Replace(m.Digest.String(), ":", "-", 1))
+			h.add(types.OCIImageIndex, indexOf(numberedLines("a/b", graph.MaxManifests+1)...), strings.Replace(m.Digest.String(), ":", "-", 1))
 		}, 10},
 		{"many blobs", func(h *hostile) {
 			var children []string
 			for i := range 5 {
-				lines := numberedLines("a/b", graph.MaxBlobs/4)
+				lines := numberedLines("a/b", graph.MaxBlobs/5+1)
 				m := h.add(types.OCIManifestSchema1, `{"annotations":{"n":"`+fmt.Sprint(i)+`"},"layers":[`+strings.Join(lines, ",")+`]}`)
 				children = append(children, line(types.OCIManifestSchema1, m.Digest, ""))
 			}
@@ -498,7 +498,7 @@ func TestBounds(t *testing.T) {
 		}, 50},
 		{"large manifests", func(h *hostile) {
 			var children []string
-			for i := range 17 {
+			for i := range 11 {
 				m := h.add(types.OCIManifestSchema1, `{"layers":[],"annotations":{"n":"`+fmt.Sprint(i)+strings.Repeat("x", 3<<20)+`"}}`)
 				children = append(children, line(types.OCIManifestSchema1, m.Digest, ""))
 			}

@@ -113,10 +113,10 @@ func (r *run) write(ctx context.Context) (begun []move, err error) {
 	return begun, nil
 }
 
-// answered reports whether it was the registry that said no.
+// answered reports whether the registry said no, so that the tag cannot move yet.
 func answered(err error) bool {
 	var e *registry.Error
-	return errors.As(err, &e) && e.Status != 0
+	return errors.As(err, &e) && e.Status >= 400 && e.Status < 500
 }
 
 func orNone(digest, hex string) string {
@@ -175,7 +175,7 @@ func (m move) restore(ctx context.Context) error {
 	case restored == transfer.Back:
 		m.state, m.after = document.TagPutBack, digestText(m.before)
 	case restored == transfer.Unmoved:
-		m.note = "the write got no answer, and the tag shows what it held before; read it again in a minute"
+		m.note = "the write failed, and the tag shows what it held before; read it again in a minute"
 		if m.refused {
 			m.note = "the registry refused the write"
 		}

@@ -641,15 +641,15 @@ func TestAnswerBeforeTheEndOfTheBody(t *testing.T) {
 	t.Parallel()
 	blob := content(1 << 20)
 	h := uploads(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.CopyN(io.Discard, r.Body, 1000)
+		_, _ = io.CopyN(io.Discard, r.Body, 1<<19)
 		w.Header().Set("Connection", "close") // or net/http waits for the rest of the body
 		w.WriteHeader(http.StatusCreated)
 	})
 	reg := start(t, regtest.Options{Backend: h})
-	var mu sync.Mutex
-	reading, closed := false, false
 	u := upload(blob)
 	u.Open = func(ctx context.Context) io.ReadCloser {
+		var mu sync.Mutex
+		reading, closed := false, false
 		b := &blocking{ctx: ctx, first: blob[:1<<19], go_: make(chan struct{})}
 		return watcher{b, func() {
 			mu.Lock()
@@ -669,6 +669,7 @@ func TestAnswerBeforeTheEndOfTheBody(t *testing.T) {
 	if _, err := target(t, reg, "acme/app").PutBlob(t.Context(), u); err != nil {
 		t.Error(err)
 	}
+	wantRequests(t, reg, putBlob, 1)
 }
 
 type watcher struct {
