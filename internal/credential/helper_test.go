@@ -17,7 +17,7 @@ import (
 // finds the server's name in $server.
 func fakeHelper(t *testing.T, name, script string) environment {
 	t.Helper()
-	path := writeFile(t, helperPrefix+name, "#!/bin/sh\n[ \"$1\" = get ] || exit 9\nread -r server\n"+script+"\n", 0o700)
+	path := writeFile(t, helperPrefix+name, "#!/bin/sh\nPATH=$PATH:/usr/bin:/bin\n[ \"$1\" = get ] || exit 9\nread -r server\n"+script+"\n", 0o700)
 	t.Setenv("PATH", filepath.Dir(path)+string(os.PathListSeparator)+os.Getenv("PATH"))
 	return environment{}
 }

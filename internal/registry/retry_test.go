@@ -235,6 +235,25 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 	}
 }
 
+// Where there was no answer, the last failure says what the time went for.
+func TestWaitAfterNoAnswerEndsWithTheContext(t *testing.T) {
+	t.Parallel()
+	drop := func(w http.ResponseWriter, r *http.Request) { hangup(w, r, nil) }
+	for name, h := range map[string]http.HandlerFunc{"challenge": drop, "request": open200(drop)} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, h, func(t *testing.T, r *Repository) {
+				ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errTimeUp)
+				defer cancel()
+				_, err := r.GetManifest(ctx, "dev")
+				if !errors.Is(err, errTimeUp) {
+					t.Fatalf("error %v, want the context's cause", err)
+				}
+				contains(t, err.Error(), "the last attempt failed", errHungUp.Error())
+			})
+		})
+	}
+}
+
 func TestWaitForTheChallengeEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	h := func(w http.ResponseWriter, r *http.Request) {

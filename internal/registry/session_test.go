@@ -497,6 +497,34 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
+// A login that is withdrawn in the middle of a run is final at once.
+func TestTokenThatIsNotReplaced(t *testing.T) {
+	t.Parallel()
+	var withdrawn atomic.Bool
+	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{Wrap: strikes(always, "^GET /token$", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if withdrawn.Load() {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})})
+	fill(t, reg, "acme/app")
+	r := repository(t, client(t, logins("ci", secret)), credential.Source, reg.Host()+"/acme/app", Pull)
+	if _, err := r.GetManifest(t.Context(), "dev"); err != nil {
+		t.Fatal(err)
+	}
+	withdrawn.Store(true)
+	reg.RevokeTokens()
+	reg.ResetRequests()
+	began := time.Now()
+	if _, err := r.GetManifest(t.Context(), "dev"); !errors.Is(err, ErrUnauthorized) {
+		t.Errorf("error %v, want that of a refused login", err)
+	}
+	took(t, began, 0, 3*time.Second)
+	wantRequests(t, reg, "manifests/dev$", 1)
+	wantRequests(t, reg, "/token$", 1)
+}
+
 // Many wrong passwords at once lock an account.
 func TestWrongPasswordIsTriedOnce(t *testing.T) {
 	t.Parallel()
@@ -804,6 +832,25 @@ func TestChallengeThatIsRedirected(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nor does one on loopback that redirects to https, where it does not listen.
+func TestChallengeThatIsRedirectedToHTTPS(t *testing.T) {
+	t.Parallel()
+	elsewhere := start(t, regtest.Options{TLS: true, Backend: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})})
+	reg := start(t, regtest.Options{Backend: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v2/" {
+			http.Redirect(w, r, "https://other.example/v2/", http.StatusFound)
+			return
+		}
+		_, _ = io.WriteString(w, emptyIndex)
+	})})
+	w := &world{hosts: map[string]string{"127.0.0.1:5000": reg.Host(), "other.example:443": elsewhere.Host()}}
+	r := repository(t, w.client(t, nil, pool(t, elsewhere)), credential.Source, "127.0.0.1:5000/acme/app", Pull)
+	if _, err := r.GetManifest(t.Context(), "dev"); err != nil {
+		t.Error(err)
+	}
+	wantRequests(t, elsewhere, ".", 1)
 }
 
 // trustAny is the registry's authority, if it has one.
