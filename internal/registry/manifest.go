@@ -60,7 +60,15 @@ func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, err
 	return m, nil
 }
 
+// maxMembers is the most members and entries that a manifest may have. In Go an
+// entry takes many times the two bytes that "{}," or "0," take in a manifest made
+// to exhaust the program. An index of ten thousand children has fewer.
+const maxMembers = 100_000
+
 func readManifest(a *answer, ref string) (m Manifest, err error) {
+	if n := bytes.Count(a.body, []byte(",")); n > maxMembers {
+		return Manifest{}, fmt.Errorf("%w: a manifest of %d members", ErrTooLarge, n)
+	}
 	m = Manifest{Digest: digestOf(a.body), MediaType: mediaType(a), Raw: a.body}
 	if isDigest(ref) {
 		m.Digest, err = matches(a.body, ref)
