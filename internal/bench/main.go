@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -39,7 +40,11 @@ type network struct {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	runs := flags.Int("runs", 3, "counted runs of each; the median is printed")
+	var c choice
+	flags.IntVar(&c.runs, "runs", 3, "counted runs of each; the median is printed")
+	only := flags.String("only", "", "only the tools whose names begin so: promote,crane")
+	cases := flags.String("cases", "", "only these: cross,again,retag,mount (again needs cross before it)")
+	trace := flags.String("trace", "", "file for the timeline of this program's requests")
 	var n network
 	flags.DurationVar(&n.rtt, "rtt", 40*time.Millisecond, "round trip")
 	flags.Int64Var(&n.bandwidth, "bandwidth", 25_000_000, "bytes per second of each connection and direction")
@@ -47,18 +52,31 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	c.only, c.cases = words(*only), words(*cases)
+	if *trace != "" {
+		file, err := os.Create(*trace)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = file.Close() }()
+		c.trace = file
+	}
 	w, err := newWorld(ctx, *memory, n)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	table, err := w.measure(ctx, *runs, stderr)
+	table, err := w.measure(ctx, c, stderr)
 	if err != nil {
 		return err
 	}
-	head(stdout, *runs, n)
+	head(stdout, c.runs, n)
 	table.write(stdout)
 	return nil
+}
+
+func words(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
 }
 
 func head(out io.Writer, runs int, n network) {

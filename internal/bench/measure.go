@@ -6,25 +6,41 @@ import (
 	"io"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
 
 // figure is what one run took.
 type figure struct {
+	began    time.Time
 	wall     time.Duration
 	cpu      time.Duration
-	memory   int64 // bytes, at its peak
-	requests int   // at both registries
+	memory   int64  // bytes, at its peak
+	requests []seen // at both registries
 	err      error
+}
+
+// choice is what is measured, and how often.
+type choice struct {
+	runs        int
+	only, cases []string  // empty: all
+	trace       io.Writer // nil: nowhere
+}
+
+func chosen(list []string, name string) bool {
+	return len(list) == 0 || slices.ContainsFunc(list, func(s string) bool { return strings.HasPrefix(name, s) })
 }
 
 // measure runs every scenario with every tool in turn, run by run, so that a
 // machine that slows down slows all of them.
-func (w *world) measure(ctx context.Context, runs int, progress io.Writer) (*table, error) {
+func (w *world) measure(ctx context.Context, c choice, progress io.Writer) (*table, error) {
 	t := &table{figures: map[[2]int][]figure{}}
-	for run := range runs {
+	for run := range c.runs {
 		for i, tool := range tools {
+			if !chosen(c.only, tool.name) {
+				continue
+			}
 			binary, err := w.find(tool)
 			if err != nil {
 				if run == 0 {
@@ -33,12 +49,21 @@ func (w *world) measure(ctx context.Context, runs int, progress io.Writer) (*tab
 				continue
 			}
 			for j, s := range scenarios {
+				if !chosen(c.cases, s.short) {
+					continue
+				}
 				f, err := w.once(ctx, binary, tool.args(w.source.host+"/acme/app:dev", s.target(w, i, run)))
 				if err != nil {
 					return nil, err
 				}
 				t.figures[[2]int{i, j}] = append(t.figures[[2]int{i, j}], f)
-				_, _ = fmt.Fprintf(progress, "run %d: %s, %s: %.2f s, %d requests, %d MiB, %v\n", run+1, tool.name, s.name, f.wall.Seconds(), f.requests, f.memory>>20, f.err)
+				title := fmt.Sprintf("run %d: %s, %s", run+1, tool.name, s.name)
+				_, _ = fmt.Fprintf(progress, "%s: %.2f s, %d requests, %d MiB, %v\n", title, f.wall.Seconds(), len(f.requests), f.memory>>20, f.err)
+				if tool.binary == "" && c.trace != nil {
+					if err := writeTrace(c.trace, title, f.began, f.wall, f.requests); err != nil {
+						return nil, fmt.Errorf("write the trace: %w", err)
+					}
+				}
 			}
 		}
 	}
@@ -58,7 +83,7 @@ func (w *world) once(ctx context.Context, binary string, args []string) (figure,
 	c.Env = w.environment()
 	began := time.Now()
 	out, err := c.CombinedOutput()
-	f := figure{wall: time.Since(began)}
+	f := figure{began: began, wall: time.Since(began)}
 	if err != nil {
 		f.err = fmt.Errorf("%w: %.200s", err, out)
 	}
@@ -69,12 +94,14 @@ func (w *world) once(ctx context.Context, binary string, args []string) (figure,
 	if usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		f.memory = usage.Maxrss << 10 // Linux counts in KiB
 	}
-	for _, s := range []*server{w.source, w.target} {
-		n, err := s.requests()
+	for name, s := range map[string]*server{"S": w.source, "T": w.target} {
+		log, err := s.requests()
 		if err != nil {
 			return f, fmt.Errorf("read the registry's log: %w", err)
 		}
-		f.requests += n
+		for _, q := range log {
+			f.requests = append(f.requests, seen{name, q})
+		}
 	}
 	return f, nil
 }

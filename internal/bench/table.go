@@ -53,7 +53,7 @@ func (t *table) cells(tool int) (cells []string, peak int64) {
 			cells = append(cells, "fails")
 			continue
 		}
-		cells = append(cells, fmt.Sprintf("%.2f s, %d", f.wall.Seconds(), f.requests))
+		cells = append(cells, fmt.Sprintf("%.2f s, %d", f.wall.Seconds(), len(f.requests)))
 	}
 	return cells, peak
 }

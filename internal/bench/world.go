@@ -147,15 +147,15 @@ func (w *world) close() {
 }
 
 // requests are those since the last call.
-func (s *server) requests() (int, error) {
+func (s *server) requests() ([]regtest.Request, error) {
 	if _, err := fmt.Fprintln(s.stdin, "requests"); err != nil {
-		return 0, err
+		return nil, err
 	}
 	line, err := s.stdout.ReadBytes('\n')
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var all []json.RawMessage
+	var all []regtest.Request
 	err = json.Unmarshal(line, &all)
-	return len(all), err
+	return all, err
 }

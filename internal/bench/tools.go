@@ -38,19 +38,20 @@ var tools = []tool{
 // scenario is what is asked of every tool. The targets of two runs differ, so
 // that each starts from the same state; again repeats the one before.
 type scenario struct {
+	short  string // as -cases takes it
 	name   string
 	target func(w *world, tool, run int) string
 }
 
 var scenarios = []scenario{
-	{"cross-registry", func(w *world, tool, run int) string {
+	{"cross", "cross-registry", func(w *world, tool, run int) string {
 		return fmt.Sprintf("%s/t%d/r%d:prod", w.target.host, tool, run)
 	}},
-	{"again", func(w *world, tool, run int) string { return fmt.Sprintf("%s/t%d/r%d:prod", w.target.host, tool, run) }},
-	{"retag", func(w *world, tool, run int) string {
+	{"again", "again", func(w *world, tool, run int) string { return fmt.Sprintf("%s/t%d/r%d:prod", w.target.host, tool, run) }},
+	{"retag", "retag", func(w *world, tool, run int) string {
 		return fmt.Sprintf("%s/acme/app:prod-%d-%d", w.source.host, tool, run)
 	}},
-	{"other repository, same registry", func(w *world, tool, run int) string {
+	{"mount", "other repository, same registry", func(w *world, tool, run int) string {
 		return fmt.Sprintf("%s/t%d/r%d:prod", w.source.host, tool, run)
 	}},
 }
