@@ -6,15 +6,7 @@ import (
 	"io"
 	"slices"
 	"time"
-
-	"github.com/artifact-promotion/promote/internal/regtest"
 )
-
-// seen is a request and the registry that saw it.
-type seen struct {
-	registry string // S: the source's, T: the target's
-	regtest.Request
-}
 
 // writeTrace writes when each request of a run began and ended, in milliseconds
 // since the run began, by the registries' clocks: the header's arrival and the
