@@ -8,7 +8,7 @@ import (
 )
 
 // defaultStreams is how many blobs move at once unless the user says otherwise.
-const defaultStreams = 24
+const defaultStreams = 64
 
 // Engine copies and verifies for one run. It remembers what it has seen at each
 // target, so that a blob goes once to a registry, and nothing is asked for twice.
