@@ -77,8 +77,8 @@ func (e *Engine) landed(b v1.Descriptor, how arrival) {
 // request, and moves it if it is not there.
 func (e *Engine) bring(ctx context.Context, c *copying, b v1.Descriptor, earlier []*flight) (arrival, error) {
 	from := mountable(ctx, c, earlier)
-	if from == nil || c.rootThere {
-		if there, err := c.target.repo.HasBlob(ctx, b.Digest); there || err != nil {
+	if c.rootThere || from == nil && c.target.mayHold(ctx, b) {
+		if there, err := c.target.blob(ctx, b.Digest); there || err != nil {
 			return present, err
 		}
 	}
