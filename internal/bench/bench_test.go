@@ -75,6 +75,17 @@ func TestPageSaysWhatFails(t *testing.T) {
 	)
 }
 
+func TestPageNamesItsCommand(t *testing.T) {
+	c, err := parse([]string{"-trace", "/elsewhere", "-runs", "2", "-cases", "cross,retag"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := pageOf(t, &results{choice: c})
+	if want := "`go run ./internal/bench -cases cross,retag -runs 2`"; !strings.Contains(page, want) {
+		t.Errorf("no %s in\n%s", want, page)
+	}
+}
+
 func TestMovedCountsBlobs(t *testing.T) {
 	upload := func(method, query string, status int, received int64) seen {
 		return seen{"T", regtest.Request{Method: method, Path: "/v2/a/blobs/uploads/1", Query: query, Status: status, Received: received}}

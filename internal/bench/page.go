@@ -41,7 +41,7 @@ func (r *results) write(out io.Writer) error {
 }
 
 func (r *results) method(p *page) {
-	p.say("This page is the output of `go run ./internal/bench -runs %d`; nothing in it is written by hand.", r.runs)
+	p.say("This page is the output of `%s`; no figure in it is written by hand.", r.command)
 	p.say("Measured on %s: %s.", time.Now().UTC().Format(time.DateOnly), machine())
 	p.say("Versions: %s.", strings.Join(r.versions, ", "))
 	if len(r.missing) > 0 {

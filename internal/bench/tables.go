@@ -90,10 +90,13 @@ verified. The others run once for each image, one after the other. %s`, r.onceOn
 			if q, ok := r.ratio("many", t.name, wall); ok && t.name != us {
 				faster = fmt.Sprintf("%.1f ×", 1/q)
 			}
-			rows = append(rows, []string{t.name, r.cell("many", t.name), faster, mebibytes(r.peak("many", t.name)), t.carries})
+			f, _ := r.median("many", t.name)
+			rows = append(rows, []string{
+				t.name, r.cell("many", t.name), faster, seconds(f.cpu), seconds(f.registries), mebibytes(r.peak("many", t.name)), t.carries,
+			})
 		}
 	}
-	p.table([]string{"", "wall, requests", "we are faster by", "peak memory", "carries"}, rows)
+	p.table([]string{"", "wall, requests", "we are faster by", "processor", "registries' processor", "peak memory", "carries"}, rows)
 }
 
 // onceOnly names who was measured once and not several times.
