@@ -19,7 +19,7 @@ import (
 func Run(ctx context.Context, client *registry.Client, request Request, observer Observer) document.Report {
 	r := &run{
 		Observer: observer, client: client, request: request,
-		engine: transfer.New(request.Verify, request.Concurrency),
+		engine: transfer.New(request.Verify),
 	}
 	err := r.flow(ctx)
 	return r.report(ctx, err)

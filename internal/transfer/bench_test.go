@@ -134,7 +134,7 @@ func openFor(b *testing.B, client *registry.Client, side credential.Side, at *re
 func (e *engineBench) open(b *testing.B, level transfer.Level, repo string) (engine *transfer.Engine, source, target *registry.Repository) {
 	b.Helper()
 	client := registry.New(registry.Options{})
-	return transfer.New(level, 0), openFor(b, client, credential.Source, e.from, sourceRepo), openFor(b, client, credential.Target, e.to, repo)
+	return transfer.New(level), openFor(b, client, credential.Source, e.from, sourceRepo), openFor(b, client, credential.Target, e.to, repo)
 }
 
 // once copies to a repository, as a run of its own.
