@@ -158,4 +158,3 @@ func BenchmarkCopy(b *testing.B) {
 		}
 	})
 }
-
