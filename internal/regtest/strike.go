@@ -370,4 +370,3 @@ func (h *hit) lag(w http.ResponseWriter) {
 	}
 	k.send(w, h.request.Method)
 }
-
