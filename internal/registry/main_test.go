@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -91,7 +92,7 @@ func client(t *testing.T, chain *credential.Chain) *Client {
 	t.Helper()
 	transport := newTransport(nil)
 	t.Cleanup(transport.CloseIdleConnections)
-	return New(Options{Credentials: chain, Transport: transport, UserAgent: "promote-test"})
+	return New(Options{Credentials: chain, Transport: transport, UserAgent: "promote-test", Patience: 2 * time.Second})
 }
 
 // logins are the same login for both sides.
@@ -373,7 +374,7 @@ func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Reposit
 	synctest.Test(t, func(t *testing.T) {
 		network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 		ctx, cancel := context.WithCancel(t.Context())
-		server := &http.Server{Handler: h, BaseContext: func(net.Listener) context.Context { return ctx }}
+		server := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), BaseContext: func(net.Listener) context.Context { return ctx }}
 		served := make(chan struct{})
 		go func() {
 			defer close(served)
