@@ -1,6 +1,7 @@
 package promote_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type setting struct {
 	verify               transfer.Level
 	layers               int
 	layerSize            int64
+	rtt, tokenTTL        time.Duration // of the network, none by default; of tokens, a minute by default
+	patch                bool          // the target takes only small bodies in a PUT
 }
 
 // settings are all of them, with images of 2 platforms × 6 layers.
@@ -84,7 +87,7 @@ func authFor(s setting) *regtest.Auth {
 	if !s.auth {
 		return nil
 	}
-	return &regtest.Auth{OneScope: s.oneScope, TokenTTL: time.Minute, Users: map[string]regtest.User{
+	return &regtest.Auth{OneScope: s.oneScope, TokenTTL: cmp.Or(s.tokenTTL, time.Minute), Users: map[string]regtest.User{
 		user: {Password: password, Grants: []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}},
 	}}
 }
@@ -92,12 +95,17 @@ func authFor(s setting) *regtest.Auth {
 // newWorld makes the registries and fills them. begin starts a registry: with faults, or without.
 func newWorld(ctx context.Context, s setting, seed string, begin func(side string, o regtest.Options) (*regtest.Registry, error)) (w *world, err error) {
 	w = &world{setting: s}
-	w.source, err = begin("source", regtest.Options{Referrers: s.sourceAPI, Auth: authFor(s), Delete: true})
+	options := regtest.Options{Referrers: s.sourceAPI, Auth: authFor(s), Delete: true}
+	if s.rtt > 0 {
+		options.Network = &regtest.Network{RTT: s.rtt}
+	}
+	w.source, err = begin("source", options)
 	if err != nil {
 		return nil, err
 	}
 	if w.target = w.source; !s.inside {
-		if w.target, err = begin("target", regtest.Options{Referrers: s.targetAPI, Auth: authFor(s), Delete: true}); err != nil {
+		options.Referrers = s.targetAPI
+		if w.target, err = begin("target", options); err != nil {
 			return nil, err
 		}
 	}
