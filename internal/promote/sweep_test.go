@@ -24,7 +24,7 @@ import (
 var sweepAll = flag.Bool("sweep", false, "cut the promotion at every request in every way, not only at a sample of them")
 
 // sweepSample is how many cuts there are to one that a plain test run makes.
-const sweepSample = 41
+const sweepSample = 23
 
 // sweeps are the settings that a promotion is cut in, with images as small as can be.
 func sweeps() []setting {
@@ -45,7 +45,7 @@ func sweeps() []setting {
 	}
 	for n := range all {
 		s := &all[n]
-		s.images, s.layers = max(1, s.images), 1
+		s.images, s.layers, s.lean = max(1, s.images), 1, true
 		if s.layerSize == 0 {
 			s.layerSize = 100
 		}

@@ -36,6 +36,7 @@ type setting struct {
 	layerSize            int64
 	rtt, tokenTTL        time.Duration // of the network, none by default; of tokens, a minute by default
 	patch                bool          // the target takes only small bodies in a PUT
+	lean                 bool          // few attachments
 }
 
 // settings are all of them, with images of 2 platforms × 6 layers.
@@ -131,6 +132,16 @@ func (s setting) build(seed string) *regtest.Image {
 	})
 }
 
+// attach gives an image what is attached to it; one that is lean gets one of each kind.
+func (s setting) attach(i *regtest.Image, by string) {
+	if !s.lean {
+		attach(i, by)
+		return
+	}
+	i.Sign(i.Root, ".sig", by)
+	i.Attach(i.Attach(i.Children()[0], "application/vnd.example.bundle", by), "application/vnd.example.countersignature", by)
+}
+
 // attach gives the index and its children signatures, referrers, and referrers of those.
 func attach(i *regtest.Image, by string) {
 	for _, digest := range append([]string{i.Root}, i.Children()...) {
@@ -143,7 +154,7 @@ func attach(i *regtest.Image, by string) {
 // of several worlds on the same registries apart.
 func (w *world) fill(ctx context.Context, prefix, seed, name string) error {
 	p := &parcel{from: "acme/" + prefix + "app" + name, repo: "prod/" + prefix + "app" + name, reference: ":dev", image: w.build(seed)}
-	attach(p.image, "ours")
+	w.attach(p.image, "ours")
 	if w.retag {
 		p.repo = p.from
 	}
@@ -165,7 +176,7 @@ func (w *world) fill(ctx context.Context, prefix, seed, name string) error {
 	}
 	if w.merge {
 		theirs := w.build(seed)
-		attach(theirs, "theirs")
+		w.attach(theirs, "theirs")
 		if err := theirs.Push(ctx, w.at(w.target), p.repo); err != nil {
 			return err
 		}
