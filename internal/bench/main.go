@@ -1,6 +1,7 @@
 // Command bench runs this program and its peers, as each one's own "go install"
-// leaves it, on one reference image over one simulated network, in turn, and
-// prints what each took: wall time, requests at both registries, memory.
+// leaves it, on the same images over one simulated network, in turn, and prints
+// the page of what they took: wall time, requests at both registries, memory,
+// processor time.
 //
 //	go run ./internal/bench -runs 3 >docs/performance.md
 //
@@ -17,18 +18,33 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := dispatch(ctx, os.Args[1:])
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// dispatch runs the bench, or one of the parts that need a process of their own.
+func dispatch(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "weigh":
+			return weigh(ctx, args[1:])
+		case "hollow":
+			return serveHollow(args[1:], os.Stdin, os.Stdout)
+		}
+	}
+	return run(ctx, args, os.Stdout, os.Stderr)
 }
 
 // network is what the registries' listeners simulate.
@@ -37,31 +53,80 @@ type network struct {
 	bandwidth int64 // bytes a second
 }
 
+// choice is what is measured, how often, and where.
+type choice struct {
+	network
+	runs        int
+	only, cases []string // beginnings of names; empty: all
+	layer       int64    // bytes of the large layer
+	memory      string   // folder of a file system in memory
+	trace       string   // file; empty: none
+	command     string   // what chose this, as it is typed
+}
+
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	runs := flags.Int("runs", 3, "counted runs of each; the median is printed")
-	var n network
-	flags.DurationVar(&n.rtt, "rtt", 40*time.Millisecond, "round trip")
-	flags.Int64Var(&n.bandwidth, "bandwidth", 25_000_000, "bytes per second of each connection and direction")
-	memory := flags.String("memory", "/dev/shm", "folder of a file system in memory, for the registries' content")
-	if err := flags.Parse(args); err != nil {
+	c, err := parse(args)
+	if err != nil {
 		return err
 	}
-	w, err := newWorld(ctx, *memory, n)
+	trace := io.Discard
+	if c.trace != "" {
+		file, err := os.Create(c.trace)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = file.Close() }()
+		trace = file
+	}
+	w, err := newWorld(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	table, err := w.measure(ctx, *runs, stderr)
+	r, err := w.measure(ctx, stderr, trace)
 	if err != nil {
 		return err
 	}
-	head(stdout, *runs, n)
-	table.write(stdout)
-	return nil
+	return r.write(stdout)
 }
 
-func head(out io.Writer, runs int, n network) {
-	_, _ = fmt.Fprintf(out, "Measured on %s, %s/%s, %d cores, %s; %v round trip, %d MB/s per connection and direction; median of %d runs, in turn.\n\n",
-		time.Now().UTC().Format(time.DateOnly), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), n.rtt, n.bandwidth/1_000_000, runs)
+func parse(args []string) (choice, error) {
+	var c choice
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.IntVar(&c.runs, "runs", 3, "counted runs of each; the median is printed")
+	flags.DurationVar(&c.rtt, "rtt", 40*time.Millisecond, "round trip")
+	flags.Int64Var(&c.bandwidth, "bandwidth", 25_000_000, "bytes per second of each connection and direction")
+	flags.Int64Var(&c.layer, "layer", 4<<30, "bytes of the large layer")
+	flags.StringVar(&c.memory, "memory", "/dev/shm", "folder of a file system in memory, for the registries' content")
+	flags.StringVar(&c.trace, "trace", "", "file for the timeline of this program's requests")
+	only := flags.String("only", "", "only the tools whose names begin so: promote,crane")
+	cases := flags.String("cases", "", "only the cases whose names begin so, of "+strings.Join(caseNames(), ",")+" (again needs cross)")
+	if err := flags.Parse(args); err != nil {
+		return c, err
+	}
+	c.only, c.cases = words(*only), words(*cases)
+	c.command = command(flags)
+	if c.runs < 1 {
+		return c, fmt.Errorf("-runs %d: at least 1", c.runs)
+	}
+	return c, nil
+}
+
+// command is what was typed, without the places of files.
+func command(flags *flag.FlagSet) string {
+	text := "go run ./internal/bench"
+	flags.Visit(func(f *flag.Flag) {
+		if f.Name != "trace" && f.Name != "memory" {
+			text += fmt.Sprintf(" -%s %s", f.Name, f.Value)
+		}
+	})
+	return text
+}
+
+func words(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
+}
+
+func chosen(list []string, name string) bool {
+	return len(list) == 0 || slices.ContainsFunc(list, func(s string) bool { return strings.HasPrefix(name, s) })
 }

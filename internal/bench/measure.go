@@ -2,90 +2,179 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"slices"
-	"syscall"
+	"strings"
 	"time"
+
+	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// figure is what one run took.
+// figure is what a tool took for one case. For several runs of the program, one
+// after the other, it is their sum, and of memory the most.
 type figure struct {
-	wall     time.Duration
-	cpu      time.Duration
-	memory   int64 // bytes, at its peak
-	requests int   // at both registries
-	err      error
+	began      time.Time
+	wall       time.Duration
+	cpu        time.Duration
+	memory     int64         // bytes resident at the peak
+	requests   []seen        // at both registries
+	registries time.Duration // processor time of both
+	failure    string        // empty: it did what it was asked
 }
 
-// measure runs every scenario with every tool in turn, run by run, so that a
+// seen is a request and the registry that saw it.
+type seen struct {
+	registry string // S: the source's, T: the target's
+	regtest.Request
+}
+
+// results are the figures by case and tool.
+type results struct {
+	choice
+	figures  map[string]map[string][]figure
+	versions []string
+	missing  []string
+}
+
+// measure runs every chosen case with every tool in turn, run by run, so that a
 // machine that slows down slows all of them.
-func (w *world) measure(ctx context.Context, runs int, progress io.Writer) (*table, error) {
-	t := &table{figures: map[[2]int][]figure{}}
-	for run := range runs {
-		for i, tool := range tools {
-			binary, err := w.find(tool)
-			if err != nil {
-				if run == 0 {
-					t.missing = append(t.missing, tool.name)
+func (w *world) measure(ctx context.Context, progress, trace io.Writer) (*results, error) {
+	r := &results{choice: w.choice, figures: map[string]map[string][]figure{}}
+	w.versions(ctx, r)
+	for run := range w.runs {
+		for _, s := range scenarios {
+			for n, t := range tools {
+				if !w.takesPart(s, t, run) {
+					continue
 				}
-				continue
-			}
-			for j, s := range scenarios {
-				f, err := w.once(ctx, binary, tool.args(w.source.host+"/acme/app:dev", s.target(w, i, run)))
+				f, err := w.once(ctx, s, t, fmt.Sprintf("t%d/r%d", n, run))
+				if errors.Is(err, errNotInstalled) {
+					continue
+				}
 				if err != nil {
 					return nil, err
 				}
-				t.figures[[2]int{i, j}] = append(t.figures[[2]int{i, j}], f)
-				_, _ = fmt.Fprintf(progress, "run %d: %s, %s: %.2f s, %d requests, %d MiB, %v\n", run+1, tool.name, s.name, f.wall.Seconds(), f.requests, f.memory>>20, f.err)
+				r.add(s, t, f)
+				if err := tell(progress, trace, fmt.Sprintf("run %d: %s, %s", run+1, t.name, s.title), t, f); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
-	return t, nil
+	return r, nil
 }
 
-func (w *world) find(t tool) (string, error) {
-	if t.binary == "" {
-		return w.program, nil
+func (w *world) takesPart(s scenario, t tool, run int) bool {
+	return chosen(w.only, t.name) && chosen(w.cases, s.name) &&
+		(s.tools == nil || slices.Contains(s.tools, t.name)) &&
+		(run == 0 || !slices.Contains(s.once, t.name))
+}
+
+func (r *results) add(s scenario, t tool, f figure) {
+	if r.figures[s.name] == nil {
+		r.figures[s.name] = map[string][]figure{}
 	}
-	return exec.LookPath(t.binary)
+	if t.name != us { // only ours are looked into
+		for i := range f.requests {
+			f.requests[i] = seen{}
+		}
+	}
+	r.figures[s.name][t.name] = append(r.figures[s.name][t.name], f)
 }
 
-// once runs a tool. That it fails is a figure; an error is a failure to measure.
-func (w *world) once(ctx context.Context, binary string, args []string) (figure, error) {
-	c := exec.CommandContext(ctx, binary, args...)
-	c.Env = w.environment()
-	began := time.Now()
-	out, err := c.CombinedOutput()
-	f := figure{wall: time.Since(began)}
+func tell(progress, trace io.Writer, title string, t tool, f figure) error {
+	_, _ = fmt.Fprintf(progress, "%s: %.2f s, %.2f s of processor (registries %.2f s), %d requests, %d MiB %s\n",
+		title, f.wall.Seconds(), f.cpu.Seconds(), f.registries.Seconds(), len(f.requests), f.memory>>20, f.failure)
+	if t.name != us {
+		return nil
+	}
+	if err := writeTrace(trace, title, f.began, f.wall, f.requests); err != nil {
+		return fmt.Errorf("write the trace: %w", err)
+	}
+	return nil
+}
+
+// once runs a tool on a case, program by program until one fails.
+func (w *world) once(ctx context.Context, s scenario, t tool, attempt string) (f figure, err error) {
+	binary, err := w.find(t)
 	if err != nil {
-		f.err = fmt.Errorf("%w: %.200s", err, out)
-	}
-	if c.ProcessState == nil {
 		return f, err
 	}
-	f.cpu = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
-	if usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		f.memory = usage.Maxrss << 10 // Linux counts in KiB
+	at := w.far
+	if s.near {
+		at = w.near
 	}
-	for _, s := range []*server{w.source, w.target} {
-		n, err := s.requests()
+	before := at.cpu()
+	for _, args := range t.runs(s.pairs(at, attempt)) {
+		one, err := w.weighed(ctx, binary, args)
 		if err != nil {
-			return f, fmt.Errorf("read the registry's log: %w", err)
+			return f, err
 		}
-		f.requests += n
+		f.add(one)
+		if f.failure != "" {
+			break
+		}
 	}
-	return f, nil
+	f.registries = at.cpu() - before
+	f.requests, err = at.requests()
+	return f, err
 }
 
-// median is the run in the middle by wall time; false if any run failed.
-func median(figures []figure) (figure, bool) {
-	for _, f := range figures {
-		if f.err != nil {
-			return f, false
+func (f *figure) add(w weight) {
+	if f.began.IsZero() {
+		f.began = w.Began
+	}
+	f.wall += w.Wall
+	f.cpu += w.CPU
+	f.memory = max(f.memory, w.Memory)
+	f.failure = w.Status
+}
+
+func (s site) cpu() (sum time.Duration) {
+	for _, server := range s.servers() {
+		sum += server.cpu()
+	}
+	return sum
+}
+
+// requests are those at both registries since the last call.
+func (s site) requests() (all []seen, err error) {
+	for name, server := range s.servers() {
+		log, err := server.requests()
+		if err != nil {
+			return nil, fmt.Errorf("read the registry's log: %w", err)
 		}
+		for _, q := range log {
+			all = append(all, seen{name, q})
+		}
+	}
+	return all, nil
+}
+
+// median is the run in the middle by wall time; false if there is none or one
+// failed.
+func (r *results) median(scenario, tool string) (figure, bool) {
+	figures := r.figures[scenario][tool]
+	if len(figures) == 0 || slices.ContainsFunc(figures, func(f figure) bool { return f.failure != "" }) {
+		return figure{}, false
 	}
 	sorted := slices.SortedFunc(slices.Values(figures), func(a, b figure) int { return int(a.wall - b.wall) })
 	return sorted[len(sorted)/2], true
+}
+
+// peak is the most memory of all runs, failed ones left out.
+func (r *results) peak(scenario, tool string) (most int64) {
+	for _, f := range r.figures[scenario][tool] {
+		if f.failure == "" {
+			most = max(most, f.memory)
+		}
+	}
+	return most
+}
+
+func lastLine(out []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return strings.TrimSpace(fmt.Sprintf("%.200s", lines[len(lines)-1]))
 }

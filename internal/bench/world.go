@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,89 +13,110 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// The account of both registries.
-const (
-	user     = "bench"
-	password = "bench-password"
-)
-
-// world is the two registries, the image at the first, and a folder for all
-// that the tools leave behind.
+// world is the registries, the images at the first, and a folder for all that
+// the tools leave behind.
 type world struct {
-	folder         string
-	source, target *server
-	program        string // ours, built for this run
+	choice
+	folder   string
+	far      site   // behind the network
+	near     site   // without a network, and hollow: for the large layer
+	bench    string // this program
+	program  string // the one that is measured, built for this run
+	registry string // distribution
 }
 
-// server is a registry in a process of its own, so that a tool's process is
-// measured alone.
-type server struct {
-	command *exec.Cmd
-	stdin   io.WriteCloser
-	stdout  *bufio.Reader
-	host    string
-}
+// site is a pair of registries.
+type site struct{ source, target *server }
 
-func newWorld(ctx context.Context, memory string, n network) (*world, error) {
-	folder, err := os.MkdirTemp(memory, "promote-bench-")
+func (s site) servers() map[string]*server { return map[string]*server{"S": s.source, "T": s.target} }
+
+func newWorld(ctx context.Context, c choice) (*world, error) {
+	folder, err := os.MkdirTemp(c.memory, "promote-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
-	w := &world{folder: folder, program: filepath.Join(folder, "promote")}
-	if err := w.build(ctx, n); err != nil {
+	w := &world{choice: c, folder: folder, program: filepath.Join(folder, "promote"), registry: filepath.Join(folder, "distribution")}
+	if err := w.build(ctx); err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
 }
 
-func (w *world) build(ctx context.Context, n network) error {
-	registry := filepath.Join(w.folder, "distribution")
+func (w *world) build(ctx context.Context) (err error) {
+	if w.bench, err = os.Executable(); err != nil {
+		return err
+	}
 	for _, args := range [][]string{
 		{"build", "-o", w.program, "."},
-		{"-C", "internal/regtest/distribution", "build", "-o", registry, "."},
+		{"-C", "internal/regtest/distribution", "build", "-o", w.registry, "."},
 	} {
 		if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	var err error
-	if w.source, err = start(ctx, registry, filepath.Join(w.folder, "source"), n); err != nil {
+	if err := w.fill(ctx); err != nil {
 		return err
 	}
-	if w.target, err = start(ctx, registry, filepath.Join(w.folder, "target"), n); err != nil {
+	if w.far.source, err = w.startFar(ctx, "source"); err != nil {
 		return err
 	}
-	if err := w.logIn(ctx); err != nil {
+	if w.far.target, err = w.startFar(ctx, "target"); err != nil {
 		return err
 	}
-	access := regtest.Access{Host: w.source.host, User: user, Password: password}
-	if err := regtest.ReferenceImage().Push(ctx, access, "acme/app", "dev"); err != nil {
-		return fmt.Errorf("push the image: %w", err)
+	if w.near.source, err = start(ctx, w.bench, "hollow", "-layer", strconv.FormatInt(w.wantedLayer(), 10)); err != nil {
+		return err
 	}
-	_, err = w.source.requests() // the push is nobody's
-	return err
+	if w.near.target, err = start(ctx, w.bench, "hollow"); err != nil {
+		return err
+	}
+	return w.logIn(ctx)
 }
 
-func start(ctx context.Context, binary, root string, n network) (*server, error) {
-	c := exec.CommandContext(ctx, binary, "-root", root, "-user", user, "-password", password,
-		"-rtt", n.rtt.String(), "-bandwidth", strconv.FormatInt(n.bandwidth, 10))
-	c.Stderr = os.Stderr
-	stdin, err := c.StdinPipe()
+// wantedLayer is 0 when no case needs the large layer, which takes a while to make.
+func (w *world) wantedLayer() int64 {
+	if chosen(w.cases, "layer") {
+		return w.layer
+	}
+	return 0
+}
+
+func (w *world) startFar(ctx context.Context, name string) (*server, error) {
+	return start(ctx, w.registry, "-root", filepath.Join(w.folder, name), "-user", user, "-password", password,
+		"-rtt", w.rtt.String(), "-bandwidth", strconv.FormatInt(w.bandwidth, 10))
+}
+
+// fill puts the images of the chosen cases into the source, without a network.
+func (w *world) fill(ctx context.Context) error {
+	s, err := start(ctx, w.registry, "-root", filepath.Join(w.folder, "source"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	stdout, err := c.StdoutPipe()
-	if err != nil {
-		return nil, err
+	defer s.close()
+	done := map[string]bool{}
+	for _, h := range w.holdings() {
+		for n := range h.count {
+			repository := h.repository(n)
+			if done[repository] {
+				continue
+			}
+			done[repository] = true
+			if err := h.image(n).Push(ctx, regtest.Access{Host: s.host}, repository, "dev"); err != nil {
+				return fmt.Errorf("push %s: %w", repository, err)
+			}
+		}
 	}
-	if err := c.Start(); err != nil {
-		return nil, fmt.Errorf("start registry: %w", err)
+	return nil
+}
+
+// holdings are the images that the chosen cases need.
+func (w *world) holdings() (all []holding) {
+	for _, s := range scenarios {
+		if chosen(w.cases, s.name) {
+			all = append(all, s.holds...)
+		}
 	}
-	s := &server{command: c, stdin: stdin, stdout: bufio.NewReaderSize(stdout, 1<<20)}
-	line, err := s.stdout.ReadString('\n')
-	s.host = strings.TrimSpace(line)
-	return s, err
+	return all
 }
 
 // logIn writes docker's config file, which every tool reads, and tells regctl
@@ -109,7 +128,11 @@ func (w *world) logIn(ctx context.Context) error {
 		Auth     []byte `json:"auth"`
 	}
 	login := entry{user, password, []byte(user + ":" + password)}
-	config, err := json.Marshal(map[string]any{"auths": map[string]entry{w.source.host: login, w.target.host: login}})
+	logins := map[string]entry{}
+	for _, s := range []*server{w.far.source, w.far.target, w.near.source, w.near.target} {
+		logins[s.host] = login
+	}
+	config, err := json.Marshal(map[string]any{"auths": logins})
 	if err != nil {
 		return err
 	}
@@ -120,9 +143,9 @@ func (w *world) logIn(ctx context.Context) error {
 		return err
 	}
 	if _, err := exec.LookPath("regctl"); err != nil {
-		return nil //nolint:nilerr // named in the table
+		return nil //nolint:nilerr // named on the page
 	}
-	for _, host := range []string{w.source.host, w.target.host} {
+	for host := range logins {
 		c := exec.CommandContext(ctx, "regctl", "registry", "set", host, "--tls", "disabled", "--skip-check")
 		c.Env = w.environment()
 		if out, err := c.CombinedOutput(); err != nil {
@@ -137,25 +160,8 @@ func (w *world) environment() []string {
 }
 
 func (w *world) close() {
-	for _, s := range []*server{w.source, w.target} {
-		if s != nil {
-			_ = s.stdin.Close()
-			_ = s.command.Wait()
-		}
+	for _, s := range []*server{w.far.source, w.far.target, w.near.source, w.near.target} {
+		s.close()
 	}
 	_ = os.RemoveAll(w.folder)
-}
-
-// requests are those since the last call.
-func (s *server) requests() (int, error) {
-	if _, err := fmt.Fprintln(s.stdin, "requests"); err != nil {
-		return 0, err
-	}
-	line, err := s.stdout.ReadBytes('\n')
-	if err != nil {
-		return 0, err
-	}
-	var all []json.RawMessage
-	err = json.Unmarshal(line, &all)
-	return len(all), err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/artifact-promotion/promote/internal/referrer"
@@ -27,12 +28,23 @@ const maxNotices = 20
 
 // Walker walks graphs of one repository, each manifest once.
 type Walker struct {
+	// Found is told of each node when it was read, of the root that the walk came
+	// from, and of the tag of cosign's scheme that it was found under, if any. It
+	// is called from many goroutines, which wait for it. May be nil.
+	Found func(root v1.Hash, n *Node, tag string)
+	// Near reads a manifest where it is nearer than in the repository; false if it
+	// is not there. A digest is the same bytes everywhere. May be nil.
+	Near func(ctx context.Context, root, digest v1.Hash) (registry.Manifest, bool)
+
 	repo        *registry.Repository
 	finder      *referrer.Finder
 	attachments bool
 
 	mu       sync.Mutex
 	visited  map[v1.Hash]bool
+	asked    map[v1.Hash]bool // subjects whose attachments were asked for
+	again    map[v1.Hash]bool // and once more
+	listed   map[edge]bool    // referrers that a list has shown
 	nodes    map[v1.Hash]*Node
 	blobs    map[v1.Hash]bool // children of indexes that turned out to be blobs
 	attached map[v1.Hash][]Attachment
@@ -47,14 +59,21 @@ func NewWalker(repo *registry.Repository, attachments bool) *Walker {
 	return &Walker{
 		repo: repo, finder: referrer.NewFinder(repo), attachments: attachments,
 		visited:  map[v1.Hash]bool{},
+		asked:    map[v1.Hash]bool{},
+		again:    map[v1.Hash]bool{},
+		listed:   map[edge]bool{},
 		nodes:    map[v1.Hash]*Node{},
 		blobs:    map[v1.Hash]bool{},
 		attached: map[v1.Hash][]Attachment{},
 	}
 }
 
-// Repository is the repository that is walked.
-func (w *Walker) Repository() *registry.Repository { return w.repo }
+// Prepare asks ahead for what any walk of the repository needs.
+func (w *Walker) Prepare(ctx context.Context) {
+	if w.attachments {
+		w.finder.Prepare(ctx)
+	}
+}
 
 // MissingError says that an index lists a child that the repository does not hold.
 type MissingError struct {
@@ -79,22 +98,25 @@ func (e *MissingError) Unwrap() error { return e.Err }
 func (w *Walker) Walk(ctx context.Context, roots ...registry.Manifest) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, root := range roots {
-		if w.first(root.Digest) {
+		if first(w, w.visited, root.Digest) {
 			v := visitor{w, g, root.Digest}
-			g.Go(func() error { return v.enter(ctx, root, 0) })
+			g.Go(func() error { return v.enter(ctx, root, "", 0) })
 		}
 	}
 	return g.Wait()
 }
 
-// first reports whether a digest is met for the first time.
-func (w *Walker) first(digest v1.Hash) bool {
+// edge is a line of a subject's list.
+type edge struct{ subject, referrer v1.Hash }
+
+// first reports whether something is new to one of the walker's sets, and adds it.
+func first[K comparable](w *Walker, set map[K]bool, key K) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.visited[digest] {
+	if set[key] {
 		return false
 	}
-	w.visited[digest] = true
+	set[key] = true
 	return true
 }
 
@@ -107,7 +129,7 @@ type visitor struct {
 }
 
 // enter takes a manifest in and goes on to its children and attachments.
-func (v visitor) enter(ctx context.Context, m registry.Manifest, depth int) error {
+func (v visitor) enter(ctx context.Context, m registry.Manifest, tag string, depth int) error {
 	n, err := Parse(m)
 	if err != nil {
 		return &registry.Error{Op: "read manifest", Side: v.repo.Side(), Ref: v.repo.Reference(m.Digest.String()), Err: err}
@@ -115,15 +137,27 @@ func (v visitor) enter(ctx context.Context, m registry.Manifest, depth int) erro
 	if err := v.keep(n, depth); err != nil {
 		return err
 	}
-	if v.attachments {
-		v.group.Go(func() error { return v.attach(ctx, n, depth) })
+	if v.Found != nil {
+		v.Found(v.root, n, tag)
 	}
+	v.attachments(ctx, n.Digest, depth)
 	for _, child := range n.Children {
-		if v.first(child.Digest) {
+		if first(v.Walker, v.visited, child.Digest) {
 			v.group.Go(func() error { return v.descend(ctx, n, child, depth+1) })
+			if isManifest(child.MediaType) {
+				v.attachments(ctx, child.Digest, depth+1)
+			}
 		}
 	}
 	return nil
+}
+
+// attachments goes to look for what is attached to a digest, as soon as the
+// digest is known: its manifest need not be there first.
+func (v visitor) attachments(ctx context.Context, subject v1.Hash, depth int) {
+	if v.Walker.attachments && first(v.Walker, v.asked, subject) {
+		v.group.Go(func() error { return v.attach(ctx, subject, depth) })
+	}
 }
 
 func (w *Walker) keep(n *Node, depth int) error {
@@ -154,9 +188,9 @@ func (w *Walker) bounded(at v1.Hash, depth int) error {
 
 // descend reads a child of an index.
 func (v visitor) descend(ctx context.Context, index *Node, child v1.Descriptor, depth int) error {
-	m, err := v.repo.GetManifest(ctx, child.Digest.String())
+	m, err := v.read(ctx, child.Digest)
 	if err == nil {
-		return v.enter(ctx, m, depth)
+		return v.enter(ctx, m, "", depth)
 	}
 	if !errors.Is(err, registry.ErrNotFound) {
 		return err
@@ -174,25 +208,43 @@ func (v visitor) descend(ctx context.Context, index *Node, child v1.Descriptor, 
 
 func isManifest(t types.MediaType) bool { return t.IsImage() || t.IsIndex() }
 
-// attach finds what is attached to a node and goes on to that.
-func (v visitor) attach(ctx context.Context, subject *Node, depth int) error {
-	found, err := v.finder.Find(ctx, subject.Digest, subject.Digest == v.root)
+// read reads a manifest of the graph.
+func (v visitor) read(ctx context.Context, digest v1.Hash) (registry.Manifest, error) {
+	if v.Near != nil {
+		if m, ok := v.Near(ctx, v.root, digest); ok {
+			return m, nil
+		}
+	}
+	return v.repo.GetManifest(ctx, digest.String())
+}
+
+// attach finds what is attached to a subject and goes on to that.
+func (v visitor) attach(ctx context.Context, subject v1.Hash, depth int) error {
+	found, err := v.finder.Find(ctx, subject, subject == v.root)
 	if err != nil {
 		return err
 	}
-	if err := v.candidates(subject.Digest, len(found.Referrers)+len(found.Tagged)); err != nil {
+	if err := v.candidates(subject, len(found.Referrers)+len(found.Tagged)); err != nil {
 		return err
 	}
-	for _, d := range found.Referrers {
-		v.group.Go(func() error { return v.referrer(ctx, subject.Digest, d, depth+1) })
-	}
+	v.referrers(ctx, subject, found.Referrers, depth+1)
 	for _, t := range found.Tagged {
-		v.attachTo(subject.Digest, Attachment{Digest: t.Manifest.Digest, Tag: t.Tag})
-		if v.first(t.Manifest.Digest) {
-			v.group.Go(func() error { return v.enter(ctx, t.Manifest, depth+1) })
+		v.attachTo(subject, Attachment{Digest: t.Manifest.Digest, Tag: t.Tag})
+		if first(v.Walker, v.visited, t.Manifest.Digest) {
+			v.group.Go(func() error { return v.enter(ctx, t.Manifest, t.Tag, depth+1) })
 		}
 	}
 	return nil
+}
+
+// referrers goes on to those of a list that no earlier list of the subject had.
+func (v visitor) referrers(ctx context.Context, subject v1.Hash, list []v1.Descriptor, depth int) {
+	for _, d := range list {
+		if first(v.Walker, v.listed, edge{subject, d.Digest}) {
+			v.group.Go(func() error { return v.referrer(ctx, subject, d, depth) })
+			v.attachments(ctx, d.Digest, depth)
+		}
+	}
 }
 
 // referrer reads what is listed as a referrer. What does not name the subject
@@ -202,10 +254,9 @@ func (v visitor) referrer(ctx context.Context, subject v1.Hash, d v1.Descriptor,
 		v.attachTo(subject, Attachment{Digest: d.Digest})
 		return nil
 	}
-	m, err := v.repo.GetManifest(ctx, d.Digest.String())
+	m, err := v.read(ctx, d.Digest)
 	if errors.Is(err, registry.ErrNotFound) {
-		v.notice(fmt.Sprintf("%s is listed as attached to %s but is gone from %s; it is left out.", d.Digest, subject, v.repo.Name()))
-		return nil
+		return v.gone(ctx, subject, d, depth)
 	}
 	if err != nil {
 		return err
@@ -220,10 +271,29 @@ func (v visitor) referrer(ctx context.Context, subject v1.Hash, d v1.Descriptor,
 		return nil
 	}
 	v.attachTo(subject, Attachment{Digest: n.Digest})
-	if !v.first(n.Digest) {
+	if !first(v.Walker, v.visited, n.Digest) {
 		return nil
 	}
-	return v.enter(ctx, m, depth)
+	return v.enter(ctx, m, "", depth)
+}
+
+// gone notices a referrer that is listed and not there. No digest protects the
+// API's list, which may have been damaged on the way: once a subject it is asked
+// for again, and what it shows now is gone on to.
+func (v visitor) gone(ctx context.Context, subject v1.Hash, d v1.Descriptor, depth int) error {
+	still := true
+	if first(v.Walker, v.again, subject) {
+		found, err := v.finder.Find(ctx, subject, subject == v.root)
+		if err != nil {
+			return err
+		}
+		still = slices.ContainsFunc(found.Referrers, func(l v1.Descriptor) bool { return l.Digest == d.Digest })
+		v.referrers(ctx, subject, found.Referrers, depth)
+	}
+	if still {
+		v.notice(fmt.Sprintf("%s is listed as attached to %s but is gone from %s; it is left out.", d.Digest, subject, v.repo.Name()))
+	}
+	return nil
 }
 
 func (w *Walker) node(digest v1.Hash) *Node {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/template"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -39,14 +40,24 @@ func (r *run) expressions(i *image) []string {
 	used := map[string]bool{}
 	for _, p := range r.promotions {
 		for _, t := range p.tags {
-			for expression := range labelNames {
-				if p.image == i && t.template.Uses(expression) {
+			if p.image == i {
+				for _, expression := range labelsIn(t.template) {
 					used[expression] = true
 				}
 			}
 		}
 	}
 	return slices.Sorted(maps.Keys(used))
+}
+
+// labelsIn are a template's expressions that stand for a label.
+func labelsIn(t template.Template) (all []string) {
+	for expression := range labelNames {
+		if t.Uses(expression) {
+			all = append(all, expression)
+		}
+	}
+	return all
 }
 
 // readLabels finds the labels that tags are named by.

@@ -17,6 +17,7 @@ type tag struct {
 	before   transfer.Observation
 	observed bool
 
+	begun        bool // it was, or is being, written
 	acknowledged bool // the registry said that it has moved
 	refused      bool // the registry said that it has not
 
@@ -57,9 +58,9 @@ func (p *promotion) name(request Request) error {
 	var faults []error
 	kept := p.tags[:0:0]
 	for _, t := range p.tags {
-		text, err := t.template.Render(p.values(request))
+		text, err := p.render(t, request)
 		if err != nil {
-			faults = append(faults, &invalidError{message: fmt.Sprintf("name a tag of %s: %v", p.target.Name(), err)})
+			faults = append(faults, err)
 			kept = append(kept, t) // nameless: the report shows its template
 			continue
 		}
@@ -77,6 +78,32 @@ func (p *promotion) name(request Request) error {
 	}
 	p.tags = kept
 	return errors.Join(faults...)
+}
+
+// nameKnown names the tags whose names do not hang on the image, before anything
+// is asked of a registry.
+func (r *run) nameKnown() error {
+	var faults []error
+	for _, p := range r.promotions {
+		for _, t := range p.tags {
+			if t.template.Uses("digest") || len(labelsIn(t.template)) > 0 {
+				continue
+			}
+			var err error
+			if t.text, err = p.render(t, r.request); err != nil {
+				faults = append(faults, err)
+			}
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func (p *promotion) render(t *tag, request Request) (string, error) {
+	text, err := t.template.Render(p.values(request))
+	if err != nil {
+		return "", &invalidError{message: fmt.Sprintf("name a tag of %s: %v", p.target.Name(), err)}
+	}
+	return text, nil
 }
 
 func find(tags []*tag, text string) *tag {

@@ -122,7 +122,7 @@ func (p *promotion) tagDocument(t *tag) document.Tag {
 		if t.state == document.TagPending {
 			d.After = d.Before
 		}
-		if t.state == document.TagPending && t.before.Digest() == p.root.Digest {
+		if t.state == document.TagPending && p.root.Digest.Hex != "" && t.before.Digest() == p.root.Digest {
 			d.State = document.TagUnchanged
 		}
 	}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/graph"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/report"
+	"github.com/artifact-promotion/promote/internal/transfer"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -19,20 +22,52 @@ const (
 
 func group(ctx context.Context) (*errgroup.Group, context.Context) { return errgroup.WithContext(ctx) }
 
-// resolve turns every source into a digest.
+// resolve turns every source into a digest. Meanwhile it reads what the tags hold
+// whose names are known already, and what the walk and the copy need first.
 func (r *run) resolve(ctx context.Context) error {
 	r.Step("Resolve")
-	g, ctx := group(ctx)
-	for _, i := range r.images {
-		g.Go(func() error { return i.resolve(ctx) })
+	r.prepare(ctx)
+	early, stop := context.WithCancel(ctx)
+	defer stop()
+	observed := make(chan error, 1)
+	go func() { observed <- r.observeNamed(early) }()
+	err := r.resolveImages(ctx)
+	if err != nil {
+		stop() // the source's fault is the one to tell
 	}
-	if err := g.Wait(); err != nil {
+	if observeErr := <-observed; err == nil {
+		err = observeErr
+	}
+	if err != nil {
 		return err
 	}
 	for _, i := range r.images {
 		r.Info(fmt.Sprintf("%s is %s (%s)", i.item.Source.Text, i.root.Digest, i.root.MediaType))
 	}
 	return nil
+}
+
+func (r *run) resolveImages(ctx context.Context) error {
+	g, ctx := group(ctx)
+	for _, i := range r.images {
+		g.Go(func() error { return i.resolve(ctx) })
+	}
+	return g.Wait()
+}
+
+// prepare begins to ask what will be needed whatever the source holds.
+func (r *run) prepare(ctx context.Context) {
+	r.walkers = map[string]*graph.Walker{}
+	for name, images := range r.bySource() {
+		w := graph.NewWalker(images[0].source, r.request.Attachments && r.leaves(images))
+		r.walkers[name] = w
+		r.ahead.Go(func() { w.Prepare(ctx) })
+	}
+	for _, p := range r.promotions {
+		if !p.source.Same(p.target) {
+			r.ahead.Go(func() { r.engine.Prepare(ctx, p.target) })
+		}
+	}
 }
 
 // resolve reads what the source holds. A tag that does not hold the digest asked
@@ -71,10 +106,11 @@ func missing(source *registry.Repository, ref string, err error) error {
 	return err
 }
 
-// inspect reads everything below each image, and what its targets' tags hold.
-// Nothing is written yet, and what cannot be promoted is refused here.
+// inspect reads everything below each image, and what its targets hold. Nothing
+// is written yet, and what cannot be promoted is refused here.
 func (r *run) inspect(ctx context.Context) error {
 	r.Step("Inspect")
+	r.survey(ctx)
 	if r.needLabels() { // the tags' names are in the images: one after the other
 		if err := r.walk(ctx); err != nil {
 			return err
@@ -82,26 +118,49 @@ func (r *run) inspect(ctx context.Context) error {
 		if err := r.readLabels(ctx); err != nil {
 			return err
 		}
-		if err := r.name(); err != nil {
-			return err
-		}
-		return r.observe(ctx)
-	}
-	if err := r.name(); err != nil {
-		return err
+		return r.nameAndObserve(ctx)
 	}
 	g, ctx := group(ctx)
 	g.Go(func() error { return r.walk(ctx) })
-	g.Go(func() error { return r.observe(ctx) })
+	g.Go(func() error { return r.nameAndObserve(ctx) })
 	return g.Wait()
+}
+
+// nameAndObserve names the tags and reads those that were not read yet.
+func (r *run) nameAndObserve(ctx context.Context) error {
+	if err := r.name(); err != nil {
+		return err
+	}
+	if err := r.observeNew(ctx); err != nil {
+		return err
+	}
+	return r.refuseTaken()
+}
+
+// survey begins to ask each target about what will be copied there. A survey's
+// context is the run's: its questions may outlast the step.
+func (r *run) survey(ctx context.Context) {
+	for _, p := range r.promotions {
+		if p.source.Same(p.target) {
+			continue
+		}
+		var tags []transfer.Observation
+		for _, t := range p.tags {
+			if t.observed {
+				tags = append(tags, t.before)
+			}
+		}
+		p.survey = r.engine.Survey(ctx, p.root.Digest, p.source, p.target, tags...)
+		r.ahead.Go(p.survey.Wait)
+	}
 }
 
 // walk reads the graphs, a source repository at a time as one walk.
 func (r *run) walk(ctx context.Context) error {
 	g, ctx := group(ctx)
-	for _, images := range r.bySource() {
-		w := graph.NewWalker(images[0].source, r.request.Attachments && r.leaves(images))
-		g.Go(func() error { return walk(ctx, w, images) })
+	g.SetLimit(atOnce)
+	for name, images := range r.bySource() {
+		g.Go(func() error { return r.walkFrom(ctx, r.walkers[name], images) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -116,7 +175,20 @@ func (r *run) walk(ctx context.Context) error {
 	return nil
 }
 
-func walk(ctx context.Context, w *graph.Walker, images []*image) error {
+func (r *run) walkFrom(ctx context.Context, w *graph.Walker, images []*image) error {
+	w.Found = func(root v1.Hash, n *graph.Node, tag string) {
+		for _, p := range r.surveyed(root, images) {
+			p.survey.Found(n, tag)
+		}
+	}
+	w.Near = func(ctx context.Context, root, digest v1.Hash) (registry.Manifest, bool) {
+		for _, p := range r.surveyed(root, images) {
+			if m, ok := p.survey.Near(ctx, digest); ok {
+				return m, true
+			}
+		}
+		return registry.Manifest{}, false
+	}
 	var roots []registry.Manifest
 	for _, i := range images {
 		roots = append(roots, i.root)
@@ -128,6 +200,16 @@ func walk(ctx context.Context, w *graph.Walker, images []*image) error {
 		i.graph = w.Graph(i.root.Digest)
 	}
 	return nil
+}
+
+// surveyed are the promotions of a root from one of the images.
+func (r *run) surveyed(root v1.Hash, images []*image) (all []*promotion) {
+	for _, p := range r.promotions {
+		if p.survey != nil && p.root.Digest == root && slices.Contains(images, p.image) {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 func (r *run) bySource() map[string][]*image {

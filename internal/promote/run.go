@@ -3,6 +3,7 @@ package promote
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
@@ -18,7 +19,7 @@ import (
 func Run(ctx context.Context, client *registry.Client, request Request, observer Observer) document.Report {
 	r := &run{
 		Observer: observer, client: client, request: request,
-		engine: transfer.New(request.Verify, request.Concurrency),
+		engine: transfer.New(request.Verify),
 	}
 	err := r.flow(ctx)
 	return r.report(ctx, err)
@@ -33,6 +34,8 @@ type run struct {
 
 	images     []*image
 	promotions []*promotion
+	walkers    map[string]*graph.Walker // by source repository
+	ahead      sync.WaitGroup           // questions asked before their answers are needed
 	notices    []string
 }
 
@@ -50,6 +53,7 @@ type promotion struct {
 	*image
 	target   *registry.Repository
 	tags     []*tag
+	survey   *transfer.Survey // nil within one repository
 	copied   document.Copied
 	proof    transfer.Proof
 	verified bool
@@ -58,7 +62,13 @@ type promotion struct {
 // flow is the promotion, start to end. The gates of an environment come between
 // inspect and copy once there are any; until then a request without gates says so.
 func (r *run) flow(ctx context.Context) error {
+	ctx, end := context.WithCancel(ctx)
+	defer r.ahead.Wait()
+	defer end()
 	if err := r.open(ctx); err != nil {
+		return err
+	}
+	if err := r.nameKnown(); err != nil {
 		return err
 	}
 	if err := r.resolve(ctx); err != nil {
@@ -119,12 +129,17 @@ func (r *run) note(text string) {
 	r.Notice(text)
 }
 
+// atOnce is how many images are copied at the same time. More would be no faster,
+// as the requests to one host are bounded, and take memory.
+const atOnce = 16
+
 // copy brings every image to its targets before any tag moves.
 func (r *run) copy(ctx context.Context) error {
 	r.Step("Copy")
 	stop := r.watch(ctx)
 	defer stop()
 	g, ctx := group(ctx)
+	g.SetLimit(atOnce)
 	for _, p := range r.promotions {
 		g.Go(func() (err error) {
 			p.copied, err = r.engine.Copy(ctx, p.graph, p.source, p.target)
@@ -154,10 +169,15 @@ func (p *promotion) describeCopy() string {
 	}
 }
 
-// verify reads every image again at its targets.
+// verify reads every image again at its targets, and what the tags hold that are
+// to move: time has passed since they were read.
 func (r *run) verify(ctx context.Context) error {
 	r.Step("Verify")
 	g, ctx := group(ctx)
+	g.SetLimit(atOnce)
+	if r.wrote() {
+		g.Go(func() error { return r.observe(ctx) })
+	}
 	for _, p := range r.promotions {
 		g.Go(func() (err error) {
 			p.proof, err = r.engine.Verify(ctx, p.graph, p.source, p.target)

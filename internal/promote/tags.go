@@ -4,18 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/transfer"
+	"golang.org/x/sync/errgroup"
 )
 
 // observe reads what every tag holds, and refuses a fixed tag that holds
 // something else.
 func (r *run) observe(ctx context.Context) error {
+	if err := r.read(ctx, r.moves()); err != nil {
+		return err
+	}
+	return r.refuseTaken()
+}
+
+// observeNamed reads the tags whose names are known.
+func (r *run) observeNamed(ctx context.Context) error {
+	return r.read(ctx, slices.DeleteFunc(r.moves(), func(m move) bool { return m.text == "" }))
+}
+
+// observeNew reads the tags that were not read yet.
+func (r *run) observeNew(ctx context.Context) error {
+	return r.read(ctx, slices.DeleteFunc(r.moves(), func(m move) bool { return m.observed }))
+}
+
+func (r *run) read(ctx context.Context, moves []move) error {
 	g, ctx := group(ctx)
-	for _, m := range r.moves() {
+	for _, m := range moves {
 		g.Go(func() error {
 			before, err := transfer.Observe(ctx, m.target, m.text)
 			if err == nil {
@@ -24,9 +44,11 @@ func (r *run) observe(ctx context.Context) error {
 			return err
 		})
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
+	return g.Wait()
+}
+
+// refuseTaken refuses fixed tags that hold something else.
+func (r *run) refuseTaken() error {
 	var taken []error
 	for _, m := range r.moves() {
 		if m.fixed && m.before.Digest().Hex != "" && !m.unchanged() {
@@ -67,11 +89,6 @@ func (r *run) moves() []move {
 // fails, those already moved are put back.
 func (r *run) moveTags(ctx context.Context) error {
 	r.Step("Move tags")
-	if r.wrote() { // time has passed since the tags were read
-		if err := r.observe(ctx); err != nil {
-			return err
-		}
-	}
 	begun, err := r.write(ctx)
 	if err == nil {
 		err = r.confirm(ctx, begun)
@@ -91,26 +108,68 @@ func (r *run) wrote() bool {
 	return false
 }
 
-// write points the tags to their digests, and returns those that it has begun
-// to write, with or without success.
+// movesAtOnce is how many tags are written at the same time: the quicker they
+// move, the shorter an observer sees some old and some new.
+const movesAtOnce = 16
+
+// write points the tags to their digests, fixed ones before moving ones, and
+// returns those that it has begun to write, with or without success. The first
+// goes alone: where no tag can be written, none then moves.
 func (r *run) write(ctx context.Context) (begun []move, err error) {
-	for _, m := range r.moves() {
-		if ctx.Err() != nil {
-			return begun, context.Cause(ctx)
+	for _, wave := range waves(r.moves()) {
+		some, err := r.writeEach(ctx, wave)
+		begun = append(begun, some...)
+		if err != nil {
+			return begun, err
 		}
+	}
+	return begun, nil
+}
+
+// waves are moves of which each lot is written before the next.
+func waves(moves []move) [][]move {
+	if len(moves) == 0 {
+		return nil
+	}
+	first, rest := moves[:1], moves[1:]
+	moving := slices.IndexFunc(rest, func(m move) bool { return !m.fixed })
+	if moving < 0 {
+		moving = len(rest)
+	}
+	return [][]move{first, rest[:moving], rest[moving:]}
+}
+
+// writeEach begins no more tags once one has failed, and lets those end that
+// have begun: cut off, nobody would know what they hold.
+func (r *run) writeEach(ctx context.Context, moves []move) (begun []move, err error) {
+	var g errgroup.Group
+	g.SetLimit(movesAtOnce)
+	var failed atomic.Bool
+	for _, m := range moves {
 		if m.unchanged() {
 			m.state, m.after = document.TagUnchanged, m.root.Digest.String()
 			continue
 		}
-		begun = append(begun, m)
-		if err := transfer.Move(ctx, m.proof, m.before); err != nil {
-			m.refused = answered(err)
-			return begun, err
-		}
-		m.acknowledged = true
-		r.Info(fmt.Sprintf("%s: %s → %s", m.before.Reference(), orNone(m.before.Digest().String(), m.before.Digest().Hex), m.root.Digest))
+		g.Go(func() error {
+			if failed.Load() || ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			m.begun = true
+			err := transfer.Move(ctx, m.proof, m.before)
+			m.acknowledged, m.refused = err == nil, answered(err)
+			if err != nil {
+				failed.Store(true)
+			}
+			return err
+		})
 	}
-	return begun, nil
+	err = g.Wait()
+	for _, m := range moves {
+		if m.acknowledged {
+			r.Info(fmt.Sprintf("%s: %s → %s", m.before.Reference(), orNone(m.before.Digest().String(), m.before.Digest().Hex), m.root.Digest))
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(moves), func(m move) bool { return !m.begun }), err
 }
 
 // answered reports whether the registry said no, so that the tag cannot move yet.

@@ -131,8 +131,8 @@ func TestFixedTagsMoveFirst(t *testing.T) {
 			order = append(order, name)
 		}
 	}
-	if strings.Join(order, " ") != "v1 production latest" {
-		t.Errorf("order %q", order)
+	if len(order) != 3 || order[0] != "v1" {
+		t.Errorf("order %q: the fixed tag is not the first", order)
 	}
 }
 
@@ -164,7 +164,10 @@ func TestSecondTagFails(t *testing.T) {
 		faulted(t, d, document.Failed, "prod/app:second", "403")
 		expectTag(t, d, ":first", document.TagPutBack, s.old.Root, s.old.Root)
 		expectTag(t, d, ":second", document.TagPending, s.old.Root, s.old.Root)
-		expectTag(t, d, ":third", document.TagPending, s.old.Root, s.old.Root)
+		// The third moves beside the second: it is put back, or never began.
+		if third := tag(t, d, ":third"); third.State != document.TagPutBack && third.State != document.TagPending || third.After != s.old.Root {
+			t.Errorf("the third tag is %+v", third)
+		}
 		for _, tag := range []string{"first", "second", "third"} {
 			if got := holds(t, s.target, "prod/app", tag); got != s.old.Root {
 				t.Errorf("%s holds %s", tag, got)

@@ -85,7 +85,7 @@ func (f *Finder) merge(ctx context.Context, subject v1.Hash, referrers []v1.Desc
 			return true, err
 		}
 	}
-	listed, old, err := f.fallback(ctx, subject)
+	listed, old, err := f.before(ctx, subject)
 	if err != nil {
 		return true, err
 	}
@@ -99,6 +99,19 @@ func (f *Finder) merge(ctx context.Context, subject v1.Hash, referrers []v1.Desc
 		return true, f.occupied(subject)
 	}
 	return false, f.write(ctx, subject, old, listed, missing)
+}
+
+// before is what the fallback tag holds before it is written. In a repository
+// that had no tag at all it holds nothing, until this run has written it.
+func (f *Finder) before(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, *registry.Manifest, error) {
+	f.mu.Lock()
+	written := f.written[subject]
+	f.written[subject] = true
+	f.mu.Unlock()
+	if !written && f.Empty(ctx) {
+		return nil, nil, nil
+	}
+	return f.fallback(ctx, subject)
 }
 
 // write adds to the list. A registry that looks whether all that an index names

@@ -240,6 +240,10 @@ func TestAttachToAListThatCannotBeRead(t *testing.T) {
 	broken := start(t, regtest.Options{Wrap: regtest.Answer(func(q *http.Request) bool {
 		return strings.HasSuffix(q.URL.Path, referrer.FallbackTag(s))
 	}, http.StatusOK, string(types.OCIImageIndex), []byte(`{"manifests":[{"digest":"sha512:00"}]}`))})
+	other := regtest.Build(regtest.Spec{Seed: "other"}) // else the repository has no tags, and its list nothing to lose
+	if err := other.Push(t.Context(), broken.Access("", ""), repo, "dev"); err != nil {
+		t.Fatal(err)
+	}
 	_, err := finder(t, broken).Attach(t.Context(), s, all)
 	if hint := registry.HintOf(err); !strings.Contains(hint, "Delete it") {
 		t.Errorf("error %v, hint %q", err, hint)

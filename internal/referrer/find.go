@@ -14,7 +14,8 @@ import (
 )
 
 // Finder finds what is attached to digests of one repository. It learns once
-// whether the registry has the referrers API, and lists the tags once.
+// whether the registry has the referrers API, and lists the tags when it needs
+// to know which there are.
 type Finder struct {
 	repo *registry.Repository
 
@@ -22,10 +23,9 @@ type Finder struct {
 	mu        sync.Mutex
 	api       support
 	attaching map[v1.Hash]*sync.Mutex // by subject
+	written   map[v1.Hash]bool        // subjects whose fallback tag this run may have written
 
-	list sync.Once
-	tags map[string]bool
-	all  bool // tags holds every tag of the repository
+	lists [2]tagList
 }
 
 type support int
@@ -38,7 +38,7 @@ const (
 
 // NewFinder returns a finder for a repository.
 func NewFinder(repo *registry.Repository) *Finder {
-	return &Finder{repo: repo, attaching: map[v1.Hash]*sync.Mutex{}}
+	return &Finder{repo: repo, attaching: map[v1.Hash]*sync.Mutex{}, written: map[v1.Hash]bool{}}
 }
 
 // Found is what is attached to one digest.
@@ -56,15 +56,15 @@ type Tagged struct {
 	Manifest registry.Manifest
 }
 
-// Find returns what is attached to a digest. Tags that the repository's list
-// does not show are not asked for, one request then standing for many, except
+// Find returns what is attached to a digest. Tags that the repository's lists
+// do not show are not asked for, two requests then standing for many, except
 // those of a root: a list may lag behind a signature just pushed.
 func (f *Finder) Find(ctx context.Context, subject v1.Hash, root bool) (Found, error) {
 	var found Found
 	var fallback []v1.Descriptor
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		found.Referrers, err = f.Listed(ctx, subject)
+		found.Referrers, err = f.listed(ctx, subject)
 		return err
 	})
 	g.Go(func() (err error) {
@@ -96,11 +96,23 @@ func (f *Finder) Find(ctx context.Context, subject v1.Hash, root bool) (Found, e
 // HasAPI reports whether the registry has the referrers API, asking about the
 // subject if that is not known yet.
 func (f *Finder) HasAPI(ctx context.Context, subject v1.Hash) (bool, error) {
-	if s := f.support(); s != unknown {
-		return s == yes, nil
-	}
-	_, err := f.Listed(ctx, subject)
+	_, _, err := f.probe(ctx, subject)
 	return f.support() == yes, err
+}
+
+// probe asks the first question, and reports whether it was this call that did:
+// the answer is then about its subject.
+func (f *Finder) probe(ctx context.Context, subject v1.Hash) (answer []v1.Descriptor, mine bool, err error) {
+	if f.support() != unknown {
+		return nil, false, nil
+	}
+	f.probing.Lock()
+	defer f.probing.Unlock()
+	if f.support() != unknown {
+		return nil, false, nil
+	}
+	answer, err = f.ask(ctx, subject)
+	return answer, true, err
 }
 
 func (f *Finder) support() support {
@@ -109,15 +121,10 @@ func (f *Finder) support() support {
 	return f.api
 }
 
-// Listed is what the referrers API lists; nothing where there is none.
-func (f *Finder) Listed(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
-	if f.support() == unknown {
-		f.probing.Lock()
-		if f.support() == unknown {
-			defer f.probing.Unlock()
-			return f.ask(ctx, subject)
-		}
-		f.probing.Unlock()
+// listed is what the referrers API lists; nothing where there is none.
+func (f *Finder) listed(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
+	if answer, mine, err := f.probe(ctx, subject); mine || err != nil {
+		return answer, err
 	}
 	return f.ask(ctx, subject)
 }
@@ -191,22 +198,6 @@ func (f *Finder) tagged(ctx context.Context, tag string, root bool) (*Tagged, er
 	return &Tagged{Tag: tag, Manifest: m}, nil
 }
 
-// mayExist is false only for a tag that a complete list does not show.
-func (f *Finder) mayExist(ctx context.Context, tag string) bool {
-	f.list.Do(func() {
-		tags, all, err := f.repo.Tags(ctx)
-		if err != nil {
-			return // a token may allow pulling and not listing: every tag is then asked for
-		}
-		f.all = all
-		f.tags = make(map[string]bool, len(tags))
-		for _, t := range tags {
-			f.tags[t] = true
-		}
-	})
-	return !f.all || f.tags[tag]
-}
-
 func union(a, b []v1.Descriptor) []v1.Descriptor {
 	seen := map[v1.Hash]bool{}
 	var all []v1.Descriptor
@@ -222,14 +213,8 @@ func union(a, b []v1.Descriptor) []v1.Descriptor {
 // Missing are those descriptors that the repository does not list for a
 // subject, by API or fallback tag.
 func (f *Finder) Missing(ctx context.Context, subject v1.Hash, want []v1.Descriptor) ([]v1.Descriptor, error) {
-	api, err := f.HasAPI(ctx, subject)
-	if err != nil {
-		return nil, err
-	}
-	var have []v1.Descriptor
-	if api {
-		have, err = f.Listed(ctx, subject)
-	} else {
+	have, err := f.listed(ctx, subject)
+	if err == nil && f.support() == no {
 		have, _, err = f.fallback(ctx, subject)
 	}
 	if err != nil {

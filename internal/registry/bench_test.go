@@ -157,4 +157,3 @@ func BenchmarkCopy(b *testing.B) {
 		}
 	})
 }
-

@@ -309,4 +309,3 @@ func serveOnce(t *testing.T, h http.Handler, method, path, mediaType string, bod
 	}
 	return got
 }
-

@@ -98,10 +98,15 @@ func (i *Image) mustFind(digest string) Descriptor {
 // 4 MiB, a BuildKit attestation manifest each; and on the index and on each of its four children a cosign
 // signature, a referrer, and a referrer of that referrer. 20 manifests, 47 blobs, 84 MB.
 func ReferenceImage() *Image {
-	i := Build(Spec{
+	return BuildAttested(Spec{
 		Seed: "reference", Platforms: []string{"linux/amd64", "linux/arm64"},
 		Layers: 10, LayerSize: 4 << 20, Provenance: true,
 	})
+}
+
+// BuildAttested makes an image with the attachments of ReferenceImage on its root and on each of its children.
+func BuildAttested(spec Spec) *Image {
+	i := Build(spec)
 	for _, digest := range append([]string{i.Root}, i.Children()...) {
 		i.Sign(digest, ".sig", digest)
 		bundle := i.Attach(digest, "application/vnd.dev.sigstore.bundle.v0.3+json", "bundle")

@@ -17,6 +17,10 @@ type Spec struct {
 	LayerSize int64
 	// Shared gives all platforms the same layers.
 	Shared bool
+	// The first BaseLayers of the layers are made from Base in place of Seed, the same for all platforms: images of
+	// one Base share them.
+	Base       string
+	BaseLayers int
 	// Docker uses the media types of Docker's schema 2.
 	Docker bool
 	// Nested puts the index of the platforms into another index.
@@ -193,6 +197,9 @@ func (i *Image) buildLayers(spec Spec, platform string) []Descriptor {
 	var layers []Descriptor
 	for n := range max(spec.Layers, 0) {
 		name := fmt.Sprintf("%s %s layer %d", spec.Seed, owner, n)
+		if n < spec.BaseLayers {
+			name = fmt.Sprintf("%s base layer %d", spec.Base, n)
+		}
 		layers = append(layers, i.addBlob(noise(spec.types().layer, spec.LayerSize, name)))
 	}
 	for n := range spec.Foreign {

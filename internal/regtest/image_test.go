@@ -190,3 +190,22 @@ func TestAttestationManifestsNameTheirPlatform(t *testing.T) {
 		}
 	}
 }
+
+func TestImagesOfOneBaseShareItsLayers(t *testing.T) {
+	spec := regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: 5, Base: "base", BaseLayers: 4}
+	seen := map[string]int{}
+	for _, spec.Seed = range []string{"one", "two"} {
+		for _, b := range regtest.Build(spec).Blobs {
+			if b.Size == 1000 {
+				seen[b.Digest]++
+			}
+		}
+	}
+	shared := 0
+	for _, n := range seen {
+		shared += n - 1
+	}
+	if len(seen) != 4+2*2 || shared != 4 {
+		t.Errorf("%d layers, %d of them in both; want 8 and 4", len(seen), shared)
+	}
+}

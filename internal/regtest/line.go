@@ -118,6 +118,13 @@ func (l *line) departure(n int) time.Time {
 	return l.free
 }
 
+// left is when the last byte put so far has left.
+func (l *line) left() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.free
+}
+
 // take waits for the next piece and hands it over whole. The deadline does not bind it.
 func (l *line) take() ([]byte, error) {
 	l.mu.Lock()

@@ -2,7 +2,9 @@ package regtest
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -19,6 +21,11 @@ type Request struct {
 	Agent string
 	// Received and Sent count the bytes of the two bodies.
 	Received, Sent int64
+	// Client is the address of the connection: requests with the same one shared a connection.
+	Client string
+	// Began is when the request's header had arrived at the registry; Ended is when the last byte of the answer had
+	// left it, over a Network too. Ended is zero while the request is served.
+	Began, Ended time.Time
 }
 
 type entry struct {
@@ -48,14 +55,36 @@ func (l *requestLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(context.WithValue(r.Context(), entryKey{}, e))
 	l.next.ServeHTTP(&loggedWriter{ResponseWriter: w, entry: e}, r)
 	e.change(func(q *Request) {
+		q.Ended = departed(r.Context())
 		if q.Status == 0 {
 			q.Status = http.StatusOK // net/http answers so when a handler writes nothing
 		}
 	})
 }
 
+type connKey struct{}
+
+// departed is when what has been written to the request's connection will have left.
+func departed(ctx context.Context) time.Time {
+	now := time.Now()
+	if far, ok := ctx.Value(connKey{}).(*farConn); ok {
+		if left := far.out.left(); left.After(now) {
+			return left
+		}
+	}
+	return now
+}
+
+// noteConn lets a request's log entry find the connection.
+func noteConn(ctx context.Context, c net.Conn) context.Context {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
+
 func (l *requestLog) add(r *http.Request) *entry {
-	e := &entry{Request: Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Agent: r.UserAgent()}}
+	e := &entry{Request: Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Agent: r.UserAgent(), Client: r.RemoteAddr, Began: time.Now()}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.entries = append(l.entries, e)

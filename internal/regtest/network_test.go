@@ -413,3 +413,26 @@ func TestNetworkReusesConnections(t *testing.T) {
 		t.Error("a new connection for the second request")
 	}
 }
+
+// A timeline is only as good as its clock: an answer has ended when its bytes have left.
+func TestRequestsHaveTheirTimes(t *testing.T) {
+	const bandwidth = 1_000_000
+	for _, secure := range []bool{false, true} {
+		r := start(t, regtest.Options{
+			Network: &regtest.Network{RTT: 20 * time.Millisecond, BytesPerSecond: bandwidth}, TLS: secure,
+			Backend: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, bandwidth/5)) }),
+		})
+		before := time.Now()
+		if _, _, err := regtest.GetManifest(t.Context(), r.Access("", ""), "acme/app", "v1"); err != nil {
+			t.Fatal(err)
+		}
+		after := time.Now()
+		q := r.Requests()[0]
+		if q.Began.Before(before) || q.Ended.After(after) || q.Client == "" {
+			t.Errorf("from %q, %v to %v, asked from %v to %v", q.Client, q.Began, q.Ended, before, after)
+		}
+		if took := q.Ended.Sub(q.Began); took < 150*time.Millisecond {
+			t.Errorf("%v for a fifth of a second's bytes", took)
+		}
+	}
+}

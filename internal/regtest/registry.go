@@ -96,6 +96,7 @@ func (r *Registry) serve(options Options) {
 		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          log.New(io.Discard, "", 0),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       noteConn,
 	}
 	listener := r.listener
 	if options.Network != nil {

@@ -77,15 +77,11 @@ func (e *Engine) landed(b v1.Descriptor, how arrival) {
 // request, and moves it if it is not there.
 func (e *Engine) bring(ctx context.Context, c *copying, b v1.Descriptor, earlier []*flight) (arrival, error) {
 	from := mountable(ctx, c, earlier)
-	if from == nil || c.rootThere {
-		if there, err := c.target.repo.HasBlob(ctx, b.Digest); there || err != nil {
+	if c.rootThere || from == nil && c.target.mayHold(ctx, b) {
+		if there, err := c.target.blob(ctx, b.Digest); there || err != nil {
 			return present, err
 		}
 	}
-	if err := e.streams.Acquire(ctx, 1); err != nil { // only now: a question moves no bytes
-		return 0, context.Cause(ctx)
-	}
-	defer e.streams.Release(1)
 	took, err := c.target.repo.PutBlob(ctx, registry.Upload{
 		Blob:      b,
 		Open:      func(ctx context.Context) io.ReadCloser { return c.source.OpenBlob(ctx, b) },

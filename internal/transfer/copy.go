@@ -31,10 +31,7 @@ func (e *Engine) Copy(ctx context.Context, g *graph.Graph, source, target *regis
 	if err := c.survey(ctx); err != nil {
 		return document.Copied{}, err
 	}
-	if err := c.copy(ctx); err != nil {
-		return c.copied, err
-	}
-	return c.copied, c.list(ctx)
+	return c.copied, c.copy(ctx)
 }
 
 // retag notes what the walk of the same repository has read: that is the target.
@@ -75,10 +72,10 @@ func (c *copying) survey(ctx context.Context) error {
 	for _, n := range c.graph.Nodes {
 		c.nodes[n.Digest] = &step{Node: n, done: make(chan struct{})}
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return c.surveyTags(ctx) })
-	g.Go(func() error { return c.surveyNodes(ctx) })
-	return g.Wait()
+	if err := c.surveyTags(ctx); err != nil { // first: who holds a manifest under its tag need not be asked for the digest
+		return err
+	}
+	return c.surveyNodes(ctx)
 }
 
 func (c *copying) surveyNodes(ctx context.Context) error {
@@ -99,21 +96,14 @@ func (c *copying) surveyNodes(ctx context.Context) error {
 // look reads a manifest at the target. What was read there earlier in the run
 // is there.
 func (c *copying) look(ctx context.Context, s *step) error {
-	if c.target.has(c.target.read, s.Digest) {
-		s.there = true
-		return nil
+	if !c.target.has(c.target.read, s.Digest) {
+		m, err := c.target.manifest(ctx, s.Digest)
+		if err != nil || m == nil {
+			return err
+		}
 	}
-	_, err := c.target.repo.GetManifest(ctx, s.Digest.String())
-	switch {
-	case err == nil:
-		s.there = true
-		c.target.mark(c.target.read, s.Digest)
-		return nil
-	case errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrMismatch):
-		return nil // written anew
-	default:
-		return err
-	}
+	s.there = true
+	return nil
 }
 
 // copy writes what is not there.
@@ -131,10 +121,13 @@ func (c *copying) copy(ctx context.Context) error {
 	for _, m := range c.merges {
 		g.Go(func() error { return c.merge(ctx, m) })
 	}
+	for subject, referrers := range c.referrers() {
+		g.Go(func() error { return c.list(ctx, subject, referrers) })
+	}
 	return g.Wait()
 }
 
-// step writes one manifest, after everything that it names.
+// step writes one manifest, after everything below it.
 func (c *copying) step(ctx context.Context, s *step) error {
 	if err := c.await(ctx, s); err != nil {
 		return err
@@ -146,19 +139,12 @@ func (c *copying) step(ctx context.Context, s *step) error {
 	return nil
 }
 
-// await waits for a manifest's children, subject and blobs. Children stand in
-// the graph before their index, and a digest cannot name itself, so no wait is
-// for one that waits in turn.
+// await waits for a manifest's children and blobs. Children stand in the graph
+// before their index, so no wait is for one that waits in turn.
 func (c *copying) await(ctx context.Context, s *step) error {
-	for _, d := range append(s.Children[:len(s.Children):len(s.Children)], v1.Descriptor{Digest: s.Subject}) {
-		below := c.nodes[d.Digest]
-		if below == nil {
-			continue // a subject outside the graph, or a child that is a blob
-		}
-		select {
-		case <-below.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+	for _, d := range s.Children {
+		if err := c.written(ctx, d.Digest); err != nil {
+			return err
 		}
 	}
 	if s.there && c.engine.level == Manifests {
@@ -170,6 +156,21 @@ func (c *copying) await(ctx context.Context, s *step) error {
 		}
 	}
 	return nil
+}
+
+// written waits until a manifest is at the target. What is not in the graph is
+// not waited for: a child that is a blob, or a subject that stays behind.
+func (c *copying) written(ctx context.Context, digest v1.Hash) error {
+	s := c.nodes[digest]
+	if s == nil {
+		return nil
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // blobChildren are an index's children that are blobs, as in build caches.
@@ -220,34 +221,46 @@ func (c *copying) write(ctx context.Context, s *step) error {
 		refs = []string{s.Digest.String()}
 	}
 	for _, ref := range refs {
-		indexed, err := c.target.repo.PutManifest(ctx, ref, s.Manifest)
-		if err != nil {
+		if err := c.put(ctx, s, ref); err != nil {
 			return err
 		}
-		s.indexed = indexed
 	}
 	c.count(func(n *document.Copied) { n.Manifests++ })
 	return nil
 }
 
-// list makes the referrers findable at the target.
-func (c *copying) list(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for subject, steps := range c.referrers() {
-		if allIndexed(steps) {
-			continue // verification reads the list in any case
+// put writes a manifest under one name. A registry takes one whose subject is
+// not there yet (distribution-spec, "Pushing Manifests with Subject"); where one
+// does not, it is written again after its subject.
+func (c *copying) put(ctx context.Context, s *step, ref string) error {
+	indexed, err := c.target.repo.PutManifest(ctx, ref, s.Manifest)
+	var refused *registry.Error
+	if err != nil && s.Subject.Hex != "" && errors.As(err, &refused) && refused.Status >= 400 && refused.Status < 500 {
+		if waitErr := c.written(ctx, s.Subject); waitErr != nil {
+			return err
 		}
-		g.Go(func() error { return c.attach(ctx, subject, steps) })
+		indexed, err = c.target.repo.PutManifest(ctx, ref, s.Manifest)
 	}
-	return g.Wait()
+	s.indexed = indexed
+	return err
 }
 
-func (c *copying) attach(ctx context.Context, subject v1.Hash, steps []*step) error {
-	added, err := c.target.finder.Attach(ctx, subject, descriptors(steps))
+// list makes a subject's referrers findable at the target, once all of them are
+// there.
+func (c *copying) list(ctx context.Context, subject v1.Hash, referrers []*step) error {
+	for _, s := range referrers {
+		if err := c.written(ctx, s.Digest); err != nil {
+			return err
+		}
+	}
+	if allIndexed(referrers) {
+		return nil // verification reads the list in any case
+	}
+	added, err := c.target.finder.Attach(ctx, subject, descriptors(referrers))
 	if err != nil {
 		return err
 	}
-	for _, s := range steps {
+	for _, s := range referrers {
 		c.target.mark(c.target.listed, s.Digest)
 	}
 	if added {

@@ -42,19 +42,17 @@ func (c *copying) surveyTags(ctx context.Context) error {
 }
 
 func (c *copying) surveyTag(ctx context.Context, a graph.Attachment) error {
-	theirs, err := c.target.repo.GetManifest(ctx, a.Tag)
+	theirs, err := c.target.tag(ctx, a.Tag)
 	s := c.nodes[a.Digest]
 	switch {
-	case errors.Is(err, registry.ErrNotFound):
-		c.name(s, a.Tag)
-		return nil
 	case err != nil:
 		return err
+	case theirs == nil:
+		return c.name(s, a.Tag)
 	case theirs.Digest == a.Digest:
-		c.settle(a.Tag, a.Digest)
-		return nil
+		return c.settle(a.Tag, a.Digest)
 	}
-	m, err := merge(a.Tag, theirs, s.Node)
+	m, err := merge(a.Tag, *theirs, s.Node)
 	if err != nil {
 		return &registry.Error{Op: "merge attachments", Side: c.target.repo.Side(), Ref: c.target.repo.Reference(a.Tag), Err: err,
 			Hint: "The source and the target hold different artifacts under this tag, and neither is overwritten. Delete the tag that is not wanted, or promote with attachments: none."}
@@ -64,22 +62,29 @@ func (c *copying) surveyTag(ctx context.Context, a graph.Attachment) error {
 		c.merges[a.Tag] = m
 		c.mu.Unlock()
 	}
-	c.settle(a.Tag, m.manifest.Digest)
-	return nil
+	return c.settle(a.Tag, m.manifest.Digest)
 }
 
-func (c *copying) name(s *step, tag string) {
+func (c *copying) name(s *step, tag string) error {
 	c.mu.Lock()
 	s.tags = append(s.tags, tag)
 	c.mu.Unlock()
-	c.settle(tag, s.Digest)
+	return c.settle(tag, s.Digest)
 }
 
-// settle notes what a tag must hold once the copy is done.
-func (c *copying) settle(tag string, digest v1.Hash) {
+// settle notes what a tag must hold once the copy is done. Two sources of one run
+// may attach different artifacts to one digest: the second is refused before it
+// takes the first's place.
+func (c *copying) settle(tag string, digest v1.Hash) error {
 	c.target.mu.Lock()
 	defer c.target.mu.Unlock()
+	if other, ok := c.target.tagged[tag]; ok && other != digest {
+		return &registry.Error{Op: "merge attachments", Side: c.target.repo.Side(), Ref: c.target.repo.Reference(tag),
+			Err:  fmt.Errorf("two sources of this run hold different artifacts under this tag, %s and %s", other, digest),
+			Hint: "Promote the images one after the other: the artifacts are then merged."}
+	}
 	c.target.tagged[tag] = digest
+	return nil
 }
 
 // merge adds to the target's artifact the layers of the source's that it lacks:

@@ -9,9 +9,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -70,29 +68,12 @@ func serve(ctx context.Context, options regtest.Options, root string, stdin io.R
 	if err != nil {
 		return err
 	}
-	err = converse(registry, stdin, stdout)
+	err = registry.Converse(stdin, stdout)
 	cancel()
 	if closeErr := registry.Close(); err == nil {
 		err = closeErr
 	}
 	return err
-}
-
-func converse(registry *regtest.Registry, stdin io.Reader, stdout io.Writer) error {
-	if _, err := fmt.Fprintln(stdout, registry.Host()); err != nil {
-		return fmt.Errorf("print address: %w", err)
-	}
-	lines := bufio.NewScanner(stdin)
-	for lines.Scan() {
-		if lines.Text() != "requests" {
-			continue
-		}
-		if err := json.NewEncoder(stdout).Encode(registry.Requests()); err != nil {
-			return fmt.Errorf("print requests: %w", err)
-		}
-		registry.ResetRequests()
-	}
-	return lines.Err()
 }
 
 func newApp(ctx context.Context, root string) (*handlers.App, error) {

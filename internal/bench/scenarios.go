@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/artifact-promotion/promote/internal/regtest"
+)
+
+// scenario is what is asked of the tools. The targets of two runs differ, so that
+// each starts from the same state; again repeats the run of cross.
+type scenario struct {
+	name, title string
+	near        bool      // at the registries without a network
+	holds       []holding // at the source
+	tools       []string  // who takes part; empty: all
+	once        []string  // who of them runs once only, because it takes long
+	pairs       func(s site, attempt string) []pair
+}
+
+// holding is a number of images, each in a repository of its own.
+type holding struct {
+	count      int
+	repository func(n int) string
+	image      func(n int) *regtest.Image
+}
+
+// one is a scenario of one image that everybody copies.
+func one(name, title string, holds []holding, pairs func(s site, attempt string) pair) scenario {
+	return scenario{name: name, title: title, holds: holds, pairs: func(s site, attempt string) []pair {
+		return []pair{pairs(s, attempt)}
+	}}
+}
+
+var reference = []holding{{1, func(int) string { return "acme/app" }, func(int) *regtest.Image { return regtest.ReferenceImage() }}}
+
+func app(s site) string { return s.source.host + "/acme/app:dev" }
+
+var scenarios = []scenario{
+	one("cross", "cross-registry", reference, func(s site, attempt string) pair {
+		return pair{app(s), s.target.host + "/" + attempt + ":prod"}
+	}),
+	one("again", "again, nothing to copy", reference, func(s site, attempt string) pair {
+		return pair{app(s), s.target.host + "/" + attempt + ":prod"}
+	}),
+	one("retag", "retag in one repository", reference, func(s site, attempt string) pair {
+		return pair{app(s), s.source.host + "/acme/app:" + tagOf(attempt)}
+	}),
+	one("mount", "other repository, same registry", reference, func(s site, attempt string) pair {
+		return pair{app(s), s.source.host + "/" + attempt + ":prod"}
+	}),
+	{
+		name: "many", title: "40 images", holds: services(40), pairs: toOwn("many", 40, service, "prod"),
+		tools: []string{us, crane, "skopeo copy --all", "oras cp -r", regctlEverything},
+		once:  []string{"skopeo copy --all", "oras cp -r"},
+	},
+	{name: "crowd", title: "200 images", holds: services(200), pairs: toOwn("crowd", 200, service, "prod"), tools: []string{us}, once: []string{us}},
+	{
+		name: "layer", title: "one large layer", near: true,
+		pairs: func(s site, attempt string) []pair {
+			return []pair{{s.source.host + "/acme/large:dev", s.target.host + "/" + attempt + ":prod"}}
+		},
+	},
+	shared(1), shared(10), shared(100),
+}
+
+func caseNames() (names []string) {
+	for _, s := range scenarios {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// services are what a release of many services looks like: each has a repository,
+// two platforms of five layers of 256 KiB, all its own, and every attachment of
+// the reference image.
+func services(count int) []holding {
+	return []holding{{count, service, func(n int) *regtest.Image {
+		return regtest.BuildAttested(regtest.Spec{
+			Seed: service(n), Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: 5, LayerSize: 256 << 10, Provenance: true,
+		})
+	}}}
+}
+
+func service(n int) string { return fmt.Sprintf("acme/service-%03d", n) }
+
+// toOwn gives each image a target repository of its own, with the tags.
+func toOwn(name string, count int, repository func(int) string, tags ...string) func(s site, attempt string) []pair {
+	return func(s site, attempt string) (all []pair) {
+		for n := range count {
+			for _, tag := range tags {
+				all = append(all, pair{s.source.host + "/" + repository(n) + ":dev", fmt.Sprintf("%s/%s/%s/%03d:%s", s.target.host, name, attempt, n, tag)})
+			}
+		}
+		return all
+	}
+}
+
+// sharing are the numbers of images of which the cost by unique blobs is shown.
+var sharing = []int{1, 10, 100}
+
+// shared is a number of images on one base: four layers that all platforms
+// of all images have, and one for each platform of each, all of 1 MiB. Each
+// goes to a repository of its own, under two tags.
+func shared(count int) scenario {
+	name := sharedName(count)
+	return scenario{
+		name: name, title: fmt.Sprintf("%d on one base", count), tools: []string{us}, once: []string{us},
+		holds: []holding{{count, onBase, imageOnBase}}, pairs: toOwn(name, count, onBase, "prod", "stable"),
+	}
+}
+
+func sharedName(count int) string { return fmt.Sprintf("shared-%d", count) }
+
+func onBase(n int) string { return fmt.Sprintf("acme/shared-%03d", n) }
+
+func imageOnBase(n int) *regtest.Image {
+	return regtest.Build(regtest.Spec{
+		Seed: onBase(n), Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: 5, LayerSize: 1 << 20,
+		Base: "acme/base", BaseLayers: 4,
+	})
+}
+
+func tagOf(attempt string) string { return "prod-" + strings.ReplaceAll(attempt, "/", "-") }

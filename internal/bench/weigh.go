@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// weight is what one process took, as the kernel counted it.
+type weight struct {
+	Began  time.Time
+	Wall   time.Duration
+	CPU    time.Duration // user and system
+	Memory int64         // bytes resident at its peak
+	Status string        // empty: it ended with 0
+}
+
+// weigh runs a program and writes its weight to a file: FILE PROGRAM ARGUMENTS.
+// It is a process of its own, because the kernel counts the memory of a process
+// that starts another one into that other's peak: this one has little.
+func weigh(ctx context.Context, args []string) error {
+	if len(args) < 2 {
+		return errors.New("weigh: a file and a program")
+	}
+	c := exec.CommandContext(ctx, args[1], args[2:]...)
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	w := weight{Began: time.Now()}
+	err := c.Run()
+	w.Wall = time.Since(w.Began)
+	if err != nil {
+		w.Status = err.Error()
+	}
+	if c.ProcessState != nil {
+		w.CPU = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
+		if usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
+			w.Memory = usage.Maxrss << 10 // Linux counts in KiB
+		}
+	}
+	text, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(args[0], text, 0o600)
+}
+
+// patience is how long one process may take.
+const patience = 15 * time.Minute
+
+// weighed runs a program through weigh. That it fails stands in its status; an
+// error is a failure to measure.
+func (w *world) weighed(ctx context.Context, binary string, args []string) (weight, error) {
+	bounded, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	file := filepath.Join(w.folder, "weight")
+	c := exec.CommandContext(bounded, w.bench, append([]string{"weigh", file, binary}, args...)...)
+	c.Env, c.Dir = w.environment(), w.folder
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) } // weigh ends the program
+	c.WaitDelay = 10 * time.Second
+	out, err := c.CombinedOutput()
+	if ctx.Err() != nil {
+		return weight{}, context.Cause(ctx)
+	}
+	if err != nil {
+		return weight{}, fmt.Errorf("weigh %s: %w: %.300s", binary, err, out)
+	}
+	var all weight
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(text, &all)
+	}
+	if all.Status != "" {
+		all.Status += ": " + lastLine(out)
+	}
+	return all, err
+}

@@ -1,0 +1,58 @@
+package referrer
+
+import (
+	"context"
+	"sync"
+
+	"github.com/artifact-promotion/promote/internal/registry"
+)
+
+// tagList is the repository's list of tags as one answer gave it.
+type tagList struct {
+	once sync.Once
+	tags map[string]bool
+	all  bool // they are every tag of the repository
+}
+
+func (l *tagList) ask(ctx context.Context, repo *registry.Repository) {
+	l.once.Do(func() {
+		tags, all, err := repo.Tags(ctx)
+		if err != nil {
+			return // a token may allow pulling and not listing: every tag is then asked for
+		}
+		l.all = all
+		l.tags = make(map[string]bool, len(tags))
+		for _, t := range tags {
+			l.tags[t] = true
+		}
+	})
+}
+
+// Prepare lists the tags before the first question that needs to know them.
+func (f *Finder) Prepare(ctx context.Context) {
+	var work sync.WaitGroup
+	for n := range f.lists {
+		work.Go(func() { f.lists[n].ask(ctx, f.repo) })
+	}
+	work.Wait()
+}
+
+// mayExist is false only for a tag that neither of two complete lists shows. No
+// digest protects a list: one that was damaged on the way, or comes from a copy
+// of the registry that lags behind, would hide an attachment.
+func (f *Finder) mayExist(ctx context.Context, tag string) bool {
+	f.Prepare(ctx)
+	for n := range f.lists {
+		if !f.lists[n].all || f.lists[n].tags[tag] {
+			return true
+		}
+	}
+	return false
+}
+
+// Empty reports whether the repository is known to have had no tag when it was
+// first asked. No damage makes a list of tags an empty one, so one is enough.
+func (f *Finder) Empty(ctx context.Context) bool {
+	f.lists[0].ask(ctx, f.repo)
+	return f.lists[0].all && len(f.lists[0].tags) == 0
+}
