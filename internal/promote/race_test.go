@@ -270,7 +270,8 @@ func (r *race) saw(t *testing.T, agent string, d document.Report, root string) {
 // A list is read, changed and written, and nothing keeps another writer from writing between: its list then lacks the
 // line. Who wrote reads again and merges again. A writer that read before and comes after that last look takes a line
 // away all the same: this the protocol does not exclude, and the next run repairs it. So this is held: what was listed
-// before all of them is never lost. Every run ends, and one that fails says why. When each has run once more, one
+// before all of them is never lost. Whoever reports success saw all of its lines and signatures when it last read each
+// list and each of cosign's tags, after its own last write. One that fails says why. When each has run once more, one
 // after the other, everything of all of them is there.
 func TestRaceForReferrers(t *testing.T) {
 	var mu sync.Mutex
@@ -319,6 +320,7 @@ func raceForReferrers(t *testing.T, r *race) (succeeded, lost int) {
 			t.Errorf("%s: %s without a reason", agent, d.Result)
 		case d.Result.ExitCode() == 0:
 			succeeded++
+			r.sawAll(t, agent, own)
 			if len(r.lacks(t, own, before.Root)) > 0 {
 				lost++
 			}
@@ -335,6 +337,33 @@ func raceForReferrers(t *testing.T, r *race) (succeeded, lost int) {
 		}
 	}
 	return succeeded, lost
+}
+
+// sawAll expects that a run saw all of its own in what it read last of each list and of each tag of cosign's.
+func (r *race) sawAll(t *testing.T, agent string, own *regtest.Tree) {
+	t.Helper()
+	for subject := range own.Nodes {
+		if want := own.Referrers(subject); len(want) > 0 {
+			r.sawIn(t, agent, digestTag(subject, ""), want)
+		}
+	}
+	for tag, digest := range own.DigestTags {
+		r.sawIn(t, agent, tag, own.Nodes[digest].Blobs[1:])
+	}
+}
+
+func (r *race) sawIn(t *testing.T, agent, tag string, want []string) {
+	t.Helper()
+	digest, read := r.history.last(agent, tag)
+	_, text, err := regtest.GetManifest(t.Context(), r.at(), "prod/app", digest)
+	if err != nil || !read {
+		t.Errorf("%s did not read %s after it wrote it (last %q, error %v)", agent, tag, digest, err)
+	}
+	for _, line := range want {
+		if !strings.Contains(string(text), line) {
+			t.Errorf("%s succeeded, and its %s was not in %s when it last read it", agent, line, tag)
+		}
+	}
 }
 
 func (r *race) tree(t *testing.T, repo, root string) *regtest.Tree {
