@@ -130,7 +130,7 @@ func (m *murder) run(t *testing.T, times int) {
 		at := 1 + (n*whole+dice.IntN(whole))/times
 		after := time.Duration(dice.Int64N(int64(5 * time.Millisecond)))
 		g.Go(func() error {
-			killed, err := m.kill(t, fmt.Sprintf("kill-%d-", n), int32(at), after) //nolint:gosec // some hundred
+			killed, err := m.kill(t, fmt.Sprintf("kill-%d-", n), int32(at), after)
 			if !killed {
 				survived.Add(1)
 			}

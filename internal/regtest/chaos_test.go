@@ -103,7 +103,9 @@ func (v *victim) do(ctx context.Context, method, address string, body []byte) re
 	return v.send(q)
 }
 
-func (v *victim) get(ctx context.Context, path string) reply { return v.do(ctx, http.MethodGet, path, nil) }
+func (v *victim) get(ctx context.Context, path string) reply {
+	return v.do(ctx, http.MethodGet, path, nil)
+}
 
 func (v *victim) layer() (path string, text []byte) {
 	for _, b := range v.image.Blobs {

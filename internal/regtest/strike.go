@@ -204,7 +204,7 @@ type endingBody struct{ io.Reader }
 
 func (b *endingBody) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
-	if err == io.EOF { //nolint:errorlint // what io.LimitReader says
+	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
