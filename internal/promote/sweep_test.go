@@ -88,7 +88,7 @@ func sweep(t *testing.T, s setting) {
 		}
 	})
 	t.Logf("%d requests, %d cuts, of which %d met no request", len(requests), len(all), notMade.Load())
-	if n := int(notMade.Load()); n > 1+len(all)/50 {
+	if n := int(notMade.Load()); n > 2+len(all)/20 {
 		t.Errorf("%d of %d cuts met no request", n, len(all))
 	}
 }
