@@ -219,7 +219,8 @@ func (g *guarded) check(req *http.Request) error {
 	case req.Response != nil && req.Response.Request != nil:
 		return checkElsewhere(req.Response.Request.URL, req.URL)
 	}
-	return nil
+	// ggcr knows private addresses by their usual spelling alone.
+	return checkElsewhere(&url.URL{Scheme: g.scheme, Host: host.Host}, req.URL)
 }
 
 // learn takes the challenge from a refused request where /v2/ asked for none, as
