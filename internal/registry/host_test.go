@@ -160,11 +160,11 @@ func TestTokenRunsOutWhileASlotIsWaitedFor(t *testing.T) {
 	var used []string
 	answer := bearer(300, &tokens)
 	h := func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.Method == http.MethodPost:
+		switch r.Method {
+		case http.MethodPost:
 			w.Header().Set("Location", r.URL.Path+"1")
 			w.WriteHeader(http.StatusAccepted)
-		case r.Method == http.MethodPut:
+		case http.MethodPut:
 			_, _ = io.Copy(io.Discard, r.Body)
 			mu.Lock()
 			used = append(used, r.Header.Get("Authorization"))
