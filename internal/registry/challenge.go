@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -136,6 +137,7 @@ func (s *session) pingOnly(ctx context.Context, scheme string) (*transport.Chall
 	}
 	g := &guarded{session: s, scheme: scheme}
 	c, err := transport.Ping(ctx, reg, g)
+	a, failure := g.outcome()
 	var answered *transport.Error
 	switch {
 	case err == nil:
@@ -144,11 +146,11 @@ func (s *session) pingOnly(ctx context.Context, scheme string) (*transport.Chall
 	case errors.As(err, &answered):
 		err = refusedPing{fmt.Errorf("it answered %s to %s://%s/v2/", told(answered), scheme, s.host)}
 		if temporaryStatus(answered.StatusCode) {
-			err = errAgain{error: err, answer: g.answer}
+			err = errAgain{error: err, answer: a}
 		}
 		return nil, err
-	case g.failure != nil: // ggcr's own names the scheme too that was not tried
-		return nil, g.failure
+	case failure != nil: // ggcr's own names the scheme too that was not tried
+		return nil, failure
 	}
 	return nil, refusedPing{err}
 }
@@ -172,44 +174,50 @@ func told(e *transport.Error) string {
 type guarded struct {
 	session *session
 	scheme  string
-	answer  *answer // to the last request that was sent
-	failure error   // of it
+
+	mu      sync.Mutex // ggcr asks by both schemes at once
+	answer  *answer    // to the last request that was sent
+	failure error      // of it
 }
 
 func (g *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
-	g.answer, g.failure = nil, nil
 	if err := g.check(req); err != nil {
 		return nil, err
 	}
-	resp, err := g.send(req)
-	if err != nil {
-		g.failure = err
-		return nil, err
-	}
-	return resp, nil
+	resp, a, err := g.send(req)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.answer, g.failure = a, err
+	return resp, err
+}
+
+// outcome is that of the last request that was sent.
+func (g *guarded) outcome() (*answer, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.answer, g.failure
 }
 
 // send reads the body too, so that a cut one is asked for again.
-func (g *guarded) send(req *http.Request) (*http.Response, error) {
+func (g *guarded) send(req *http.Request) (*http.Response, *answer, error) {
 	h := g.session.hosts.of(req.URL.Host)
 	if err := h.rest(req.Context()); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(req.Context(), attemptTimeout, errStalled)
 	defer cancel()
 	inner := agent{g.session.inner, g.session.agent}
 	resp, err := inner.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		return nil, cause(ctx, err)
+		return nil, nil, cause(ctx, err)
 	}
 	h.heard(resp.StatusCode, resp.Header)
 	a := &answer{url: req.URL}
 	if err := a.read(resp, maxErrorBody); err != nil {
-		return nil, cause(ctx, err)
+		return nil, nil, cause(ctx, err)
 	}
-	g.answer = a
 	resp.Body = io.NopCloser(bytes.NewReader(a.body))
-	return resp, nil
+	return resp, a, nil
 }
 
 // check decides whether ggcr's request may be sent: nothing falls back to plain
@@ -224,7 +232,8 @@ func (g *guarded) check(req *http.Request) error {
 	case req.Response != nil && req.Response.Request != nil:
 		return checkElsewhere(req.Response.Request.URL, req.URL)
 	}
-	return nil
+	// ggcr knows private addresses by their usual spelling alone.
+	return checkElsewhere(&url.URL{Scheme: g.scheme, Host: host.Host}, req.URL)
 }
 
 // learn takes the challenge from a refused request where /v2/ asked for none, as

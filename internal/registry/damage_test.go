@@ -251,8 +251,8 @@ func TestReferrersThatAreDamaged(t *testing.T) {
 			index(w, right)
 		})
 		bubble(t, h, func(t *testing.T, r *Repository) {
-			if list, err := r.Referrers(t.Context(), digestOf(nil)); err != nil || len(list) != 1 {
-				t.Errorf("%s: %d referrers, error %v", body, len(list), err)
+			if list, err := r.Referrers(t.Context(), digestOf(nil)); err != nil || len(list) != 1 || asked.Load() != 2 {
+				t.Errorf("%s: %d referrers, asked %d times, error %v", body, len(list), asked.Load(), err)
 			}
 		})
 	}

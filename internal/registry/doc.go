@@ -9,5 +9,10 @@
 // without the context, and keeps a token for each repository and direction.
 //
 // A Client serves one run. It holds one session for each host and credential;
-// a session asks one challenge and one token for all its repositories.
+// a session asks one challenge and one token for all its repositories. What is
+// true of a host whoever asks it, its sessions share: how much it takes at once,
+// when it wants to be left alone, and what it has shown that it can do.
+//
+// Everything is tried again within one patience, which bounds by time: in small
+// requests, downloads and uploads alike.
 package registry

@@ -152,6 +152,44 @@ func TestNoSlotIsHeldWhileWaiting(t *testing.T) {
 	}
 }
 
+// A token that ran out while a slot was waited for is replaced before the body.
+func TestTokenRunsOutWhileASlotIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	var tokens atomic.Int32
+	var mu sync.Mutex
+	var used []string
+	answer := bearer(300, &tokens)
+	h := func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodPost:
+			w.Header().Set("Location", r.URL.Path+"1")
+			w.WriteHeader(http.StatusAccepted)
+		case http.MethodPut:
+			_, _ = io.Copy(io.Discard, r.Body)
+			mu.Lock()
+			used = append(used, r.Header.Get("Authorization"))
+			mu.Unlock()
+			w.WriteHeader(http.StatusCreated)
+		default:
+			answer(w, r)
+		}
+	}
+	realm(t, h, Options{Transfers: 1}, func(t *testing.T, open func(string) *Repository) {
+		r := open("127.0.0.1:5000/acme/app")
+		held, err := r.session.at.enter(t.Context(), up)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(298*time.Second, held.leave)
+		if _, err := r.PutBlob(t.Context(), upload(content(smallBlob+1))); err != nil {
+			t.Error(err)
+		}
+	})
+	if fmt.Sprint(used) != "[Bearer t2]" {
+		t.Errorf("the body went with %q, want the second token", used)
+	}
+}
+
 // Two hosts copy to each other, with room for one blob each way, and one host
 // copies small blobs to itself with room for one request: nobody waits for ever.
 func TestNoCircleOfWaits(t *testing.T) {

@@ -89,6 +89,19 @@ func TestFirstContactThatStalls(t *testing.T) {
 	})
 }
 
+// One that never says anything is given up after a few.
+func TestHostThatOnlyStalls(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, func(t *testing.T, r *Repository) {
+		began := time.Now()
+		_, err := r.GetManifest(t.Context(), "dev")
+		if !errors.Is(err, errStalled) {
+			t.Errorf("error %v", err)
+		}
+		took(t, began, firstStalls*stallTimeout, firstStalls*stallTimeout+5*time.Second)
+	})
+}
+
 func TestPatienceIsBounded(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

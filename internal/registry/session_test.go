@@ -773,6 +773,8 @@ func TestRealmThatMustNotGetTheCredential(t *testing.T) {
 		{"http from https, loopback", "registry.example:443", true, "http://127.0.0.1:7777/token"},
 		{"http on the network from loopback", "127.0.0.1:5000", false, "http://tokens.example/token"},
 		{"private address", "registry.example:443", true, "https://10.0.0.1/token"},
+		{"private address, short", "registry.example:443", true, "https://10.1/token"},
+		{"loopback by name", "registry.example:443", true, "https://localhost/token"},
 		{"metadata", "registry.example:443", true, "https://169.254.169.254/token"},
 		{"another protocol", "registry.example:443", true, "ftp://tokens.example/token"},
 	} {
@@ -790,7 +792,7 @@ func TestRealmThatMustNotGetTheCredential(t *testing.T) {
 			})})
 			address := there.Listener.Addr().String()
 			w := &world{hosts: map[string]string{test.host: reg.Host(), "tokens.example:80": address, "tokens.example:443": address,
-				"127.0.0.1:7777": address, "10.0.0.1:443": address, "169.254.169.254:443": address}}
+				"127.0.0.1:7777": address, "10.0.0.1:443": address, "10.1:443": address, "localhost:443": address, "169.254.169.254:443": address}}
 			if test.tls {
 				w.hosts["registry.example:443"] = reg.Host()
 			}

@@ -167,12 +167,12 @@ func (s *session) askOnce(ctx context.Context, scopes []string) (token, error) {
 // judge decides what a failed exchange is worth: an answer of success without a
 // token in it is a damaged one.
 func (g *guarded) judge(err error) error {
-	switch {
-	case g.failure != nil:
-		return g.failure
-	case g.answer != nil && temporaryStatus(g.answer.status):
-		return errAgain{error: err, answer: g.answer}
-	case g.answer != nil && g.answer.status < 300:
+	switch a, failure := g.outcome(); {
+	case failure != nil:
+		return failure
+	case a != nil && temporaryStatus(a.status):
+		return errAgain{error: err, answer: a}
+	case a != nil && a.status < 300:
 		return damaged(err)
 	default:
 		return refusedToken(err)
