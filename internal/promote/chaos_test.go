@@ -25,8 +25,8 @@ func TestChaos(t *testing.T) {
 		rate                  float64
 		runs, sample, mayFail int
 	}{
-		{0.02, 100, 22, 0},
-		{0.05, 100, 11, 2},
+		{0.02, 100, 11, 0},
+		{0.05, 100, 6, 2},
 	} {
 		runs := test.runs
 		if !*chaosAll {
