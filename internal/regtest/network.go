@@ -184,7 +184,7 @@ func (c *farConn) cut() {
 
 // SetLinger with 0 makes the client see a reset.
 func (c *farConn) SetLinger(seconds int) error {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+	if tcp, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
 		return tcp.SetLinger(seconds)
 	}
 	return nil

@@ -2,6 +2,7 @@ package regtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -35,28 +36,34 @@ type Options struct {
 	Network *Network
 	// TLS serves https with a certificate of an authority of its own (see CAPEM).
 	TLS bool
+	// Memory has the registry listen on a network within the process instead of on loopback. It goes with everything
+	// but TLS.
+	Memory *Memory
 }
 
 // Registry is a running registry.
 type Registry struct {
 	server   *http.Server
 	listener net.Listener
+	memory   *Memory
 	network  *wan
 	backend  io.Closer
+	open     http.Handler // without authentication
 	guard    *guard
 	log      *requestLog
 	trust    *authority
+	beside   io.Closer // a second host that belongs to this one
 	cancel   context.CancelFunc
 	done     chan struct{}
 }
 
 // Start serves a registry on a free port of 127.0.0.1 until Close.
 func Start(options Options) (*Registry, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := options.listen()
 	if err != nil {
-		return nil, fmt.Errorf("listen on loopback: %w", err)
+		return nil, err
 	}
-	r := &Registry{listener: listener, log: &requestLog{}, done: make(chan struct{})}
+	r := &Registry{listener: listener, memory: options.Memory, log: &requestLog{}, done: make(chan struct{})}
 	if options.TLS {
 		if r.trust, err = newAuthority(); err != nil {
 			return nil, fmt.Errorf("make certificate: %w", closing(listener, err))
@@ -64,6 +71,21 @@ func Start(options Options) (*Registry, error) {
 	}
 	r.serve(options)
 	return r, nil
+}
+
+func (o Options) listen() (net.Listener, error) {
+	switch {
+	case o.Memory == nil:
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("listen on loopback: %w", err)
+		}
+		return l, nil
+	case o.TLS:
+		return nil, errors.New("listen in memory: no TLS there")
+	default:
+		return o.Memory.listen(), nil
+	}
 }
 
 func (r *Registry) serve(options Options) {
@@ -103,6 +125,7 @@ func (r *Registry) handler(options Options) http.Handler {
 	if options.Immutable != nil {
 		h = &immutable{is: options.Immutable, next: h}
 	}
+	r.open = h
 	if options.Auth != nil {
 		r.guard = newGuard(*options.Auth, options.TLS, h)
 		h = r.guard
@@ -116,7 +139,8 @@ func (r *Registry) handler(options Options) http.Handler {
 
 func newOlareg(options Options) *olareg.Server {
 	return olareg.New(config.Config{
-		Storage: config.ConfigStorage{StoreType: config.StoreMem},
+		// Nothing is cleaned up, however long a test is or its clock says.
+		Storage: config.ConfigStorage{StoreType: config.StoreMem, GC: config.ConfigGC{Frequency: -1}},
 		API: config.ConfigAPI{
 			DeleteEnabled: &options.Delete,
 			Blob:          config.ConfigAPIBlob{DeleteEnabled: &options.Delete},
@@ -137,6 +161,9 @@ func (r *Registry) Close() error {
 	if r.backend != nil {
 		err = closing(r.backend, err)
 	}
+	if r.beside != nil {
+		err = closing(r.beside, err)
+	}
 	return err
 }
 
@@ -153,7 +180,11 @@ func (r *Registry) CAPEM() []byte {
 
 // Access is how Push and Read reach this registry with that account. Both texts are empty for nobody.
 func (r *Registry) Access(user, password string) Access {
-	return Access{Host: r.Host(), User: user, Password: password, CAPEM: r.CAPEM()}
+	a := Access{Host: r.Host(), User: user, Password: password, CAPEM: r.CAPEM()}
+	if r.memory != nil {
+		a.Client = r.memory.client
+	}
+	return a
 }
 
 // Requests lists everything that clients sent, in order of arrival, requests for tokens included.
