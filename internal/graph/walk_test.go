@@ -2,12 +2,15 @@ package graph_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -564,4 +567,82 @@ func TestTagThatNamesTheRoot(t *testing.T) {
 		t.Errorf("%d nodes, attachments %v", len(g.Nodes), g.Attachments)
 	}
 	checkOrder(t, g)
+}
+
+// TestListDamagedOnTheWay: a line of the API's list that names nothing is asked
+// for again before it is given up.
+func TestListDamagedOnTheWay(t *testing.T) {
+	i := regtest.Build(regtest.Spec{})
+	hex := strings.TrimPrefix(i.Attach(i.Root, "application/x", "x"), "sha256:")
+	damaged := "0" + hex[1:]
+	if damaged == hex {
+		damaged = "1" + hex[1:]
+	}
+	var answers atomic.Int32
+	r := start(t, regtest.Options{Referrers: true, Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if !strings.HasSuffix(q.URL.Path, "/referrers/"+i.Root) || answers.Add(1) > 1 {
+				next.ServeHTTP(w, q)
+				return
+			}
+			got := httptest.NewRecorder()
+			next.ServeHTTP(got, q)
+			w.Header().Set("Content-Type", got.Header().Get("Content-Type"))
+			_, _ = w.Write(bytes.ReplaceAll(got.Body.Bytes(), []byte(hex), []byte(damaged)))
+		})
+	}})
+	push(t, i, r, "dev")
+	answers.Store(0)
+	g := mustWalk(t, r, "dev", true)
+	if len(g.Attachments) != 1 || len(g.Notices) > 0 {
+		t.Errorf("attachments %v, notices %q", g.Attachments, g.Notices)
+	}
+	if answers.Load() != 2 {
+		t.Errorf("the list was asked for %d times", answers.Load())
+	}
+}
+
+// TestNear: what is found elsewhere is not read from the repository.
+func TestNear(t *testing.T) {
+	i := everything()
+	r := start(t, regtest.Options{Referrers: true})
+	push(t, i, r, "dev")
+	opened := open(t, r)
+	root, err := opened.GetManifest(t.Context(), "dev")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ResetRequests()
+	var found sync.Map
+	w := graph.NewWalker(opened, true)
+	w.Near = func(_ context.Context, of, digest v1.Hash) (registry.Manifest, bool) {
+		m := i.Manifest(digest.String())
+		if of != root.Digest || m == nil {
+			t.Errorf("asked for %s of %s", digest, of)
+			return registry.Manifest{}, false
+		}
+		return registry.NewManifest(m.MediaType, m.Bytes), true
+	}
+	w.Found = func(of v1.Hash, n *graph.Node, tag string) {
+		if m := i.Manifest(n.Digest.String()); of != root.Digest || m == nil || m.Tag != tag {
+			t.Errorf("found %s of %s under %q", n.Digest, of, tag)
+		}
+		found.Store(n.Digest.String(), true)
+	}
+	if err := w.Walk(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range r.Requests() {
+		if q.Method == http.MethodGet && strings.Contains(q.Path, "/manifests/sha256:") {
+			t.Errorf("read %s", q.Path)
+		}
+	}
+	for _, m := range i.Manifests {
+		if _, ok := found.Load(m.Digest); !ok {
+			t.Errorf("%s was not told of", m.Digest)
+		}
+	}
+	if g := w.Graph(root.Digest); len(g.Nodes) != len(i.Manifests) {
+		t.Errorf("%d nodes, want %d", len(g.Nodes), len(i.Manifests))
+	}
 }

@@ -96,11 +96,23 @@ func (f *Finder) Find(ctx context.Context, subject v1.Hash, root bool) (Found, e
 // HasAPI reports whether the registry has the referrers API, asking about the
 // subject if that is not known yet.
 func (f *Finder) HasAPI(ctx context.Context, subject v1.Hash) (bool, error) {
-	if s := f.support(); s != unknown {
-		return s == yes, nil
-	}
-	_, err := f.listed(ctx, subject)
+	_, _, err := f.probe(ctx, subject)
 	return f.support() == yes, err
+}
+
+// probe asks the first question, and reports whether it was this call that did:
+// the answer is then about its subject.
+func (f *Finder) probe(ctx context.Context, subject v1.Hash) (answer []v1.Descriptor, mine bool, err error) {
+	if f.support() != unknown {
+		return nil, false, nil
+	}
+	f.probing.Lock()
+	defer f.probing.Unlock()
+	if f.support() != unknown {
+		return nil, false, nil
+	}
+	answer, err = f.ask(ctx, subject)
+	return answer, true, err
 }
 
 func (f *Finder) support() support {
@@ -111,13 +123,8 @@ func (f *Finder) support() support {
 
 // listed is what the referrers API lists; nothing where there is none.
 func (f *Finder) listed(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
-	if f.support() == unknown {
-		f.probing.Lock()
-		if f.support() == unknown {
-			defer f.probing.Unlock()
-			return f.ask(ctx, subject)
-		}
-		f.probing.Unlock()
+	if answer, mine, err := f.probe(ctx, subject); mine || err != nil {
+		return answer, err
 	}
 	return f.ask(ctx, subject)
 }

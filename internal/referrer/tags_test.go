@@ -1,0 +1,97 @@
+package referrer_test
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/artifact-promotion/promote/internal/referrer"
+	"github.com/artifact-promotion/promote/internal/regtest"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// changed answers the nth request for a list of tags with other tags than there are.
+func changed(nth int32, old, changed string) func(http.Handler) http.Handler {
+	var n atomic.Int32
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if q.UserAgent() == regtest.Agent || !strings.HasSuffix(q.URL.Path, "/tags/list") || n.Add(1) != nth {
+				next.ServeHTTP(w, q)
+				return
+			}
+			got := httptest.NewRecorder()
+			next.ServeHTTP(got, q)
+			_, _ = w.Write(bytes.ReplaceAll(got.Body.Bytes(), []byte(old), []byte(changed)))
+		})
+	}
+}
+
+// TestListOfTagsDamagedOnTheWay: whichever of the two lists lacks a tag, what is
+// under it is found.
+func TestListOfTagsDamagedOnTheWay(t *testing.T) {
+	image := regtest.Build(regtest.Spec{})
+	image.Sign(image.Root, ".sig", "x")
+	for nth := range int32(2) {
+		r := start(t, regtest.Options{Wrap: changed(nth+1, ".sig", ".sib")})
+		if err := image.Push(t.Context(), r.Access("", ""), repo, "dev"); err != nil {
+			t.Fatal(err)
+		}
+		found, err := finder(t, r).Find(t.Context(), parse(t, image.Root), false)
+		if err != nil || len(found.Tagged) != 1 {
+			t.Errorf("list %d damaged: found %v, error %v", nth+1, found.Tagged, err)
+		}
+	}
+}
+
+// TestAttachInAnEmptyRepository: where there was no tag, a list is written
+// without being read before, once; and what is then there is added to.
+func TestAttachInAnEmptyRepository(t *testing.T) {
+	r := start(t, regtest.Options{})
+	image := regtest.Build(regtest.Spec{})
+	if err := image.Push(t.Context(), r.Access("", ""), repo); err != nil {
+		t.Fatal(err)
+	}
+	s := parse(t, image.Root)
+	f := finder(t, r)
+	if !f.Empty(t.Context()) {
+		t.Fatal("a repository without tags does not pass for empty")
+	}
+	r.ResetRequests()
+	var untagged []v1.Descriptor
+	for _, seed := range []string{"one", "two"} {
+		other := regtest.Build(regtest.Spec{Seed: seed})
+		if err := other.Push(t.Context(), r.Access("", ""), repo); err != nil {
+			t.Fatal(err)
+		}
+		m := other.Manifest(other.Root)
+		untagged = append(untagged, describe(t, m.MediaType, m.Bytes))
+	}
+	one, two := untagged[0], untagged[1]
+	for _, d := range []struct {
+		add   v1.Descriptor
+		reads int
+	}{{one, 1}, {two, 2}} {
+		r.ResetRequests()
+		if _, err := f.Attach(t.Context(), s, []v1.Descriptor{d.add}); err != nil {
+			t.Fatal(err)
+		}
+		reads := 0
+		for _, q := range r.Requests() {
+			if q.Method == http.MethodGet && strings.HasSuffix(q.Path, "/"+referrer.FallbackTag(s)) {
+				reads++
+			}
+		}
+		if reads != d.reads {
+			t.Errorf("%s: the list was read %d times, want %d", d.add.Digest, reads, d.reads)
+		}
+	}
+	if missing, err := finder(t, r).Missing(t.Context(), s, []v1.Descriptor{one, two}); err != nil || len(missing) > 0 {
+		t.Errorf("missing %v, error %v", missing, err)
+	}
+	if finder(t, r).Empty(t.Context()) {
+		t.Error("a repository with a list passes for empty")
+	}
+}
