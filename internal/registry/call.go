@@ -3,13 +3,10 @@ package registry
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-
-	"github.com/hashicorp/go-retryablehttp"
 )
 
 const (
@@ -23,12 +20,20 @@ const (
 // and the whole of it is tried again until it succeeds or is refused.
 type call struct {
 	method string
-	url    *url.URL // relative to the host, or whole
+	path   string // on the session's host
+	query  string
+	url    *url.URL // whole, in place of both; nil: none
 	header http.Header
 	body   []byte
 	need   need
-	limit  int64                 // bytes of the answer's body
-	check  func(a *answer) error // an error has it tried again
+	limit  int64 // bytes of the answer's body
+
+	// whole reports whether a body that broke off had all come; nil: it had not.
+	whole func(body []byte) bool
+	// check is asked about every answer below 300; an error has it asked for again.
+	check func(a *answer) error
+	// judge is asked about every other that is not temporary; nil: it is final.
+	judge func(a *answer) error
 }
 
 // answer is what came back, its body read whole.
@@ -46,20 +51,49 @@ func (a *answer) String() string {
 }
 
 // send sends a call. It returns an answer of any status that is not worth
-// trying again; an error says that there was none.
+// trying again; an error says that there was none. An answer that asked to come
+// back later is one like any other once patience has run out.
 func (s *session) send(ctx context.Context, c call) (*answer, error) {
-	base, err := s.ready(ctx, c.need)
+	p := patience{host: s.at}
+	for {
+		a, err := s.follow(ctx, c)
+		if err == nil {
+			err = c.assess(a)
+		}
+		if err == nil {
+			return a, nil
+		}
+		if end := p.after(ctx, err); end != nil {
+			if a := answerOf(end); a != nil && ctx.Err() == nil {
+				return a, nil
+			}
+			return nil, end
+		}
+	}
+}
+
+// assess decides what an answer is worth.
+func (c *call) assess(a *answer) error {
+	switch {
+	case temporaryStatus(a.status):
+		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a}
+	case a.status < 300 && c.check != nil:
+		return c.check(a)
+	case a.status >= 300 && c.judge != nil:
+		return c.judge(a)
+	}
+	return nil
+}
+
+// follow sends a call one time, and again where a read is redirected: always from
+// the registry's own URL, for what it redirects to expires.
+func (s *session) follow(ctx context.Context, c call) (*answer, error) {
+	u, err := s.whole(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.small.Acquire(ctx, 1); err != nil {
-		return nil, context.Cause(ctx)
-	}
-	defer s.small.Release(1)
-	ctx = withNeed(ctx, c.need)
-	u := base.ResolveReference(c.url)
 	for range maxRedirects + 1 {
-		a, err := s.try(ctx, c, u)
+		a, err := s.exchange(ctx, c, u)
 		if err != nil {
 			return nil, err
 		}
@@ -72,85 +106,98 @@ func (s *session) send(ctx context.Context, c call) (*answer, error) {
 	return nil, tooManyRedirects
 }
 
-// try sends a call to one URL. After the last attempt an answer that asked to
-// come back later is an answer like any other.
-func (s *session) try(ctx context.Context, c call, u *url.URL) (*answer, error) {
-	var body any
-	if c.body != nil {
-		body = c.body
+// whole is the call's URL.
+func (s *session) whole(ctx context.Context, c call) (*url.URL, error) {
+	if c.url != nil {
+		return c.url, nil
 	}
-	ctx = withMemory(ctx)
-	req, err := retryablehttp.NewRequestWithContext(ctx, c.method, u.String(), body)
+	challenge, err := s.challenged(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for key, values := range c.header {
-		req.Header[key] = values
-	}
-	a := &answer{url: u}
-	req.SetResponseHandler(func(resp *http.Response) error { return a.take(resp, c) })
-	_, err = s.retry.Do(req)
-	switch {
-	case err == nil, ctx.Err() == nil && answerOf(err) != nil:
+	u := s.base(challenge)
+	u.Path, u.RawQuery = c.path, c.query
+	return u, nil
+}
+
+// exchange sends a call to one URL, with a fresh token if the first is refused.
+func (s *session) exchange(ctx context.Context, c call, u *url.URL) (*answer, error) {
+	for nth := 0; ; nth++ {
+		try, err := s.prepare(ctx, c.need, u, small)
+		if err != nil {
+			return nil, err
+		}
+		a, err := try.exchange(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if try.renew(a.status, a.header, nth) {
+			continue
+		}
+		if try.refusedOddly(a.status, c.method) {
+			return nil, errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a, reason: wasRefused}
+		}
 		return a, nil
-	case ctx.Err() != nil:
-		return nil, ended(ctx, a)
-	}
-	return nil, cause(ctx, err)
-}
-
-// cause prefers the reason for which the run was ended, such as its timeout, to
-// the context's bare word for it; and it drops the URL that net/http puts in
-// front, which may be a presigned one.
-func cause(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	u, ok := err.(*url.Error) //nolint:errorlint // one deeper down has words of ours around it
-	switch {
-	case !ok:
-		return err
-	case u.Err == io.EOF: //nolint:errorlint // net/http's bare word for it
-		return errHungUp
-	default:
-		return u.Err
 	}
 }
 
-var errHungUp = errors.New("the connection was closed without an answer")
-
-// take reads the answer to one attempt: an error has it tried again.
-func (a *answer) take(resp *http.Response, c call) error {
-	if err := a.read(resp, c); err != nil {
-		return err
+// exchange makes the attempt and reads its answer, all within one time limit.
+func (a *attempt) exchange(ctx context.Context, c call) (*answer, error) {
+	defer a.leave()
+	ctx, cancel := context.WithTimeoutCause(ctx, attemptTimeout, errStalled)
+	defer cancel()
+	for key, values := range c.header {
+		a.header[key] = values
 	}
-	if temporaryStatus(a.status) {
-		return errAgain{fmt.Errorf("the registry answered %s", a), a}
+	var body io.ReadCloser
+	var again func() (io.ReadCloser, error)
+	if c.body != nil {
+		again = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(c.body)), nil }
+		body, _ = again()
 	}
-	return nil
+	resp, err := a.send(ctx, c.method, body, int64(len(c.body)), again)
+	if err != nil {
+		return nil, err
+	}
+	got := &answer{url: a.url}
+	if err := got.read(resp, c.limit); err != nil && (c.whole == nil || !c.whole(got.body)) {
+		return nil, cause(ctx, err)
+	}
+	return got, nil
 }
 
-// read reads the body, bounded, and checks it.
-func (a *answer) read(resp *http.Response, c call) error {
+// read reads the body, bounded.
+func (a *answer) read(resp *http.Response, limit int64) error {
 	defer resp.Body.Close() //nolint:errcheck // nothing of it is needed any more
-	a.status, a.header, a.body = resp.StatusCode, resp.Header, nil
-	limit := c.limit
+	a.status, a.header = resp.StatusCode, resp.Header
 	if resp.StatusCode >= 300 {
 		limit = maxErrorBody
 	}
-	var b bytes.Buffer
-	n, err := b.ReadFrom(io.LimitReader(resp.Body, limit+1))
-	if err != nil {
+	var err error
+	if a.body, err = readAll(resp, limit+1); err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
-	if n > limit && resp.StatusCode < 300 {
-		return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
-	}
-	a.body = b.Bytes()
-	if c.check != nil && resp.StatusCode < 300 {
-		return c.check(a)
+	if int64(len(a.body)) > limit {
+		if resp.StatusCode < 300 {
+			return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
+		}
+		a.body = a.body[:limit]
 	}
 	return nil
+}
+
+// readAll reads at most that many bytes of a body, into as much memory as the
+// answer says that it needs, if it does.
+func readAll(resp *http.Response, most int64) ([]byte, error) {
+	if resp.Body == http.NoBody {
+		return nil, nil
+	}
+	var b bytes.Buffer
+	if n := resp.ContentLength; n > 0 && resp.Request != nil && resp.Request.Method != http.MethodHead {
+		b.Grow(int(min(n, most, smallBlob)) + bytes.MinRead) // no more on its word alone
+	}
+	_, err := b.ReadFrom(io.LimitReader(resp.Body, most))
+	return b.Bytes(), err
 }
 
 // redirect is where the answer points to, nil if it does not. Only reads follow.

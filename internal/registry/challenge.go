@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/hashicorp/go-retryablehttp"
 )
 
 // challenged returns how the host wants to be asked, and asks it the first time.
@@ -29,10 +28,7 @@ func (s *session) challenged(ctx context.Context) (*transport.Challenge, error) 
 	}
 	c, err := s.ping(ctx)
 	if err != nil {
-		if ctx.Err() == nil || !errors.Is(err, context.Cause(ctx)) {
-			err = cause(ctx, err)
-		}
-		return nil, fmt.Errorf("reach registry %s: %w", s.host, err)
+		return nil, &unreached{s.host.RegistryStr(), err}
 	}
 	s.mu.Lock()
 	s.challenge = c
@@ -54,8 +50,33 @@ func (s *session) plain(hostname string) bool {
 	return isLoopback(hostname) || (!strings.ContainsAny(hostname, ".:") && s.cred.Anonymous())
 }
 
-// ping finds the scheme and the challenge. On loopback plain http comes first.
+// unreached says that a host could not be asked how it wants to be asked. The
+// retries are behind it.
+type unreached struct {
+	host string
+	err  error
+}
+
+func (e *unreached) Error() string { return fmt.Sprintf("reach registry %s: %v", e.host, e.err) }
+func (e *unreached) Unwrap() error { return e.err }
+func (*unreached) final()          {}
+
+// ping finds the scheme and the challenge.
 func (s *session) ping(ctx context.Context) (*transport.Challenge, error) {
+	p := patience{host: s.at}
+	for {
+		c, err := s.pingOnce(ctx)
+		if err == nil {
+			return c, nil
+		}
+		if err := p.after(ctx, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// pingOnce tries the schemes that may be spoken. On loopback plain http comes first.
+func (s *session) pingOnce(ctx context.Context) (*transport.Challenge, error) {
 	hostname := s.base(&transport.Challenge{}).Hostname()
 	switch {
 	case !s.plain(hostname):
@@ -69,15 +90,27 @@ func (s *session) ping(ctx context.Context) (*transport.Challenge, error) {
 
 func (s *session) pingEither(ctx context.Context, first, second string) (*transport.Challenge, error) {
 	c, firstErr := s.pingOnly(ctx, first)
-	if firstErr == nil {
-		return c, nil
+	if firstErr == nil || answerOf(firstErr) != nil { // it speaks that, only not now
+		return c, firstErr
 	}
 	c, secondErr := s.pingOnly(ctx, second)
 	if secondErr == nil {
 		return c, nil
 	}
-	return nil, fmt.Errorf("by %s: %w; by %s: %w", first, firstErr, second, secondErr)
+	err := fmt.Errorf("by %s: %w; by %s: %w", first, firstErr, second, secondErr)
+	_, onceMore := reasonOf(firstErr, s.at)
+	_, orThen := reasonOf(secondErr, s.at)
+	if onceMore || orThen {
+		return nil, errAgain{error: err, answer: answerOf(secondErr)}
+	}
+	return nil, refusedBoth{err}
 }
+
+// refusedBoth is of two schemes neither of which will do better.
+type refusedBoth struct{ error }
+
+func (e refusedBoth) Unwrap() error { return e.error }
+func (refusedBoth) final()          {}
 
 func (s *session) pingOnly(ctx context.Context, scheme string) (*transport.Challenge, error) {
 	var options []name.Option
@@ -96,12 +129,22 @@ func (s *session) pingOnly(ctx context.Context, scheme string) (*transport.Chall
 		c.Insecure = scheme == "http" // whatever it was redirected to
 		return c, nil
 	case errors.As(err, &answered):
-		return nil, fmt.Errorf("it answered %s to %s://%s/v2/", told(answered), scheme, s.host)
+		err = refusedPing{fmt.Errorf("it answered %s to %s://%s/v2/", told(answered), scheme, s.host)}
+		if temporaryStatus(answered.StatusCode) {
+			err = errAgain{error: err, answer: g.answer}
+		}
+		return nil, err
 	case g.failure != nil: // ggcr's own names the scheme too that was not tried
 		return nil, g.failure
 	}
-	return nil, err
+	return nil, refusedPing{err}
 }
+
+// refusedPing is the answer of a host that is no registry, or of none.
+type refusedPing struct{ error }
+
+func (e refusedPing) Unwrap() error { return e.error }
+func (refusedPing) final()          {}
 
 // told is what an answer to ggcr says, without its body.
 func told(e *transport.Error) string {
@@ -111,36 +154,47 @@ func told(e *transport.Error) string {
 	return quote(e.StatusCode, cut(string(e.Errors[0].Code), 60), cut(e.Errors[0].Message, 300))
 }
 
-// guarded sends ggcr's own requests (ping and token exchange): with retries,
-// and by plain http only where that is meant.
+// guarded sends ggcr's own requests (ping and token exchange) one time, and by
+// plain http only where that is meant.
 type guarded struct {
 	session *session
 	scheme  string
-	failure error // of the last request that was sent
+	answer  *answer // to the last request that was sent
+	failure error   // of it
 }
 
 func (g *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
+	g.answer, g.failure = nil, nil
 	if err := g.check(req); err != nil {
 		return nil, err
 	}
-	ctx := withMemory(req.Context())
-	wrapped, err := retryablehttp.FromRequest(req.WithContext(ctx))
+	resp, err := g.send(req)
 	if err != nil {
-		return nil, err
-	}
-	// The body is read inside the retries, so that a cut one is asked for again.
-	a := &answer{url: req.URL}
-	wrapped.SetResponseHandler(func(resp *http.Response) error {
-		return a.take(resp, call{limit: maxErrorBody})
-	})
-	resp, err := newRetryClient(g.session.inner).Do(wrapped)
-	if err != nil && (resp == nil || answerOf(err) == nil) {
-		if ctx.Err() != nil {
-			err = ended(ctx, nil)
-		}
 		g.failure = err
 		return nil, err
 	}
+	return resp, nil
+}
+
+// send reads the body too, so that a cut one is asked for again.
+func (g *guarded) send(req *http.Request) (*http.Response, error) {
+	h := g.session.hosts.of(req.URL.Host)
+	if err := h.rest(req.Context()); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(req.Context(), attemptTimeout, errStalled)
+	defer cancel()
+	inner := agent{g.session.inner, g.session.agent}
+	resp, err := inner.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return nil, cause(ctx, err)
+	}
+	h.heard(resp.StatusCode, resp.Header)
+	a := &answer{url: req.URL}
+	if err := a.read(resp, maxErrorBody); err != nil {
+		return nil, cause(ctx, err)
+	}
+	g.answer = a
 	resp.Body = io.NopCloser(bytes.NewReader(a.body))
 	return resp, nil
 }
@@ -163,15 +217,15 @@ func (g *guarded) check(req *http.Request) error {
 // learn takes the challenge from a refused request where /v2/ asked for none, as
 // registries do that let anyone look but not at everything. It reports whether
 // the host wants to be asked otherwise than the request did.
-func (s *session) learn(asked *transport.Challenge, req *http.Request, resp *http.Response) bool {
-	if asked.Scheme != "" || !sameHost(s.base(asked), req.URL) {
+func (s *session) learn(asked *transport.Challenge, status int, header http.Header) bool {
+	if asked.Scheme != "" {
 		return false
 	}
 	if s.known() != asked { // another request was faster
 		return true
 	}
-	refused := &http.Response{StatusCode: resp.StatusCode, Header: resp.Header, Body: http.NoBody}
-	c, err := transport.Ping(req.Context(), s.host, canned{refused})
+	refused := &http.Response{StatusCode: status, Header: header, Body: http.NoBody}
+	c, err := transport.Ping(context.Background(), s.host, canned{refused})
 	if err != nil || c.Scheme == "" {
 		return false
 	}

@@ -7,16 +7,12 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
-	"golang.org/x/sync/semaphore"
 )
-
-// smallRequests is how many requests with small answers run at once, over all
-// hosts. It is latency that they wait for, not bandwidth.
-const smallRequests = 48
 
 // Options are a client's settings. The zero value is usable: system roots,
 // anonymous.
@@ -26,13 +22,20 @@ type Options struct {
 	UserAgent   string
 	Secret      func(string)      // is told every password and token found, before it is used; nil: nobody
 	Transport   http.RoundTripper // nil: one made for registries; Roots is then unused
+
+	// Transfers is how many blobs are streamed at once from a host, and to a host;
+	// 0: 48. Fewer are where the host asks for less.
+	Transfers int
+	// Patience is how long one operation is tried again after its first failure,
+	// and at least 8 times; 0: a minute. The waits grow in proportion to it.
+	Patience time.Duration
 }
 
 // Client reaches registries for one run.
 type Client struct {
 	options   Options
 	transport http.RoundTripper
-	small     *semaphore.Weighted
+	hosts     *hosts
 
 	mu       sync.Mutex
 	sessions map[sessionKey]*session
@@ -46,8 +49,8 @@ func New(o Options) *Client {
 	}
 	return &Client{
 		options:   o,
-		transport: &agent{inner: t, userAgent: o.UserAgent},
-		small:     semaphore.NewWeighted(smallRequests),
+		transport: t,
+		hosts:     newHosts(o),
 		sessions:  map[sessionKey]*session{},
 	}
 }
@@ -108,7 +111,7 @@ func (c *Client) session(host name.Registry, cred credential.Credential) *sessio
 	key := sessionKey{host.RegistryStr(), cred.Auth}
 	s := c.sessions[key]
 	if s == nil {
-		s = newSession(host, cred, c.transport, c.small)
+		s = newSession(host, cred, c.transport, c.options.UserAgent, c.hosts)
 		c.sessions[key] = s
 	}
 	return s

@@ -42,3 +42,15 @@ func NewManifest(mediaType string, raw []byte) Manifest {
 
 // isDigest tells digests from tags: no tag has a colon.
 func isDigest(ref string) bool { return strings.Contains(ref, ":") }
+
+// vouches reports whether a digest's text is of a kind that can be computed.
+func vouches(digest string) bool {
+	_, err := v1.Hasher(algorithm(digest))
+	return isDigest(digest) && err == nil
+}
+
+// algorithm is that of a digest's text.
+func algorithm(digest string) string {
+	name, _, _ := strings.Cut(digest, ":")
+	return name
+}

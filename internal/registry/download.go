@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -22,11 +23,18 @@ func (r *Repository) HasBlob(ctx context.Context, digest v1.Hash) (bool, error) 
 // OpenBlob reads a blob. The reader takes up a broken download where it stopped,
 // with the hash carried on, always from the registry's own URL: what it
 // redirects to expires. At the end it fails with ErrMismatch, in place of
-// io.EOF, if size or digest are not the descriptor's.
+// io.EOF, if size or digest are not the descriptor's. A small blob is read whole
+// and checked before its first byte is handed out, again if it is damaged.
+//
+// Nothing is asked before the first Read. A reader of a large blob keeps others
+// from reading until its end or Close.
 func (r *Repository) OpenBlob(ctx context.Context, blob v1.Descriptor) io.ReadCloser {
-	d := &download{ctx: ctx, repo: r, blob: blob}
-	var err error
-	if d.hash, err = v1.Hasher(blob.Digest.Algorithm); err != nil {
+	hash, err := v1.Hasher(blob.Digest.Algorithm)
+	if err == nil && blob.Size <= smallBlob {
+		return &memory{ctx: ctx, repo: r, blob: blob}
+	}
+	d := &download{ctx: ctx, repo: r, blob: blob, hash: hash, patience: patience{host: r.session.at}}
+	if err != nil {
 		d.err = d.fail(err)
 	}
 	return d
@@ -38,10 +46,11 @@ type download struct {
 	blob     v1.Descriptor
 	hash     hash.Hash
 	offset   int64
-	failures int  // since the last byte
+	patience patience
 	whole    bool // the registry cannot be asked for a range
 
 	body io.ReadCloser
+	slot slot
 	dog  *watchdog
 	err  error // final
 }
@@ -50,7 +59,7 @@ func (d *download) Read(p []byte) (int, error) {
 	for d.err == nil && len(p) > 0 {
 		n, err := d.read(p)
 		if n > 0 {
-			d.failures = 0
+			d.patience.advance(int64(n))
 			return n, nil
 		}
 		d.err = d.after(err)
@@ -71,7 +80,7 @@ func (d *download) read(p []byte) (int, error) {
 	}
 	n, err := d.body.Read(p)
 	if left := d.blob.Size - d.offset; int64(n) > left {
-		return 0, fmt.Errorf("%w: more than the %d bytes of its descriptor", ErrMismatch, d.blob.Size)
+		return 0, longer(d.blob)
 	}
 	d.offset += int64(n)
 	d.hash.Write(p[:n])
@@ -86,29 +95,21 @@ func (d *download) read(p []byte) (int, error) {
 
 // after decides what an unsuccessful read means: nil to go on.
 func (d *download) after(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(err, errEnd):
-		return d.check()
-	case d.ctx.Err() != nil:
-		return d.fail(context.Cause(d.ctx))
 	}
 	d.close()
-	d.failures++
-	var refused *Error
-	switch {
-	case errors.As(err, &refused), errors.Is(err, ErrMismatch), !temporary(err):
-		return d.fail(err)
-	case d.failures >= attempts && answerOf(err) != nil:
-		return d.refuse(answerOf(err))
-	case d.failures >= attempts:
+	if errors.Is(err, errEnd) {
+		return d.check()
+	}
+	if errors.Is(err, ErrMismatch) { // what was read is handed out already
 		return d.fail(err)
 	}
-	if err := wait(d.ctx, d.failures-1, err); err != nil {
-		return d.fail(err)
+	end := d.patience.after(d.ctx, err)
+	if a := answerOf(end); a != nil && d.ctx.Err() == nil {
+		return d.refuse(a)
 	}
-	return nil
+	return d.fail(end)
 }
 
 func (d *download) check() error {
@@ -128,79 +129,107 @@ func (d *download) refuse(a *answer) error {
 
 // open asks for the blob from the offset on.
 func (d *download) open() error {
-	base, err := d.repo.session.ready(d.ctx, d.repo.need())
+	c, err := d.repo.session.challenged(d.ctx)
 	if err != nil {
 		return err
 	}
-	ctx, dog := watch(withNeed(d.ctx, d.repo.need()))
-	resp, err := d.request(ctx, base)
-	if err == nil {
-		resp.Body = &watched{resp.Body, dog}
-		err = d.position(resp)
+	u := d.repo.session.base(c)
+	u.Path = d.repo.path("blobs/" + d.blob.Digest.String())
+	for range maxRedirects + 1 {
+		if u, err = d.ask(u); u == nil || err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		err = cause(ctx, err)
-		dog.end()
-		return err
-	}
-	dog.pause()
-	d.body, d.dog = resp.Body, dog
-	return nil
+	return tooManyRedirects
 }
 
-func (d *download) request(ctx context.Context, base *url.URL) (*http.Response, error) {
-	u := base.ResolveReference(d.repo.path("blobs/" + d.blob.Digest.String()))
-	for range maxRedirects + 1 {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+// ask asks at one URL, and returns the one that it points to, if it does.
+func (d *download) ask(u *url.URL) (next *url.URL, err error) {
+	for nth := 0; ; nth++ {
+		try, err := d.repo.session.prepare(d.ctx, d.repo.need(), u, down)
 		if err != nil {
 			return nil, err
 		}
-		if d.offset > 0 && !d.whole {
-			req.Header.Set("Range", fmt.Sprintf("bytes=%d-", d.offset))
-		}
-		resp, err := d.repo.session.once.Do(req)
+		ctx, dog := watch(d.ctx)
+		next, status, err := d.begin(ctx, dog, try)
 		if err != nil {
+			err = cause(ctx, err)
+		}
+		if d.body == nil {
+			dog.end()
+			try.leave()
+		}
+		switch {
+		case err != nil:
 			return nil, err
+		case status != nil && try.renew(status.status, status.header, nth):
+			continue
+		case status != nil && try.refusedOddly(status.status, http.MethodGet):
+			return nil, errAgain{error: d.refuse(status), answer: status, reason: wasRefused}
+		case status != nil:
+			return nil, d.refuse(status)
 		}
-		a := &answer{status: resp.StatusCode, header: resp.Header, url: u}
-		next, err := a.redirect(http.MethodGet)
-		if next == nil && err == nil {
-			return resp, nil
-		}
-		drain(resp)
-		if err != nil {
-			return nil, err
-		}
-		u = next
+		return next, nil
 	}
-	return nil, tooManyRedirects
+}
+
+// begin sends the request. There is a body if the answer is one to read from; or
+// the answer points elsewhere; or it is a refusal.
+func (d *download) begin(ctx context.Context, dog *watchdog, try *attempt) (next *url.URL, refused *answer, err error) {
+	if d.offset > 0 && !d.whole {
+		try.header["Range"] = []string{"bytes=" + strconv.FormatInt(d.offset, 10) + "-"}
+	}
+	resp, err := try.send(ctx, http.MethodGet, nil, 0, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	resp.Body = &watched{ReadCloser: resp.Body, dog: dog}
+	a := &answer{status: resp.StatusCode, header: resp.Header, url: try.url}
+	if next, err := a.redirect(http.MethodGet); next != nil || err != nil {
+		drain(resp)
+		return next, nil, err
+	}
+	if refused, err = d.position(resp); refused != nil || err != nil {
+		_ = resp.Body.Close()
+		return nil, refused, err
+	}
+	dog.pause()
+	d.body, d.dog, d.slot = resp.Body, dog, try.slot
+	return nil, nil, nil
 }
 
 // position checks that the answer's body begins at the offset, or brings it
-// there. Registries serve ranges without saying so beforehand
-// (anchore/stereoscope#695), so it is tried, and Content-Range decides; one that
-// gives another range is asked for the whole.
-func (d *download) position(resp *http.Response) error {
-	switch {
-	case resp.StatusCode == http.StatusOK:
-		return d.skip(resp.Body)
-	case resp.StatusCode == http.StatusPartialContent && startsAt(resp.Header.Get("Content-Range"), d.offset):
-		return nil
-	case d.offset > 0 && !d.whole &&
-		(resp.StatusCode == http.StatusPartialContent || resp.StatusCode == http.StatusRequestedRangeNotSatisfiable):
+// there; any other answer is returned. Registries serve ranges without saying so
+// beforehand (anchore/stereoscope#695), so it is tried, and Content-Range decides;
+// one that gives another range is asked for the whole.
+func (d *download) position(resp *http.Response) (refused *answer, err error) {
+	switch status := resp.StatusCode; {
+	case status == http.StatusOK:
+		return nil, d.skip(resp.Body)
+	case status == http.StatusPartialContent && d.continues(resp.Header.Get("Content-Range")):
+		return nil, nil
+	case d.offset > 0 && !d.whole && (status == http.StatusPartialContent || status == http.StatusRequestedRangeNotSatisfiable):
 		drain(resp)
 		d.whole = true
-		return errors.New("the registry gave another range than it was asked for")
-	}
-	if resp.StatusCode < 300 {
+		return nil, errors.New("the registry gave another range than it was asked for")
+	case status < 300:
 		drain(resp)
-		return d.refuse(&answer{status: resp.StatusCode})
+		return &answer{status: status}, nil
 	}
 	a := &answer{}
-	if err := a.take(resp, call{limit: maxErrorBody}); err != nil {
-		return err
+	if err := a.read(resp, maxErrorBody); err != nil {
+		return nil, err
 	}
-	return d.refuse(a)
+	if temporaryStatus(a.status) {
+		return nil, errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a}
+	}
+	return a, nil
+}
+
+// continues reports whether a range is the rest of the blob.
+func (d *download) continues(contentRange string) bool {
+	r, ok := parseRange(contentRange)
+	return ok && r.first == d.offset && (r.total < 0 || r.total == d.blob.Size) && r.last < d.blob.Size
 }
 
 // skip reads what was read before.
@@ -212,11 +241,33 @@ func (d *download) skip(body io.ReadCloser) error {
 	return err
 }
 
-// startsAt reports whether a Content-Range begins at an offset (RFC 9110 §14.4).
-func startsAt(contentRange string, offset int64) bool {
-	rest, ok := strings.CutPrefix(contentRange, "bytes ")
-	first, _, dash := strings.Cut(rest, "-")
-	return ok && dash && first == fmt.Sprint(offset)
+// byteRange is what a Content-Range says; total is -1 where it leaves that open.
+type byteRange struct{ first, last, total int64 }
+
+// parseRange reads a Content-Range (RFC 9110 §14.4): "bytes 5-9/10", "bytes 5-9/*".
+func parseRange(s string) (r byteRange, ok bool) {
+	rest, unit := strings.CutPrefix(s, "bytes ")
+	span, total, slash := strings.Cut(rest, "/")
+	first, last, dash := strings.Cut(span, "-")
+	r.first, ok = digits(first)
+	if !unit || !slash || !dash || !ok {
+		return byteRange{}, false
+	}
+	if r.last, ok = digits(last); !ok || r.last < r.first {
+		return byteRange{}, false
+	}
+	if r.total = -1; total != "*" {
+		if r.total, ok = digits(total); !ok || r.last >= r.total {
+			return byteRange{}, false
+		}
+	}
+	return r, true
+}
+
+// digits reads a number that is nothing but digits.
+func digits(s string) (int64, bool) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err == nil //nolint:gosec // of 63 bits
 }
 
 func (d *download) close() {
@@ -225,6 +276,7 @@ func (d *download) close() {
 	}
 	_ = d.body.Close()
 	d.dog.end()
+	d.slot.leave()
 	d.body = nil
 }
 

@@ -107,9 +107,9 @@ func TestBrokenDownloadResumes(t *testing.T) {
 // As long as something comes each time, a download may break any number of times.
 func TestDownloadThatBreaksOftenGetsThere(t *testing.T) {
 	t.Parallel()
-	blob := content(3 * attempts * 100)
+	blob := content(3 * attempts * leastBytes)
 	h := open200(func(w http.ResponseWriter, r *http.Request) {
-		cut := &cutting{ResponseWriter: w, left: 100}
+		cut := &cutting{ResponseWriter: w, left: leastBytes}
 		http.ServeContent(cut, r, "", time.Time{}, bytes.NewReader(blob))
 	})
 	bubble(t, h, func(t *testing.T, r *Repository) {
@@ -118,7 +118,7 @@ func TestDownloadThatBreaksOftenGetsThere(t *testing.T) {
 		if err != nil || !bytes.Equal(got, blob) {
 			t.Errorf("%d bytes, error %v", len(got), err)
 		}
-		took(t, began, 0, 3*attempts*waitMin)
+		took(t, began, 0, 3*attempts*firstWait)
 	})
 }
 
@@ -212,17 +212,19 @@ func TestRangeThatNobodyAskedFor(t *testing.T) {
 // The last byte has come, the end of the body has not.
 func TestBodyWithoutAnEnd(t *testing.T) {
 	t.Parallel()
-	blob := content(1000)
-	reg := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = w.Write(blob)
-		_ = http.NewResponseController(w).Flush() // chunked: the last chunk is missing
-		hangup(w, r, nil)
-	})
-	got, err := readBlob(t, target(t, reg, "acme/app"), descriptor(blob))
-	if err != nil || !bytes.Equal(got, blob) {
-		t.Errorf("%d bytes, error %v", len(got), err)
+	for _, size := range []int{1000, 100_000} {
+		blob := content(size)
+		reg := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = w.Write(blob)
+			_ = http.NewResponseController(w).Flush() // chunked: the last chunk is missing
+			hangup(w, r, nil)
+		})
+		got, err := readBlob(t, target(t, reg, "acme/app"), descriptor(blob))
+		if err != nil || !bytes.Equal(got, blob) {
+			t.Errorf("%d bytes, error %v", len(got), err)
+		}
+		wantRequests(t, reg, getBlob, 1)
 	}
-	wantRequests(t, reg, getBlob, 1)
 }
 
 func TestBlobThatIsNotWhatItsDescriptorSays(t *testing.T) {
@@ -294,7 +296,7 @@ func TestBlobThatStaysShort(t *testing.T) {
 					t.Errorf("%d bytes, error %v, want none at the end of a part", len(got), err)
 				}
 			})
-			if n := asked.Load(); n != attempts && n != attempts+1 { // once for bytes, then none
+			if n := asked.Load(); n < attempts || n > 40 {
 				t.Errorf("asked %d times", n)
 			}
 		})
@@ -350,14 +352,18 @@ func TestLastAnswerToADownloadIsTheError(t *testing.T) {
 		status(http.StatusBadGateway)(w, r, nil)
 	})
 	bubble(t, h, func(t *testing.T, r *Repository) {
-		_, err := readBlob(t, r, descriptor(content(10)))
-		var e *Error
-		if !errors.As(err, &e) || e.Status != http.StatusBadGateway || e.Code != "TOOMANYREQUESTS" {
-			t.Errorf("error %v", err)
+		for _, size := range []int{10, 100_000} {
+			began := time.Now()
+			_, err := readBlob(t, r, descriptor(content(size)))
+			var e *Error
+			if !errors.As(err, &e) || e.Status != http.StatusBadGateway || e.Code != "TOOMANYREQUESTS" {
+				t.Errorf("error %v", err)
+			}
+			took(t, began, defaultPatience, defaultPatience+5*time.Second)
 		}
 	})
-	if asked.Load() != attempts {
-		t.Errorf("asked %d times, want %d", asked.Load(), attempts)
+	if n := asked.Load(); n < 2*attempts || n > 80 {
+		t.Errorf("asked %d times for two blobs", n)
 	}
 }
 
@@ -482,8 +488,8 @@ func TestWhereARegistryMayLead(t *testing.T) {
 
 func TestStalledDownload(t *testing.T) {
 	t.Parallel()
-	blob := content(4000)
-	for name, before := range map[string]int{"before the answer": -1, "before the first byte": 0, "half way": 2000} {
+	blob := content(400_000)
+	for name, before := range map[string]int{"before the answer": -1, "before the first byte": 0, "half way": 200_000} {
 		t.Run(name, func(t *testing.T) {
 			var asked atomic.Int32
 			h := open200(func(w http.ResponseWriter, r *http.Request) {
@@ -513,7 +519,7 @@ func TestStalledDownload(t *testing.T) {
 func TestDownloadThatStallsEveryTime(t *testing.T) {
 	t.Parallel()
 	bubble(t, open200(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(t *testing.T, r *Repository) {
-		_, err := readBlob(t, r, descriptor(content(10)))
+		_, err := readBlob(t, r, descriptor(content(100_000)))
 		if !errors.Is(err, errStalled) {
 			t.Errorf("error %v, want that of a stall", err)
 		}
@@ -524,16 +530,17 @@ func TestDownloadThatStallsEveryTime(t *testing.T) {
 // skipped.
 func TestSlowDownload(t *testing.T) {
 	t.Parallel()
-	blob := content(1000)
+	const piece = leastBytes
+	blob := content(10 * piece)
 	var asked atomic.Int32
 	h := open200(func(w http.ResponseWriter, r *http.Request) {
 		first := asked.Add(1) == 1
-		for i := 0; i < len(blob); i += 100 {
-			if first && i == 800 {
+		for i := 0; i < len(blob); i += piece {
+			if first && i == 8*piece {
 				hangup(w, r, nil)
 				return
 			}
-			_, _ = w.Write(blob[i : i+100])
+			_, _ = w.Write(blob[i : i+piece])
 			_ = http.NewResponseController(w).Flush()
 			time.Sleep(stallTimeout - time.Second)
 		}
@@ -601,10 +608,10 @@ func TestClosedDownload(t *testing.T) {
 
 func TestDownloadThatIsEnded(t *testing.T) {
 	t.Parallel()
-	blob := content(1000)
+	blob := content(100_000)
 	h := open200(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(blob)))
-		_, _ = w.Write(blob[:500])
+		_, _ = w.Write(blob[:50_000])
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	})
@@ -614,7 +621,7 @@ func TestDownloadThatIsEnded(t *testing.T) {
 		began := time.Now()
 		got, err := io.ReadAll(r.OpenBlob(ctx, descriptor(blob)))
 		took(t, began, 3*time.Second, 3*time.Second)
-		if len(got) != 500 || !errors.Is(err, errTimeUp) || errors.Is(err, context.Canceled) {
+		if len(got) != 50_000 || !errors.Is(err, errTimeUp) || errors.Is(err, context.Canceled) {
 			t.Errorf("%d bytes, error %v, want the context's cause", len(got), err)
 		}
 	})

@@ -61,6 +61,8 @@ func quote(status int, parts ...string) string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+func (*Error) final() {}
+
 // Is matches the sentinels of this package by status and code.
 func (e *Error) Is(target error) bool {
 	switch target {

@@ -2,33 +2,111 @@ package registry
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
+	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// A Content-Range that is taken says in so many digits where it starts.
-func FuzzStartsAt(f *testing.F) {
+// A Content-Range that is taken is of the grammar's form, and sound.
+func FuzzParseRange(f *testing.F) {
 	for _, seed := range []string{"bytes 0-9/10", "bytes 5-9/10", "bytes 5-9/*", "bytes */10", "bytes 5", "bytes  5-9/10", "bytes +5-9/10",
-		"bytes 05-9/10", "bytes -5-9/10", "items 5-9/10", "bytes 5-", "Bytes 5-9/10", ""} {
-		f.Add(seed, int64(5))
+		"bytes 05-9/10", "bytes -5-9/10", "items 5-9/10", "bytes 5-", "Bytes 5-9/10", "", "bytes 9-5/10", "bytes 5-10/10", "bytes 5-9/9223372036854775808", "bytes 5-9/10/11"} {
+		f.Add(seed)
 	}
-	f.Add("bytes 0-9/10", int64(0))
-	grammar := regexp.MustCompile(`^bytes ([0-9]+)-`)
-	f.Fuzz(func(t *testing.T, header string, offset int64) {
-		if offset < 0 {
-			t.Skip("no download is there")
+	grammar := regexp.MustCompile(`^bytes ([0-9]+)-([0-9]+)/([0-9]+|\*)$`)
+	f.Fuzz(func(t *testing.T, header string) {
+		r, ok := parseRange(header)
+		if !ok {
+			return
 		}
-		m := grammar.FindStringSubmatch(header)
-		want := m != nil && m[1] == fmt.Sprint(offset)
-		if got := startsAt(header, offset); got != want {
-			t.Errorf("%q starts at %d: %v, want %v", header, offset, got, want)
+		if !grammar.MatchString(header) || r.first < 0 || r.last < r.first || r.total >= 0 && r.last >= r.total {
+			t.Errorf("%q is taken as %+v", header, r)
+		}
+	})
+}
+
+// What a registry asks to wait for is never negative, and of no effect beyond its cap.
+func FuzzRetryAfter(f *testing.F) {
+	for _, seed := range []string{"", "0", "20", "-5", "+5", "5.5", " 5", "9223372036854775807", "99999999999999999999", "soon", "Fri, 31 Dec 1999 23:59:59 GMT",
+		"Sun Nov  6 08:49:37 1994", "Sunday, 06-Nov-94 08:49:37 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 2027 23:59:59 GMT"} {
+		f.Add(seed)
+	}
+	now := time.Date(2026, 11, 22, 14, 30, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, value string) {
+		d := retryAfter(value, now)
+		if d < 0 {
+			t.Errorf("%q is %v", value, d)
+		}
+		if n, err := strconv.ParseUint(value, 10, 16); err == nil && d != time.Duration(n)*time.Second {
+			t.Errorf("%q is %v", value, d)
+		}
+		if d := asked(http.StatusTooManyRequests, http.Header{"Retry-After": {value}}); d < 0 || d > retryAfterMax {
+			t.Errorf("%q is waited for %v", value, d)
+		}
+	})
+}
+
+// A challenge names a scheme or none; where it leads, plain http and private
+// addresses are not, and nothing is sent there.
+func FuzzChallenge(f *testing.F) {
+	for _, seed := range []string{`Bearer realm="https://tokens.example/token",service="x"`, `Basic realm="x"`, `bearer`, `Bearer realm="http://tokens.example/"`,
+		`Bearer realm="https://169.254.169.254/"`, `Bearer realm="https://10.0.0.1/",service="a`, `Bearer realm=https://tokens.example, scope="a,b"`, `Negotiate, Basic realm="x"`, ``, `,,=`, `Bearer realm="https://a\"b"`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		registry, err := name.NewRegistry("registry.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := func(r *http.Request) (*http.Response, error) {
+			host := r.URL.Hostname()
+			if r.URL.Scheme != "https" || host == "169.254.169.254" || strings.HasPrefix(host, "10.") || strings.HasPrefix(host, "127.") {
+				t.Errorf("%q has %s asked", value, r.URL)
+			}
+			return nil, refusal("no network here")
+		}
+		s := newSession(registry, credential.Credential{}, roundTripper(sent), "", newHosts(Options{Patience: time.Nanosecond}))
+		s.want("acme/app", Pull)
+		open := &transport.Challenge{}
+		s.challenge = open
+		if !s.learn(open, http.StatusUnauthorized, http.Header{"Www-Authenticate": {value}}) || !isBearer(s.known()) {
+			return
+		}
+		if g, err := s.grant(t.Context(), need{repository: "acme/app"}); err == nil || g.token != "" {
+			t.Errorf("%q gives the token %q, error %v", value, g.token, err)
+		}
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A tag list that is read has tags, and nothing else.
+func FuzzReadTags(f *testing.F) {
+	for _, seed := range []string{`{"name":"a","tags":["dev","v1.0_x-y"]}`, `{"tags":null}`, `{"Tags":["dev"]}`, `{"tags":[".dev"]}`, `{"tags":["a b"]}`, `{"tags":["a"]}}`, `[]`, `{}`, `{"tags":["a"],"tags":7}`} {
+		f.Add([]byte(seed))
+	}
+	tag := regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		tags, err := readTags(body)
+		if err != nil && tags != nil {
+			t.Errorf("%d tags, error %v", len(tags), err)
+		}
+		for _, one := range tags {
+			if !tag.MatchString(one) {
+				t.Errorf("%q is taken as a tag", one)
+			}
 		}
 	})
 }
@@ -132,10 +210,8 @@ func FuzzReadReferrers(f *testing.F) {
 			t.Errorf("%d referrers, error %v", len(list), err)
 		}
 		for _, d := range list {
-			if d.Digest != (v1.Hash{}) {
-				if _, err := v1.NewHash(d.Digest.String()); err != nil {
-					t.Errorf("digest %s: %v", d.Digest, err)
-				}
+			if _, err := v1.NewHash(d.Digest.String()); err != nil {
+				t.Errorf("digest %s: %v", d.Digest, err)
 			}
 		}
 	})

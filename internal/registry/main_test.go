@@ -91,7 +91,7 @@ func client(t *testing.T, chain *credential.Chain) *Client {
 	t.Helper()
 	transport := newTransport(nil)
 	t.Cleanup(transport.CloseIdleConnections)
-	return New(Options{Credentials: chain, Transport: transport, UserAgent: "promote-test"})
+	return New(Options{Credentials: chain, Transport: transport, UserAgent: "promote-test", Patience: 2 * time.Second})
 }
 
 // logins are the same login for both sides.

@@ -38,26 +38,53 @@ type Manifest struct {
 	Raw       []byte
 }
 
+// acceptable is what every question for a manifest says; nobody changes it.
+var acceptable = http.Header{"Accept": {accept}}
+
 // GetManifest reads the manifest of a tag or digest. Its digest is that of the
 // bytes; bytes that do not match a digest asked for, or the one the registry
-// names, are asked for again and then refused with ErrMismatch.
+// names, are asked for again and then refused with ErrMismatch. Where a tag is
+// answered without naming a digest, it is read once more by the digest that the
+// bytes have: a registry that has no such manifest did not send it.
 func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, error) {
+	p := patience{host: r.session.at}
+	for {
+		m, named, err := r.readManifest(ctx, ref)
+		if err != nil || named {
+			return m, err
+		}
+		if _, _, err = r.readManifest(ctx, m.Digest.String()); err == nil {
+			return m, nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return Manifest{}, err
+		}
+		err = damaged(fmt.Errorf("%w: the registry sends bytes of the digest %s and has no such manifest", ErrMismatch, m.Digest))
+		if err = p.after(ctx, err); err != nil {
+			return Manifest{}, r.fail("read manifest", ref, err)
+		}
+	}
+}
+
+// readManifest asks for a manifest. It reports whether its digest is more than
+// what was computed from bytes that nothing vouches for.
+func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, named bool, err error) {
 	c := r.call(http.MethodGet, "manifests/"+ref)
-	c.header = http.Header{"Accept": {accept}}
+	c.header = acceptable
 	c.limit = MaxManifest
-	var m Manifest
 	c.check = func(a *answer) (err error) {
 		m, err = readManifest(a, ref)
 		return err
 	}
 	a, err := r.session.send(ctx, c)
 	if err != nil {
-		return Manifest{}, r.fail("read manifest", ref, err)
+		return Manifest{}, false, r.fail("read manifest", ref, err)
 	}
 	if a.status != http.StatusOK {
-		return Manifest{}, r.refuse("read manifest", ref, a)
+		return Manifest{}, false, r.refuse("read manifest", ref, a)
 	}
-	return m, nil
+	named = isDigest(ref) || vouches(a.header.Get("Docker-Content-Digest")) || types.MediaType(m.MediaType).IsSchema1()
+	return m, named, nil
 }
 
 // maxMembers is the most members and entries that a manifest may have. In Go an
@@ -82,8 +109,12 @@ func readManifest(a *answer, ref string) (m Manifest, err error) {
 // Manifest Version 2, Schema 1"): who reads on refuses it by its type.
 func (a *answer) names(m Manifest) error {
 	got, want := a.header.Get("Docker-Content-Digest"), digestOf(m.Raw).String()
-	if !strings.HasPrefix(got, "sha256:") || got == want || types.MediaType(m.MediaType).IsSchema1() {
+	if !vouches(got) || got == want || types.MediaType(m.MediaType).IsSchema1() {
 		return nil
+	}
+	if algorithm(got) != "sha256" {
+		_, err := matches(m.Raw, got)
+		return err
 	}
 	return fmt.Errorf("%w: the registry names %s, the bytes are %s", ErrMismatch, cut(got, 80), want)
 }
@@ -116,7 +147,7 @@ func mediaType(a *answer) string {
 // HasManifest reports whether the repository holds a digest.
 func (r *Repository) HasManifest(ctx context.Context, digest v1.Hash) (bool, error) {
 	c := r.call(http.MethodHead, "manifests/"+digest.String())
-	c.header = http.Header{"Accept": {accept}}
+	c.header = acceptable
 	return r.has(ctx, c, digest.String(), "look for manifest")
 }
 
@@ -143,19 +174,40 @@ func (r *Repository) PutManifest(ctx context.Context, ref string, m Manifest) (i
 	c.body = m.Raw
 	// Some registries digest their own rendering of the manifest.
 	c.check = func(a *answer) error { return a.names(m) }
+	c.judge = judgeManifest
 	a, err := r.session.send(ctx, c)
 	if err != nil {
 		return false, r.fail("write manifest", ref, err)
 	}
 	switch a.status {
 	case http.StatusCreated, http.StatusOK, http.StatusAccepted:
-		return a.header.Get("OCI-Subject") != "", nil
+		if indexed = a.header.Get("OCI-Subject") != ""; indexed {
+			r.session.listsOf(r).learn(yes)
+		}
+		return indexed, nil
 	}
 	err = r.refuse("write manifest", ref, a)
 	if errors.Is(err, ErrTagImmutable) && r.holds(ctx, ref, m.Digest) {
 		return false, nil
 	}
 	return false, err
+}
+
+// judgeManifest tells a refusal that may not stay: of bytes that were hashed here,
+// so that they must have been damaged on their way; or because the registry does
+// not see yet what was stored there a moment ago.
+func judgeManifest(a *answer) error {
+	if a.status < 400 || a.status >= 500 {
+		return nil
+	}
+	code, _ := diagnose(a)
+	switch code {
+	case "DIGEST_INVALID", "SIZE_INVALID", "MANIFEST_INVALID":
+		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a, reason: wasRefused}
+	case "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN":
+		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a, reason: isLagging}
+	}
+	return nil
 }
 
 // holds reports whether a tag is what it was to become: a tag that cannot be

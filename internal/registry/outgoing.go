@@ -41,7 +41,7 @@ func (b *outgoing) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	b.count(int64(n))
-	b.dog.expect(b.patience(err))
+	b.dog.expect(b.mayTake(err))
 	return n, err
 }
 
@@ -59,11 +59,11 @@ func (b *outgoing) past() error {
 	return err
 }
 
-// patience is how long the target may take until it wants more, or, at the end,
+// mayTake is how long the target may take until it wants more, or, at the end,
 // until it has checked and stored the blob.
-func (b *outgoing) patience(err error) time.Duration {
+func (b *outgoing) mayTake(err error) time.Duration {
 	if errors.Is(err, io.EOF) {
-		return patience(b.sent)
+		return storing(b.sent)
 	}
 	return stallTimeout
 }

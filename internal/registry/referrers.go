@@ -10,8 +10,10 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
@@ -31,28 +33,124 @@ const (
 // Referrers lists through the API what names a digest as its subject, following
 // every page. The list is the registry's word; each manifest's own subject is
 // for the caller to check.
+//
+// Before a repository is first said to have no API it is asked twice: one wrong
+// answer would leave everything behind that is listed. Then it is not asked again.
 func (r *Repository) Referrers(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
-	var all []v1.Descriptor
-	size := 0
-	next := r.path("referrers/" + subject.String())
-	for page := range maxReferrerPages {
-		p, err := r.referrersPage(ctx, subject, next)
-		if page == 0 && lacksReferrers(err) { // a list that has begun is not absent
-			return nil, ErrNoReferrersAPI
-		}
-		if err != nil {
-			return nil, err
-		}
-		if all, size = append(all, p.list...), size+p.size; len(all) > maxReferrers || size > maxReferrerBytes {
-			break
-		}
-		if next = p.next; next == nil {
+	p, err := r.firstPage(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	all, size := []v1.Descriptor(p.list), p.size
+	for pages := 1; len(all) <= maxReferrers && size <= maxReferrerBytes; pages++ {
+		if p.next == nil {
 			return all, nil
 		}
+		if pages == maxReferrerPages {
+			break
+		}
+		if p, err = r.referrersPage(ctx, subject, p.next); err != nil { // a list that has begun is not absent
+			return nil, err
+		}
+		all, size = append(all, p.list...), size+p.size
 	}
 	return nil, r.fail(listReferrers, subject.String(), fmt.Errorf("%w: more than %d pages, %d referrers or %d MiB",
 		ErrTooLarge, maxReferrerPages, maxReferrers, maxReferrerBytes>>20))
 }
+
+// firstPage tells a registry that has no API from one that has.
+func (r *Repository) firstPage(ctx context.Context, subject v1.Hash) (referrersPage, error) {
+	l := r.session.listsOf(r)
+	if l.api() == no {
+		return referrersPage{}, ErrNoReferrersAPI
+	}
+	p, err := r.referrersPage(ctx, subject, nil)
+	if lacksReferrers(err) {
+		p, err = r.askAgain(ctx, subject, l)
+	}
+	if err == nil {
+		l.learn(yes)
+	}
+	return p, err
+}
+
+// askAgain does, where the API was said to be absent: once, or, where it answered
+// before, a few times.
+func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *lists) (p referrersPage, err error) {
+	if err := l.hold(ctx); err != nil {
+		return p, r.fail(listReferrers, subject.String(), err)
+	}
+	defer l.release()
+	times := 1
+	switch l.api() {
+	case no:
+		return p, ErrNoReferrersAPI
+	case yes:
+		times = refusals - 1
+	}
+	for range times {
+		if p, err = r.referrersPage(ctx, subject, nil); !lacksReferrers(err) {
+			return p, err
+		}
+	}
+	var refused *Error
+	if !errors.As(err, &refused) || refused.Code != string(transport.NameUnknownErrorCode) {
+		l.learn(no) // of a repository that is yet to be made, nothing is known
+	}
+	return p, ErrNoReferrersAPI
+}
+
+// lists is what is known of a repository's lists of referrers.
+type lists struct {
+	gate chan struct{} // held while it is found out
+	mu   sync.Mutex
+	has  support
+}
+
+type support int
+
+const (
+	unknown support = iota
+	yes
+	no
+)
+
+func (s *session) listsOf(r *Repository) *lists {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.lists[r.name.RepositoryStr()]
+	if l == nil {
+		l = &lists{gate: make(chan struct{}, 1)}
+		s.lists[r.name.RepositoryStr()] = l
+	}
+	return l
+}
+
+func (l *lists) api() support {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.has
+}
+
+// learn keeps that there is an API against any later doubt.
+func (l *lists) learn(has support) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if has == yes || l.has == unknown {
+		l.has = has
+	}
+}
+
+func (l *lists) hold(ctx context.Context) error {
+	select {
+	case l.gate <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (l *lists) release() { <-l.gate }
 
 // lacksReferrers tells what a registry answers that has no such API. The
 // specification knows 404; older registries refuse the unknown path otherwise,
@@ -72,6 +170,8 @@ const listReferrers = "list referrers"
 
 var errNoList = errors.New("the answer is no list of referrers")
 
+var acceptIndex = http.Header{"Accept": {string(types.OCIImageIndex)}}
+
 // referrersPage is one answer's part of a list.
 type referrersPage struct {
 	list referrerList
@@ -80,9 +180,9 @@ type referrersPage struct {
 }
 
 func (r *Repository) referrersPage(ctx context.Context, subject v1.Hash, at *url.URL) (p referrersPage, err error) {
-	c := r.call(http.MethodGet, "")
+	c := r.call(http.MethodGet, "referrers/"+subject.String())
 	c.url = at
-	c.header = http.Header{"Accept": {string(types.OCIImageIndex)}}
+	c.header = acceptIndex
 	c.limit = MaxManifest
 	c.check = func(a *answer) (err error) {
 		p.list, err = readReferrers(a)
@@ -102,21 +202,21 @@ func (r *Repository) referrersPage(ctx context.Context, subject v1.Hash, at *url
 	return p, nil
 }
 
-func readReferrers(a *answer) (referrerList, error) {
-	var index struct {
-		Manifests referrerList `json:"manifests"`
-	}
-	err := json.Unmarshal(a.body, &index)
+// readReferrers reads one page. A list without its member, or with an entry that
+// names nothing, was damaged on its way.
+func readReferrers(a *answer) (list referrerList, err error) {
+	found, err := member(a.body, "manifests", &list)
 	switch {
-	case err == nil:
-		return index.Manifests, nil
 	case errors.Is(err, ErrTooLarge):
 		return nil, err
+	case found && err == nil:
+		return list, nil
 	case !strings.HasPrefix(a.header.Get("Content-Type"), string(types.OCIImageIndex)):
 		return nil, errNoList
-	default:
-		return nil, fmt.Errorf("read list: %w", err)
+	case err == nil:
+		err = errors.New("it has no member manifests")
 	}
+	return nil, damaged(fmt.Errorf("read list: %w", err))
 }
 
 // referrerList is read one by one, so that it is not held before it is counted.
@@ -135,25 +235,41 @@ func (l *referrerList) UnmarshalJSON(raw []byte) error {
 		if len(*l) == maxReferrers {
 			return fmt.Errorf("%w: more than %d referrers", ErrTooLarge, maxReferrers)
 		}
+		var one json.RawMessage
 		var d v1.Descriptor
-		if err := in.Decode(&d); err != nil {
+		if err := in.Decode(&one); err != nil {
 			return err
+		}
+		if err := json.Unmarshal(one, &d); err != nil {
+			return err
+		}
+		// Go takes the names of members in any case; the protocol has one.
+		if d.Digest == (v1.Hash{}) || !bytes.Contains(one, []byte(`"digest"`)) {
+			return errors.New("an entry has no digest")
 		}
 		*l = append(*l, d)
 	}
 	return nil
 }
 
+// link and linkNext read the header (RFC 8288 §3). They are put together when
+// the first list comes in pages: most runs see none.
 var (
-	link     = regexp.MustCompile(`<([^<>]*)>((?:[^",]|"[^"]*")*)`)
-	linkNext = regexp.MustCompile(`(?i);\s*rel\s*=\s*(?:next\b|"(?:[^"]*\s)?next(?:\s[^"]*)?")`)
+	link     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`<([^<>]*)>((?:[^",]|"[^"]*")*)`) })
+	linkNext = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i);\s*rel\s*=\s*(?:next\b|"(?:[^"]*\s)?next(?:\s[^"]*)?")`)
+	})
 )
 
 // nextPage is where the Link header points to, nil if this is the last page.
 // It must stay on the host: the token goes with it (RFC 8288).
 func nextPage(a *answer) (*url.URL, error) {
-	for _, m := range link.FindAllStringSubmatch(strings.Join(a.header.Values("Link"), ", "), -1) {
-		if !linkNext.MatchString(m[2]) {
+	links := a.header.Values("Link")
+	if len(links) == 0 {
+		return nil, nil
+	}
+	for _, m := range link().FindAllStringSubmatch(strings.Join(links, ", "), -1) {
+		if !linkNext().MatchString(m[2]) {
 			continue
 		}
 		next, err := elsewhere(a.url, m[1])

@@ -145,7 +145,7 @@ func TestListThatBreaksOff(t *testing.T) {
 
 func TestListThatIsNoList(t *testing.T) {
 	t.Parallel()
-	for _, body := range []string{`{"manifests":7}`, `{"manifests":[{"digest":"sha256:short"}]}`, `{"manifests":[`, ``, `{"manifests":[[]]}`} {
+	for _, body := range []string{`{"manifests":7}`, `{"manifests":[{"digest":"sha256:short"}]}`, `{"manifests":[`, ``, `{"manifests":[[]]}`, `{}`, `{"Manifests":[]}`, `{"manifests":[{"Digest":"` + sha(nil) + `"}]}`, `{"manifests":[{}]}`, `{"manifests":[]}x`} {
 		h := open200(func(w http.ResponseWriter, _ *http.Request) { index(w, body) })
 		bubble(t, h, func(t *testing.T, r *Repository) {
 			list, err := r.Referrers(t.Context(), digestOf(nil))
@@ -154,7 +154,7 @@ func TestListThatIsNoList(t *testing.T) {
 			}
 		})
 	}
-	for _, body := range []string{`{}`, `{"manifests":null}`, `{"manifests":[]}`} {
+	for _, body := range []string{`{"manifests":null}`, `{"manifests":[]}`} {
 		r := answered(t, func(w http.ResponseWriter, _ *http.Request) { index(w, body) })
 		if list, err := r.Referrers(t.Context(), digestOf(nil)); err != nil || len(list) != 0 {
 			t.Errorf("%s: %d referrers, error %v", body, len(list), err)
@@ -239,13 +239,14 @@ func TestEndlessPages(t *testing.T) {
 
 // Lists are bounded by what they take, not by how little text they are.
 func TestHugeLists(t *testing.T) {
+	entry := `{"digest":"` + sha(nil) + `"}`
 	for name, test := range map[string]struct {
 		body  string
 		pages int32
 	}{
-		"many nothings on one page": {`{"manifests":[{}` + strings.Repeat(",{}", 1_000_000) + `]}`, 1},
-		"many pages":                {`{"manifests":[{}` + strings.Repeat(",{}", 9_999) + `]}`, 3},
-		"large pages":               {`{"manifests":[],"x":"` + strings.Repeat("x", 3<<20) + `"}`, 3},
+		"many on one page": {`{"manifests":[` + entry + strings.Repeat(","+entry, maxReferrers) + `]}`, 1},
+		"many pages":       {`{"manifests":[` + entry + strings.Repeat(","+entry, 9_999) + `]}`, 3},
+		"large pages":      {`{"manifests":[],"x":"` + strings.Repeat("x", 3<<20) + `"}`, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var pages atomic.Int32

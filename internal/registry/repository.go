@@ -3,7 +3,6 @@ package registry
 import (
 	"fmt"
 	"io"
-	"net/url"
 
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -45,6 +44,12 @@ func (r *Repository) CanMountFrom(o *Repository) bool {
 		r.session.mayMount(need{repository: r.name.RepositoryStr(), from: o.name.RepositoryStr()})
 }
 
+// MountsItself reports whether a mount from the repository itself answers in one
+// request whether a blob is there, and else starts its upload: only where the host
+// has shown that it takes mounts. Some never do, and answer as if nothing were
+// there.
+func (r *Repository) MountsItself() bool { return r.session.at.mounts() }
+
 // Reference is the full reference of a tag or digest in the repository.
 func (r *Repository) Reference(tagOrDigest string) string {
 	if isDigest(tagOrDigest) {
@@ -54,13 +59,11 @@ func (r *Repository) Reference(tagOrDigest string) string {
 }
 
 // path is the URL path /v2/<name>/<parts…> on the session's host.
-func (r *Repository) path(parts string) *url.URL {
-	return &url.URL{Path: "/v2/" + r.name.RepositoryStr() + "/" + parts}
-}
+func (r *Repository) path(parts string) string { return "/v2/" + r.name.RepositoryStr() + "/" + parts }
 
 func (r *Repository) need() need { return need{repository: r.name.RepositoryStr()} }
 
 // call is a request to the session's host about the repository.
 func (r *Repository) call(method, parts string) call {
-	return call{method: method, url: r.path(parts), need: r.need(), limit: maxErrorBody}
+	return call{method: method, path: r.path(parts), need: r.need(), limit: maxErrorBody}
 }

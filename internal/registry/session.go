@@ -7,12 +7,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"github.com/hashicorp/go-retryablehttp"
-	"golang.org/x/sync/semaphore"
 )
 
 // session is one host as seen with one credential: its scheme, its challenge,
@@ -21,17 +20,21 @@ type session struct {
 	host  name.Registry
 	cred  credential.Credential
 	inner http.RoundTripper
-	retry *retryablehttp.Client // for requests that can be sent again as they are
-	once  *http.Client          // for bodies that cannot
-	small *semaphore.Weighted
+	agent string // User-Agent; empty: net/http's
+	hosts *hosts
+	at    *host
 
 	gate      chan struct{} // held while the challenge or a token is fetched
+	reads     atomic.Bool   // it was let read
+	writes    atomic.Bool
 	mu        sync.Mutex
 	challenge *transport.Challenge
 	access    map[string]Access // by repository
+	joined    *scopes           // of all of them; nil: to be put together anew
 	tokens    map[string]token  // by the scopes asked for
 	single    bool              // the token service honours one scope only (harbor#2411)
 	apart     map[need]bool     // mounts that were refused
+	lists     map[string]*lists // of referrers, by repository
 }
 
 // need is what one request needs a token for.
@@ -41,20 +44,38 @@ type need struct {
 	access     Access // beyond what the session wants for the repository
 }
 
-func newSession(host name.Registry, cred credential.Credential, inner http.RoundTripper, small *semaphore.Weighted) *session {
-	s := &session{
-		host: host, cred: cred, inner: inner, small: small,
+// scopes are asked for together.
+type scopes struct {
+	list []string
+	key  string
+}
+
+func newScopes(list []string) *scopes { return &scopes{list, strings.Join(list, " ")} }
+
+func newSession(registry name.Registry, cred credential.Credential, inner http.RoundTripper, agent string, hosts *hosts) *session {
+	return &session{
+		host: registry, cred: cred, inner: inner, agent: agent,
+		hosts: hosts, at: hosts.of(registry.RegistryStr()),
 		gate:   make(chan struct{}, 1),
 		access: map[string]Access{},
 		tokens: map[string]token{},
 		apart:  map[need]bool{},
+		lists:  map[string]*lists{},
 	}
-	s.retry = newRetryClient(&authorizer{s})
-	s.once = &http.Client{Transport: &authorizer{s}, CheckRedirect: noRedirect}
-	return s
 }
 
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+// worked notes that the session was let do such a thing, which tells an odd
+// refusal later from a right that was never there.
+func (s *session) worked(method string) { s.kind(method).Store(true) }
+
+func (s *session) hasWorked(method string) bool { return s.kind(method).Load() }
+
+func (s *session) kind(method string) *atomic.Bool {
+	if method == http.MethodGet || method == http.MethodHead {
+		return &s.reads
+	}
+	return &s.writes
+}
 
 // want adds a repository to what the session's token is asked for.
 func (s *session) want(repo string, access Access) {
@@ -62,24 +83,28 @@ func (s *session) want(repo string, access Access) {
 	defer s.mu.Unlock()
 	if have, ok := s.access[repo]; !ok || access > have {
 		s.access[repo] = access
+		s.joined = nil
 	}
 }
 
 // scopes are those of one request: all that the session wants, joined, so that
 // one token serves the run; or only its own, where the service honours no more,
 // or the right is one that the rest of the run does without.
-func (s *session) scopes(n need) []string {
+func (s *session) scopes(n need) *scopes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.single || n.access > s.access[n.repository] {
-		return s.own(n)
+		return newScopes(s.own(n))
 	}
-	var scopes []string
-	for repo, access := range s.access {
-		scopes = append(scopes, scope(repo, access))
+	if s.joined == nil {
+		var list []string
+		for repo, access := range s.access {
+			list = append(list, scope(repo, access))
+		}
+		slices.Sort(list)
+		s.joined = newScopes(list)
 	}
-	slices.Sort(scopes)
-	return scopes
+	return s.joined
 }
 
 // own are the scopes of one request alone, its repository's first: a service
@@ -93,22 +118,6 @@ func (s *session) own(n need) []string {
 }
 
 func scope(repo string, access Access) string { return "repository:" + repo + ":" + access.actions() }
-
-// ready returns the session's URL once the host can be asked: with its challenge
-// known and a token at hand, so that the wait for either is not taken for the
-// request's own.
-func (s *session) ready(ctx context.Context, n need) (*url.URL, error) {
-	c, err := s.challenged(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if isBearer(c) {
-		if _, err := s.grant(ctx, n, ""); err != nil {
-			return nil, cause(ctx, err)
-		}
-	}
-	return s.base(c), nil
-}
 
 func isBearer(c *transport.Challenge) bool { return strings.EqualFold(c.Scheme, "bearer") }
 
@@ -147,16 +156,4 @@ func (s *session) mayMount(n need) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.apart[n]
-}
-
-// needKey carries what a request needs a token for.
-type needKey struct{}
-
-func withNeed(ctx context.Context, n need) context.Context {
-	return context.WithValue(ctx, needKey{}, n)
-}
-
-func needOf(ctx context.Context) need {
-	n, _ := ctx.Value(needKey{}).(need)
-	return n
 }

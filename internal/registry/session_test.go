@@ -219,7 +219,15 @@ func TestMountThatGetsNoToken(t *testing.T) {
 func TestTokenServiceWithTroubleIsNotTakenForARefusal(t *testing.T) {
 	t.Parallel()
 	var tokens atomic.Int32
-	answer := strikes(attempts, "^GET /token$", status(http.StatusServiceUnavailable))(bearer(300, &tokens))
+	var broken atomic.Bool
+	broken.Store(true)
+	answer := strikes(always, "^GET /token$", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if broken.Load() {
+			status(http.StatusServiceUnavailable)(w, r, nil)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})(bearer(300, &tokens))
 	h := func(w http.ResponseWriter, r *http.Request) {
 		if n := len(r.URL.Query()["scope"]); r.URL.Path == "/token" && n != 2 {
 			t.Errorf("token asked for with %d scopes: they were taken apart for nothing", n)
@@ -231,6 +239,7 @@ func TestTokenServiceWithTroubleIsNotTakenForARefusal(t *testing.T) {
 		if _, err := r.GetManifest(t.Context(), "dev"); err == nil || errors.Is(err, ErrUnauthorized) {
 			t.Errorf("error %v, want that of the service", err)
 		}
+		broken.Store(false)
 		if _, err := r.GetManifest(t.Context(), "dev"); err != nil {
 			t.Error(err)
 		}
@@ -591,7 +600,7 @@ func TestLoginWithoutTheRight(t *testing.T) {
 	}
 	contains(t, err.Error(), "write manifest at the target", "403 Forbidden", "DENIED", "requested access")
 	contains(t, HintOf(err), "403", "may not write this repository")
-	if _, err := r.PutBlob(t.Context(), upload(content(10))); !errors.Is(err, ErrUnauthorized) {
+	if _, err := r.PutBlob(t.Context(), upload(content(100_000))); !errors.Is(err, ErrUnauthorized) {
 		t.Errorf("error %v, want that of a missing right", err)
 	}
 	wantRequests(t, reg, "^POST ", 1)
@@ -605,11 +614,12 @@ func TestTokenServiceWithoutAToken(t *testing.T) {
 		status int
 		body   string
 		want   string
+		times  int
 	}{
-		{"no token", http.StatusOK, `{"refresh_token":"` + secret + `"}`, "no token in bearer response"},
-		{"no JSON", http.StatusOK, "<html>" + strings.Repeat(secret, 1000), "get token"},
-		{"a page", http.StatusNotFound, "<html>\n" + strings.Repeat(secret, 1000), "the token service answered 404 Not Found"},
-		{"endless", http.StatusOK, strings.Repeat(" ", 1<<20), "answer too large"},
+		{"no token", http.StatusOK, `{"refresh_token":"` + secret + `"}`, "no token in bearer response", damages},
+		{"no JSON", http.StatusOK, "<html>" + strings.Repeat(secret, 1000), "get token", damages},
+		{"a page", http.StatusNotFound, "<html>\n" + strings.Repeat(secret, 1000), "the token service answered 404 Not Found", 1},
+		{"endless", http.StatusOK, strings.Repeat(" ", 1<<20), "answer too large", 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -625,7 +635,7 @@ func TestTokenServiceWithoutAToken(t *testing.T) {
 			if len(err.Error()) > 600 {
 				t.Errorf("%d bytes of error", len(err.Error()))
 			}
-			wantRequests(t, reg, "/token$", 1)
+			wantRequests(t, reg, "/token$", test.times)
 		})
 	}
 }
@@ -674,7 +684,7 @@ func (w *world) client(t *testing.T, chain *credential.Chain, roots *x509.CertPo
 		return d.DialContext(ctx, network, to)
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return New(Options{Credentials: chain, Transport: transport})
+	return New(Options{Credentials: chain, Transport: transport, Patience: 2 * time.Second})
 }
 
 func TestPlainHTTP(t *testing.T) {

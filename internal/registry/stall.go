@@ -38,20 +38,43 @@ func (w *watchdog) end() {
 	w.cancel(nil)
 }
 
-// patience is how long a registry may take to check and store a blob that it has
+// storing is how long a registry may take to check and store a blob that it has
 // received.
-func patience(bytes int64) time.Duration {
+func storing(bytes int64) time.Duration {
 	return stallTimeout + time.Duration(bytes/commitRate)*time.Second
 }
 
-// watched is a body each read of which must bring something in time.
+// A transfer must bring leastBytes in every window, or it is given up as one that
+// stalls: a byte now and then would hold its slot for ever.
+const (
+	window     = time.Minute
+	leastBytes = 60 << 10
+)
+
+// watched is a body each read of which must bring something in time, and all of
+// them together enough. Only the time that is spent reading counts.
 type watched struct {
 	io.ReadCloser
-	dog *watchdog
+	dog   *watchdog
+	spent time.Duration // in this window
+	got   int64
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	w.dog.expect(stallTimeout)
 	defer w.dog.pause()
-	return w.ReadCloser.Read(p)
+	began := time.Now()
+	n, err := w.ReadCloser.Read(p)
+	w.spent += time.Since(began)
+	w.got += int64(n)
+	if w.spent < window {
+		return n, err
+	}
+	if w.got < leastBytes && err == nil {
+		err = errDrips
+	}
+	w.spent, w.got = 0, 0
+	return n, err
 }
+
+var errDrips = errors.New("the transfer stalled: less than 1 KiB a second for a minute")

@@ -2,10 +2,10 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
+	"strconv"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -20,27 +20,54 @@ const maxTagList = 1 << 20
 // none, and a registry that has no such list leaves that open.
 func (r *Repository) Tags(ctx context.Context) (tags []string, all bool, err error) {
 	c := r.call(http.MethodGet, "tags/list")
-	c.url.RawQuery = url.Values{"n": {fmt.Sprint(TagPage)}}.Encode()
+	c.query = "n=" + strconv.Itoa(TagPage)
 	c.limit = maxTagList
+	c.check = func(a *answer) (err error) {
+		tags, err = readTags(a.body)
+		return err
+	}
 	a, err := r.session.send(ctx, c)
 	if err != nil {
 		return nil, false, r.fail("list tags", "", err)
 	}
 	switch a.status {
-	case http.StatusOK:
+	case http.StatusOK: // and the list was read
 	case http.StatusNotFound: // of the repository, or of the list
 		code, _ := diagnose(a)
 		return nil, code == string(transport.NameUnknownErrorCode), nil
 	default:
 		return nil, false, r.refuse("list tags", "", a)
 	}
-	var list struct {
-		Tags []string `json:"tags"`
-	}
-	if err := json.Unmarshal(a.body, &list); err != nil {
-		return nil, false, r.fail("list tags", "", fmt.Errorf("read tag list: %w", err))
-	}
 	// A registry that pages may leave out Link on a page it cut itself.
-	all = a.header.Get("Link") == "" && len(list.Tags) < TagPage
-	return list.Tags, all, nil
+	all = a.header.Get("Link") == "" && len(tags) < TagPage
+	return tags, all, nil
+}
+
+// readTags reads a list of tags. One without its member, or with what cannot be a
+// tag, was damaged on its way.
+func readTags(body []byte) (tags []string, err error) {
+	found, err := member(body, "tags", &tags)
+	if err == nil && !found {
+		err = errors.New("it has no member tags")
+	}
+	for _, tag := range tags {
+		if err == nil && !isTag(tag) {
+			err = fmt.Errorf("%q is no tag", cut(tag, 140))
+		}
+	}
+	if err != nil {
+		return nil, damaged(fmt.Errorf("read tag list: %w", err))
+	}
+	return tags, nil
+}
+
+// isTag follows distribution-spec, "Pulling manifests": [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}.
+func isTag(s string) bool {
+	for i, c := range []byte(s) {
+		word := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_'
+		if !word && (i == 0 || c != '.' && c != '-') {
+			return false
+		}
+	}
+	return len(s) > 0 && len(s) <= 128
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -36,6 +37,8 @@ type tokenError struct {
 
 func (e *tokenError) Unwrap() error { return e.err }
 
+func (*tokenError) final() {}
+
 // Error quotes no body: an answer without a token may hold other secrets.
 func (e *tokenError) Error() string {
 	var answered *transport.Error
@@ -57,75 +60,131 @@ func (e *tokenError) unauthorized() bool {
 }
 
 // grant is a token and the scopes that it was asked for.
-type grant struct{ token, scopes string }
+type grant struct {
+	token, scopes string
+	expires       time.Time
+}
+
+// usable reports whether a token got before a slot was waited for may still be
+// used: it is still the session's, and does not run out.
+func (s *session) usable(n need, g grant) bool {
+	now, ok, err := s.fresh(n)
+	return err == nil && (ok && now.token == g.token || time.Until(g.expires) > tokenMargin/2)
+}
 
 // grant returns a token for a request. Where the service refuses the joined
 // scopes, it is asked for the request's own.
-func (s *session) grant(ctx context.Context, n need, stale string) (grant, error) {
-	g, err := s.bearer(ctx, n, stale)
+func (s *session) grant(ctx context.Context, n need) (grant, error) {
+	g, err := s.bearer(ctx, n)
 	var refused *tokenError
 	if errors.As(err, &refused) && refused.refused() && s.narrow(n, g.scopes) {
-		return s.bearer(ctx, n, stale)
+		return s.bearer(ctx, n)
 	}
 	return g, err
 }
 
-// bearer returns a token, from the service if there is none yet, or if the one
-// there is stale. What the service refused it is not asked for again: many wrong
-// passwords at once lock an account.
-func (s *session) bearer(ctx context.Context, n need, stale string) (grant, error) {
-	if g, ok, err := s.fresh(n, stale); ok {
+// bearer returns a token, from the service if there is none that is fresh. What
+// the service refused it is not asked for again: many wrong passwords at once
+// lock an account.
+func (s *session) bearer(ctx context.Context, n need) (grant, error) {
+	if g, ok, err := s.fresh(n); ok {
 		return g, err
 	}
 	if err := s.hold(ctx); err != nil {
 		return grant{}, err
 	}
 	defer s.release()
-	if g, ok, err := s.fresh(n, stale); ok {
+	if g, ok, err := s.fresh(n); ok {
 		return g, err
 	}
 	scopes := s.scopes(n)
-	t := s.exchange(ctx, scopes)
-	g := grant{t.value, strings.Join(scopes, " ")}
+	t := s.askForToken(ctx, scopes.list)
 	var refused *tokenError
 	if t.err == nil || errors.As(t.err, &refused) && refused.unauthorized() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.tokens[g.scopes] = t
+		s.tokens[scopes.key] = t
 	}
-	return g, t.err
+	return grant{t.value, scopes.key, t.expires}, t.err
 }
 
 // fresh is what the service has said already.
-func (s *session) fresh(n need, stale string) (g grant, ok bool, err error) {
-	g.scopes = strings.Join(s.scopes(n), " ")
+func (s *session) fresh(n need) (g grant, ok bool, err error) {
+	key := s.scopes(n).key
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t, ok := s.tokens[g.scopes]
-	g.token = t.value
-	return g, ok && (t.err != nil || t.value != stale && time.Until(t.expires) > tokenMargin), t.err
+	t, ok := s.tokens[key]
+	return grant{t.value, key, t.expires}, ok && (t.err != nil || time.Until(t.expires) > tokenMargin), t.err
 }
 
-func (s *session) exchange(ctx context.Context, scopes []string) token {
+// askForToken asks the service until it gives a token or refuses one.
+func (s *session) askForToken(ctx context.Context, scopes []string) token {
 	if s.cred.Auth.RegistryToken != "" {
 		return token{value: s.cred.Auth.RegistryToken, expires: time.Now().Add(24 * time.Hour)}
 	}
+	p := patience{host: s.tokenHost()}
+	for {
+		t, err := s.askOnce(ctx, scopes)
+		if err == nil {
+			return t
+		}
+		if end := p.after(ctx, err); end != nil {
+			if ctx.Err() != nil {
+				return token{err: end}
+			}
+			return token{err: refusedToken(end)}
+		}
+	}
+}
+
+func (s *session) tokenHost() *host {
+	if u, err := url.Parse(s.known().Parameters["realm"]); err == nil && u.Host != "" {
+		return s.hosts.of(u.Host)
+	}
+	return s.at
+}
+
+func (s *session) askOnce(ctx context.Context, scopes []string) (token, error) {
 	c := s.known()
-	asked := time.Now()
-	t, err := transport.Exchange(ctx, s.host, authn.FromConfig(s.cred.Auth), &guarded{session: s, scheme: scheme(c)}, scopes, c)
+	g := &guarded{session: s, scheme: scheme(c)}
+	began := time.Now()
+	t, err := transport.Exchange(ctx, s.host, authn.FromConfig(s.cred.Auth), g, scopes, c)
 	if err != nil {
-		return token{err: refusedToken(err)}
+		return token{}, g.judge(err)
+	}
+	value := cmp.Or(t.Token, t.AccessToken)
+	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return token{}, damaged(errors.New("the token has characters that no token has"))
 	}
 	life := defaultTokenLife
 	if t.ExpiresIn > 0 {
 		life = time.Duration(min(t.ExpiresIn, 24*60*60)) * time.Second
 	}
 	// The margin must not eat a short-lived token whole.
-	return token{value: cmp.Or(t.Token, t.AccessToken), expires: asked.Add(max(life, tokenMargin+time.Second))}
+	return token{value: value, expires: began.Add(max(life, tokenMargin+time.Second))}, nil
+}
+
+// judge decides what a failed exchange is worth: an answer of success without a
+// token in it is a damaged one.
+func (g *guarded) judge(err error) error {
+	switch {
+	case g.failure != nil:
+		return g.failure
+	case g.answer != nil && temporaryStatus(g.answer.status):
+		return errAgain{error: err, answer: g.answer}
+	case g.answer != nil && g.answer.status < 300:
+		return damaged(err)
+	default:
+		return refusedToken(err)
+	}
 }
 
 func refusedToken(err error) error {
 	var e *transport.Error
+	var already *tokenError
+	if errors.As(err, &already) {
+		return already
+	}
 	if errors.As(err, &e) {
 		return &tokenError{status: e.StatusCode, err: err}
 	}

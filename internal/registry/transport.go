@@ -29,14 +29,12 @@ func newTransport(roots *x509.CertPool) *http.Transport {
 		Protocols:              protocols,
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    10 * time.Second,
-		MaxIdleConns:           256,
-		MaxIdleConnsPerHost:    128,
+		MaxIdleConns:           512,
+		MaxIdleConnsPerHost:    smallRequests + 2*defaultTransfers,
 		IdleConnTimeout:        60 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 64 << 10,
-		ReadBufferSize:         32 << 10,
-		WriteBufferSize:        32 << 10,
 	}
 }
 
@@ -44,6 +42,7 @@ func newTransport(roots *x509.CertPool) *http.Transport {
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
+func (refusal) final()          {}
 
 const errLinkLocal = refusal("link-local addresses are refused: no registry lives there, but cloud metadata does")
 
@@ -72,7 +71,7 @@ type agent struct {
 	userAgent string
 }
 
-func (a *agent) RoundTrip(req *http.Request) (*http.Response, error) {
+func (a agent) RoundTrip(req *http.Request) (*http.Response, error) {
 	if a.userAgent != "" {
 		req = req.Clone(req.Context())
 		req.Header.Set("User-Agent", a.userAgent)

@@ -11,10 +11,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// mismatches is how often a blob is read anew at the source because its bytes
-// did not have its digest: a flipped bit on the way heals, a broken store does not.
-const mismatches = 3
-
 // Upload is one blob on its way into a repository.
 type Upload struct {
 	Blob      v1.Descriptor
@@ -24,29 +20,53 @@ type Upload struct {
 }
 
 // PutBlob brings a blob into the repository, and reports whether the registry
-// took it over from another repository without a byte being sent.
+// took it over from another repository without a byte being sent. It takes its
+// place among the host's transfers itself.
 //
 // After a failure it looks whether the blob arrived after all, and else starts a
-// new session: what is left of an old one cannot be relied on.
+// new session: what is left of an old one cannot be relied on. A source whose
+// bytes do not have the digest is read anew a few times: a flipped bit on the way
+// heals, a broken store does not.
 func (r *Repository) PutBlob(ctx context.Context, u Upload) (mounted bool, err error) {
-	op := &uploading{repo: r, Upload: u}
-	for failures := 0; ; failures++ {
-		mounted, err := op.attempt(ctx)
+	op := &uploading{repo: r, Upload: u, patience: patience{host: r.session.at}}
+	if op.MountFrom != nil && op.MountFrom.Same(r) && !r.MountsItself() {
+		op.MountFrom = nil
+	}
+	if op.small() {
+		memory := r.session.hosts.memory
+		if err := memory.Acquire(ctx, u.Blob.Size); err != nil {
+			return false, r.fail("write blob", u.Blob.Digest.String(), context.Cause(ctx))
+		}
+		defer memory.Release(u.Blob.Size)
+	}
+	return op.run(ctx)
+}
+
+type uploading struct {
+	repo *Repository
+	Upload
+	patience patience
+	begun    bool   // the host was sent something that may have completed the blob
+	chunked  bool   // PATCH, then PUT: some registries refuse a large body in one PUT
+	bytes    []byte // of a small blob, once it was read
+	loaded   bool
+}
+
+func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
+	for {
+		mounted, err := o.attempt(ctx)
 		if err == nil {
 			return mounted, nil
 		}
-		if ctx.Err() != nil {
-			return false, r.fail("write blob", u.Blob.Digest.String(), context.Cause(ctx))
+		if end := o.patience.after(ctx, err); end != nil {
+			return false, o.repo.fail("write blob", o.Blob.Digest.String(), end)
 		}
-		if !op.again(err) || failures+1 >= attempts {
-			return false, r.fail("write blob", u.Blob.Digest.String(), err)
+		if !o.begun {
+			continue
 		}
-		if err := wait(ctx, failures, err); err != nil {
-			return false, r.fail("write blob", u.Blob.Digest.String(), err)
-		}
-		there, err := r.HasBlob(ctx, u.Blob.Digest)
+		there, err := o.repo.HasBlob(ctx, o.Blob.Digest)
 		if there {
-			op.count(u.Blob.Size) // which was taken back when the answer did not come
+			o.count(o.Blob.Size) // which was taken back when the answer did not come
 		}
 		if there || err != nil {
 			return false, err
@@ -54,29 +74,31 @@ func (r *Repository) PutBlob(ctx context.Context, u Upload) (mounted bool, err e
 	}
 }
 
-type uploading struct {
-	repo *Repository
-	Upload
-	chunked    bool // PATCH, then PUT: some registries refuse a large body in one PUT
-	mismatches int
+func (o *uploading) at() *host { return o.repo.session.at }
+
+func (o *uploading) small() bool { return o.Blob.Size <= smallBlob }
+
+func (o *uploading) count(bytes int64) {
+	if o.Moved != nil {
+		o.Moved(bytes)
+	}
 }
 
-func (o *uploading) again(err error) bool {
-	if errors.Is(err, ErrMismatch) {
-		o.mismatches++
-		return o.mismatches < mismatches
-	}
-	var again errAgain
-	return errors.As(err, &again)
+func (o *uploading) refuse(a *answer) error {
+	return o.repo.refuse("write blob", o.Blob.Digest.String(), a)
 }
 
 // attempt is one upload session from its start to its end.
 func (o *uploading) attempt(ctx context.Context) (mounted bool, err error) {
-	location, err := o.start(ctx)
+	location, mounted, err := o.start(ctx)
 	if err != nil || location == nil {
-		return err == nil, err
+		return mounted, err
 	}
-	if !o.chunked {
+	if err := o.load(ctx); err != nil {
+		return false, err
+	}
+	o.begun = true
+	if !o.chunked && !o.at().bodiesByPatch(o.Blob.Size) {
 		return false, o.put(ctx, location)
 	}
 	if location, err = o.patch(ctx, location); err != nil {
@@ -88,63 +110,119 @@ func (o *uploading) attempt(ctx context.Context) (mounted bool, err error) {
 	return false, err
 }
 
-func (o *uploading) count(bytes int64) {
-	if o.Moved != nil {
-		o.Moved(bytes)
+// start opens a session and returns its location; nil if the blob is there: by a
+// mount, or because it is small and went with the first request.
+func (o *uploading) start(ctx context.Context) (location *url.URL, mounted bool, err error) {
+	if o.MountFrom != nil {
+		location, err = o.mount(ctx)
+		if location != nil || err != nil || o.MountFrom != nil {
+			return location, err == nil && location == nil, err
+		}
 	}
+	if err := o.load(ctx); err != nil {
+		return nil, false, err
+	}
+	if o.small() && o.Blob.Size > 0 && o.at().trySingle() {
+		if location, done, err := o.single(ctx); done || location != nil || err != nil {
+			return location, false, err
+		}
+	}
+	location, err = o.plain(ctx)
+	return location, false, err
 }
 
-// start opens a session and returns its location; nil if the blob was mounted.
-func (o *uploading) start(ctx context.Context) (*url.URL, error) {
+// mount asks the registry to take the blob over. Where it refuses to, it is not
+// asked again, and the upload starts without.
+func (o *uploading) mount(ctx context.Context) (*url.URL, error) {
 	c := o.repo.call(http.MethodPost, "blobs/uploads/")
-	if o.MountFrom != nil {
-		c.need.from = o.MountFrom.name.RepositoryStr()
-		c.url.RawQuery = url.Values{"mount": {o.Blob.Digest.String()}, "from": {c.need.from}}.Encode()
-	}
+	c.need.from = o.MountFrom.name.RepositoryStr()
+	c.query = url.Values{"mount": {o.Blob.Digest.String()}, "from": {c.need.from}}.Encode()
 	a, err := o.repo.session.send(ctx, c)
 	var denied *tokenError
 	switch {
-	case errors.As(err, &denied) && denied.refused() && o.MountFrom != nil:
+	case errors.As(err, &denied) && denied.refused():
 		o.repo.session.refuseMount(c.need)
-		return o.startAlone(ctx)
 	case err != nil:
 		return nil, err
-	case a.status == http.StatusCreated && o.MountFrom != nil:
-		return nil, nil
+	case a.status == http.StatusCreated:
+		o.at().mounted()
+		return nil, o.named(a)
 	case a.status == http.StatusAccepted:
 		return elsewhere(a.url, a.header.Get("Location"))
-	case o.MountFrom != nil:
-		if a.status != http.StatusNotFound { // which is of this blob alone
-			o.repo.session.refuseMount(c.need)
+	case a.status != http.StatusNotFound: // which is of this blob alone
+		o.repo.session.refuseMount(c.need)
+	}
+	o.MountFrom = nil
+	return nil, nil
+}
+
+// single sends a small blob within the POST that starts its upload
+// (distribution-spec, "POST then PUT" and "Single POST"). A registry that does not
+// take it so answers with a session as if there had been no body.
+func (o *uploading) single(ctx context.Context) (location *url.URL, done bool, err error) {
+	c := o.repo.call(http.MethodPost, "blobs/uploads/")
+	c.query = url.Values{"digest": {o.Blob.Digest.String()}}.Encode()
+	c.header, c.body = octets, o.bytes
+	o.begun = true
+	a, err := o.repo.session.send(ctx, c)
+	switch {
+	case err == nil && a.status == http.StatusCreated:
+		o.at().tried(proven)
+		if err = o.named(a); err == nil {
+			o.count(o.Blob.Size)
 		}
-		return o.startAlone(ctx)
+		return nil, true, err
+	case err == nil && a.status == http.StatusAccepted:
+		o.at().tried(never)
+		location, err = elsewhere(a.url, a.header.Get("Location"))
+		return location, false, err
 	default:
-		return nil, o.refuse(a)
+		o.at().tried(never)
+		return nil, false, err
 	}
 }
 
-// startAlone starts without the mount for whose sake it was refused.
-func (o *uploading) startAlone(ctx context.Context) (*url.URL, error) {
-	o.MountFrom = nil
-	return o.start(ctx)
+// plain opens a session and nothing else.
+func (o *uploading) plain(ctx context.Context) (*url.URL, error) {
+	a, err := o.repo.session.send(ctx, o.repo.call(http.MethodPost, "blobs/uploads/"))
+	if err != nil {
+		return nil, err
+	}
+	if a.status != http.StatusAccepted {
+		return nil, o.refuse(a)
+	}
+	return elsewhere(a.url, a.header.Get("Location"))
 }
 
-func (o *uploading) refuse(a *answer) error {
-	return o.repo.refuse("write blob", o.Blob.Digest.String(), a)
+// load reads a small blob into memory, before anything is sent of it.
+func (o *uploading) load(ctx context.Context) (err error) {
+	if o.loaded || !o.small() {
+		return nil
+	}
+	if o.bytes, err = hold(ctx, o.Upload); err != nil {
+		return sourceError{err}
+	}
+	o.loaded = true
+	return nil
 }
 
 // put sends the blob in one request.
 func (o *uploading) put(ctx context.Context, location *url.URL) error {
-	a, err := o.stream(ctx, http.MethodPut, withDigest(location, o.Blob.Digest))
+	a, err := o.body(ctx, http.MethodPut, withDigest(location, o.Blob.Digest))
 	if err != nil {
 		return err
 	}
 	if o.wantsChunks(a) {
 		o.chunked = true
-		return errAgain{o.refuse(a), a}
+		if code, _ := diagnose(a); code != "BLOB_UPLOAD_INVALID" { // which may be of this session alone
+			o.at().bodyRefused(o.Blob.Size, a.status == http.StatusRequestEntityTooLarge)
+		}
+		return errAgain{error: o.refuse(a), answer: a, reason: wasRefused}
 	}
-	if err = o.stored(a); err != nil && a.status < 300 {
-		o.count(-o.Blob.Size) // stream has counted them
+	if err = o.stored(a); err == nil {
+		o.at().bodyTaken(o.Blob.Size)
+	} else if a.status < 300 {
+		o.count(-o.Blob.Size) // body has counted them
 	}
 	return err
 }
@@ -152,20 +230,29 @@ func (o *uploading) put(ctx context.Context, location *url.URL) error {
 // wantsChunks tells a refusal of the body's form from one of its content:
 // a registry or a proxy before it that takes no such body in one PUT.
 func (o *uploading) wantsChunks(a *answer) bool {
-	switch a.status {
+	code, _ := diagnose(a)
+	return formRefused(a.status) && (code == "" || code == "UNSUPPORTED" || code == "SIZE_INVALID" || code == "BLOB_UPLOAD_INVALID")
+}
+
+func formRefused(status int) bool {
+	switch status {
 	case http.StatusBadRequest, http.StatusLengthRequired, http.StatusRequestEntityTooLarge,
 		http.StatusUnsupportedMediaType, http.StatusMethodNotAllowed, http.StatusNotImplemented:
-		code, _ := diagnose(a)
-		return code == "" || code == "UNSUPPORTED" || code == "SIZE_INVALID" || code == "BLOB_UPLOAD_INVALID"
+		return true
 	}
 	return false
 }
 
 // patch sends the blob and returns the session's new location.
 func (o *uploading) patch(ctx context.Context, location *url.URL) (*url.URL, error) {
-	a, err := o.stream(ctx, http.MethodPatch, location)
+	a, err := o.body(ctx, http.MethodPatch, location)
 	if err != nil {
 		return nil, err
+	}
+	if code, _ := diagnose(a); formRefused(a.status) && (code == "" || code == "UNSUPPORTED") {
+		o.chunked = false
+		o.at().noPatch()
+		return nil, errAgain{error: o.refuse(a), answer: a, reason: wasRefused}
 	}
 	if err := o.judge(a); err != nil {
 		return nil, err
@@ -176,14 +263,27 @@ func (o *uploading) patch(ctx context.Context, location *url.URL) (*url.URL, err
 // commit ends a session whose blob was sent. It is not tried again by itself: a
 // large blob takes the registry its time, and a session that ended is gone.
 func (o *uploading) commit(ctx context.Context, location *url.URL) error {
-	ctx, dog := watch(withNeed(ctx, o.repo.need()))
-	defer dog.end()
-	dog.expect(patience(o.Blob.Size))
-	a, err := o.exchange(ctx, http.MethodPut, withDigest(location, o.Blob.Digest), http.NoBody, 0)
-	if err != nil {
-		return again(ctx, err)
+	for nth := 0; ; nth++ {
+		try, err := o.repo.session.prepare(ctx, o.repo.need(), withDigest(location, o.Blob.Digest), up)
+		if err != nil {
+			return err
+		}
+		a, err := o.end(ctx, try)
+		if err != nil {
+			return err
+		}
+		if !try.renew(a.status, a.header, nth) {
+			return o.stored(a)
+		}
 	}
-	return o.stored(a)
+}
+
+func (o *uploading) end(ctx context.Context, try *attempt) (*answer, error) {
+	defer try.leave()
+	ctx, dog := watch(ctx)
+	defer dog.end()
+	dog.expect(storing(o.Blob.Size))
+	return o.exchange(ctx, try, http.MethodPut, nil, 0)
 }
 
 // stored is judge for the request that ends a session: only 201 says that the
@@ -192,19 +292,25 @@ func (o *uploading) stored(a *answer) error {
 	if a.status < 300 && a.status != http.StatusCreated {
 		return errAgain{error: o.refuse(a)}
 	}
+	if a.status == http.StatusCreated {
+		return o.named(a)
+	}
 	return o.judge(a)
 }
 
-// again marks a failure of the connection that another attempt may not meet.
-func again(ctx context.Context, err error) error {
-	if err = cause(ctx, err); temporary(err) {
-		return errAgain{error: err}
+// named has a look decide where the registry says that it has stored another blob.
+func (o *uploading) named(a *answer) error {
+	got := a.header.Get("Docker-Content-Digest")
+	if o.begun = true; got == "" || o.Blob.Digest.Algorithm != algorithm(got) || got == o.Blob.Digest.String() {
+		return nil
 	}
-	return err
+	return damaged(fmt.Errorf("%w: the registry names %s, the blob is %s", ErrMismatch, cut(got, 80), o.Blob.Digest))
 }
 
 // judge turns an answer into an error: one to try again after if the session is
-// gone or spoilt, the token was refused, or the registry has trouble.
+// gone or spoilt, the token was refused, or the registry has trouble. Authority
+// that let the session start and then refuses its body is asked again a few times,
+// with a fresh token.
 func (o *uploading) judge(a *answer) error {
 	if a.status < 300 {
 		return nil
@@ -212,10 +318,13 @@ func (o *uploading) judge(a *answer) error {
 	err := o.refuse(a)
 	code, _ := diagnose(a)
 	switch {
-	case temporaryStatus(a.status), a.status == http.StatusUnauthorized, a.status == http.StatusNotFound,
-		a.status == http.StatusRequestedRangeNotSatisfiable,
-		code == "BLOB_UPLOAD_UNKNOWN", code == "BLOB_UPLOAD_INVALID", code == "DIGEST_INVALID", code == "SIZE_INVALID":
-		return errAgain{err, a}
+	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
+		return errAgain{error: err, answer: a, reason: wasRefused}
+	case code == "DIGEST_INVALID", code == "SIZE_INVALID":
+		return errAgain{error: err, answer: a, reason: wasDamaged}
+	case temporaryStatus(a.status), a.status == http.StatusNotFound, a.status == http.StatusRequestedRangeNotSatisfiable,
+		code == "BLOB_UPLOAD_UNKNOWN", code == "BLOB_UPLOAD_INVALID":
+		return errAgain{error: err, answer: a}
 	}
 	return err
 }
@@ -228,48 +337,71 @@ func withDigest(location *url.URL, digest v1.Hash) *url.URL {
 	return &u
 }
 
-// stream sends the blob as the body of one request.
+// octets are the headers of every body.
+var octets = http.Header{"Content-Type": {"application/octet-stream"}}
+
+// body sends the blob as the body of one request, from memory if it is small.
+func (o *uploading) body(ctx context.Context, method string, u *url.URL) (*answer, error) {
+	if !o.small() {
+		return o.stream(ctx, method, u)
+	}
+	c := call{method: method, header: octets, body: o.bytes, need: o.repo.need(), limit: maxErrorBody}
+	if method == http.MethodPatch {
+		c.header = http.Header{"Content-Type": octets["Content-Type"], "Content-Range": {o.contentRange()}}
+	}
+	a, err := o.repo.session.exchange(ctx, c, u)
+	if err == nil && a.status < 300 {
+		o.count(o.Blob.Size)
+	}
+	return a, err
+}
+
+func (o *uploading) contentRange() string { return fmt.Sprintf("0-%d", max(0, o.Blob.Size-1)) }
+
+// stream sends a blob as it is read.
 func (o *uploading) stream(ctx context.Context, method string, u *url.URL) (*answer, error) {
-	if _, err := o.repo.session.ready(ctx, o.repo.need()); err != nil {
+	try, err := o.repo.session.prepare(ctx, o.repo.need(), u, up)
+	if err != nil {
 		return nil, err
 	}
-	ctx, dog := watch(withNeed(ctx, o.repo.need()))
+	defer try.leave()
+	ctx, dog := watch(ctx)
 	defer dog.end()
 	source := o.Open(ctx)
 	defer source.Close() //nolint:errcheck // it was only read
 	body := &outgoing{inner: source, dog: dog, left: o.Blob.Size, moved: o.Moved}
-	a, err := o.exchange(ctx, method, u, body, o.Blob.Size)
-	if err != nil {
-		err = again(ctx, err)
-	}
+	a, err := o.exchange(ctx, try, method, body, o.Blob.Size)
 	failed := body.end()
 	if err == nil && a.status < 300 {
 		return a, nil
 	}
 	body.undo()
 	if failed != nil {
-		return nil, failed
+		return nil, sourceError{failed}
+	}
+	if err == nil && (a.status == http.StatusUnauthorized || a.status == http.StatusForbidden) {
+		try.renew(http.StatusUnauthorized, a.header, 0) // for the next attempt: this body is gone
 	}
 	return a, err
 }
 
-func (o *uploading) exchange(ctx context.Context, method string, u *url.URL, body io.Reader, size int64) (*answer, error) {
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+// exchange makes the attempt. Only its steps are limited in time.
+func (o *uploading) exchange(ctx context.Context, try *attempt, method string, body io.Reader, size int64) (*answer, error) {
+	try.header["Content-Type"] = octets["Content-Type"]
+	if method == http.MethodPatch {
+		try.header["Content-Range"] = []string{o.contentRange()}
+	}
+	var closer io.ReadCloser
+	if body != nil {
+		closer = io.NopCloser(body)
+	}
+	resp, err := try.send(ctx, method, closer, size, nil)
 	if err != nil {
 		return nil, err
 	}
-	req.ContentLength = size
-	if size == 0 {
-		req.Body = http.NoBody
+	a := &answer{url: try.url}
+	if err := a.read(resp, maxErrorBody); err != nil {
+		return nil, cause(ctx, err)
 	}
-	req.Header.Set("Content-Type", "application/octet-stream")
-	if method == http.MethodPatch && size > 0 {
-		req.Header.Set("Content-Range", fmt.Sprintf("0-%d", size-1))
-	}
-	resp, err := o.repo.session.once.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	a := &answer{url: u}
-	return a, a.read(resp, call{limit: maxErrorBody})
+	return a, nil
 }

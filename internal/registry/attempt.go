@@ -1,0 +1,145 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// attempt is one request that is about to be sent: with its slot, its token if it
+// needs one, and nothing left to wait for but the answer.
+type attempt struct {
+	slot
+	session   *session
+	need      need
+	url       *url.URL
+	header    http.Header
+	challenge *transport.Challenge // that it answers; nil on another host
+	used      grant
+}
+
+// prepare waits for all that an attempt needs. The token comes before the slot,
+// which nobody may hold meanwhile; one that ran out until there was a slot is
+// replaced.
+func (s *session) prepare(ctx context.Context, n need, u *url.URL, c class) (*attempt, error) {
+	for {
+		a := &attempt{session: s, need: n, url: u, header: http.Header{}}
+		if s.agent != "" {
+			a.header["User-Agent"] = []string{s.agent}
+		}
+		if err := a.authorize(ctx); err != nil {
+			return nil, err
+		}
+		var err error
+		if a.slot, err = s.hosts.of(u.Host).enter(ctx, c); err != nil {
+			return nil, err
+		}
+		if a.used.token == "" || s.usable(n, a.used) {
+			return a, nil
+		}
+		a.leave()
+	}
+}
+
+// authorize sets the header, on the session's own host alone.
+func (a *attempt) authorize(ctx context.Context) error {
+	c, err := a.session.challenged(ctx)
+	if err != nil || !sameHost(a.session.base(c), a.url) {
+		return err
+	}
+	a.challenge = c
+	if !isBearer(c) {
+		a.session.setBasic(a.header, c)
+		return nil
+	}
+	if a.used, err = a.session.grant(ctx, a.need); err == nil {
+		a.header["Authorization"] = []string{"Bearer " + a.used.token}
+	}
+	return err
+}
+
+// setBasic sets the header as the challenge asks for it.
+func (s *session) setBasic(header http.Header, c *transport.Challenge) {
+	auth := s.cred.Auth
+	switch {
+	case !strings.EqualFold(c.Scheme, "basic"):
+	case auth.Username != "" || auth.Password != "":
+		req := http.Request{Header: header}
+		req.SetBasicAuth(auth.Username, auth.Password)
+	case auth.Auth != "":
+		header.Set("Authorization", "Basic "+auth.Auth)
+	}
+}
+
+// send sends the request. The slot stays taken until leave.
+func (a *attempt) send(ctx context.Context, method string, body io.ReadCloser, size int64, again func() (io.ReadCloser, error)) (*http.Response, error) {
+	req := (&http.Request{
+		Method: method, URL: a.url, Host: a.url.Host, Header: a.header,
+		Body: body, ContentLength: size, GetBody: again,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	began := time.Now()
+	resp, err := a.session.inner.RoundTrip(req)
+	if err != nil {
+		return nil, cause(ctx, err)
+	}
+	a.answered(method, resp, time.Since(began))
+	if resp.StatusCode < http.StatusBadRequest && a.challenge != nil {
+		a.session.worked(method)
+	}
+	return resp, nil
+}
+
+// renew takes a 401 and reports whether the same request may now do better: the
+// host told for the first time how it wants to be asked; or there is a fresh
+// token to be had; or, where that was refused too, one for this request's
+// repositories alone.
+func (a *attempt) renew(status int, header http.Header, nth int) bool {
+	s := a.session
+	switch {
+	case status != http.StatusUnauthorized || a.challenge == nil:
+		return false
+	case a.used.token == "":
+		return nth == 0 && s.learn(a.challenge, status, header)
+	case nth == 0:
+		s.drop(a.used.token)
+		return true
+	default:
+		return nth == 1 && s.narrow(a.need, a.used.scopes)
+	}
+}
+
+// refusedOddly makes of a final refusal of authority one to try again after, where
+// the same session was let do that kind of thing before.
+func (a *attempt) refusedOddly(status int, method string) bool {
+	if status != http.StatusUnauthorized || a.challenge == nil || !a.session.hasWorked(method) {
+		return false
+	}
+	a.session.drop(a.used.token)
+	return true
+}
+
+// cause prefers the reason for which the run or the attempt was ended to the
+// context's bare word for it, and puts net/http's bare words into plainer ones.
+func cause(ctx context.Context, err error) error {
+	var record tls.RecordHeaderError
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err == io.EOF: //nolint:errorlint // one deeper down is somebody else's
+		return errHungUp
+	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
+		return http.ErrSchemeMismatch
+	default:
+		return err
+	}
+}
+
+var errHungUp = errors.New("the connection was closed without an answer")

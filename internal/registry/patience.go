@@ -1,0 +1,214 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// How long one operation is tried again. At worst half of all attempts fail, and
+// a run makes hundreds of requests: a count alone would have to be large, and
+// would be over in no time on a fast network.
+const (
+	defaultPatience = time.Minute // since the first failure
+	attempts        = 8           // at least
+	firstContact    = 6           // part of the patience with a host that never answered
+	lagging         = 4           // part of the patience with a host that does not see yet what it was given
+
+	waitFirst = 600 // part of the patience that is waited at first: 100 ms
+	waitMost  = 15  // part of it that is waited at most: 4 s
+
+	damages  = 8 // answers that cannot be right; also how often a blob is read anew
+	refusals = 4 // answers that would be final had they come first from a healthy host
+
+	retryAfterMax = time.Minute // a longer Retry-After is not waited for
+)
+
+// reason is why another attempt may succeed.
+type reason int
+
+const (
+	inTrouble  reason = iota // the connection or the host failed
+	wasDamaged               // the answer cannot be what was sent
+	wasRefused               // as it should not have been
+	isLagging                // it does not see yet what it was given
+	reasons
+)
+
+// errAgain marks a failure after which another attempt may succeed, with the
+// answer that says so where there is one.
+type errAgain struct {
+	error
+	answer *answer
+	reason reason
+}
+
+func (e errAgain) Unwrap() error { return e.error }
+
+// answerOf is the answer that asked to come back later, nil if none did.
+func answerOf(err error) *answer {
+	var again errAgain
+	if errors.As(err, &again) {
+		return again.answer
+	}
+	return nil
+}
+
+// damaged marks an answer that cannot be what the registry meant to send.
+func damaged(err error) error { return errAgain{error: err, reason: wasDamaged} }
+
+// patience is that of one operation.
+type patience struct {
+	host   *host
+	since  time.Time // of the first failure since something worth the name came
+	counts [reasons]int
+	step   int // of the waits
+	gained int64
+	last   error
+}
+
+// after takes a failure. It waits and returns nil where another attempt may be
+// made, and else the error to end with.
+func (p *patience) after(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return p.ended(ctx, err)
+	}
+	why, again := reasonOf(err, p.host)
+	if !again || !p.bears(why) {
+		return err
+	}
+	p.last = err
+	d := backoff(p.host.patience, p.step)
+	p.step++
+	if a := answerOf(err); a != nil {
+		d = max(d, asked(a.status, a.header))
+	}
+	if sleep(ctx, d) != nil {
+		return p.ended(ctx, err)
+	}
+	return nil
+}
+
+// reasonOf is why another attempt may succeed, if one may.
+func reasonOf(err error, h *host) (reason, bool) {
+	var done final
+	again, marked := err.(errAgain) //nolint:errorlint // one deeper down was borne already
+	switch {
+	case marked:
+		return again.reason, true
+	case errors.Is(err, ErrMismatch):
+		return wasDamaged, true
+	case errors.As(err, &done):
+		return 0, false
+	default:
+		return inTrouble, temporary(err) || h.answered.Load() && isUnknownHost(err)
+	}
+}
+
+// final is an error behind which there were retries, or for which there are none.
+type final interface{ final() }
+
+// sourceError is that of what an upload reads.
+type sourceError struct{ error }
+
+func (e sourceError) Unwrap() error { return e.error }
+func (sourceError) final()          {}
+
+// bears counts a failure and reports whether there is patience left for it.
+func (p *patience) bears(why reason) bool {
+	if p.since.IsZero() {
+		p.since = time.Now()
+	}
+	p.counts[why]++
+	gone := time.Since(p.since)
+	switch why {
+	case wasDamaged:
+		return p.counts[why] < damages
+	case wasRefused:
+		return p.counts[why] < refusals
+	case isLagging:
+		return gone < p.host.patience/lagging
+	}
+	if !p.host.answered.Load() {
+		return gone < p.host.patience/firstContact
+	}
+	return p.counts[why] < attempts || gone < p.host.patience
+}
+
+// advance counts bytes that came after a failure. A drip only shortens the waits;
+// as much as is expected in that time makes a new start.
+func (p *patience) advance(bytes int64) {
+	if p.since.IsZero() {
+		return
+	}
+	p.step = 0
+	if p.gained += bytes; p.gained >= leastBytes {
+		*p = patience{host: p.host}
+	}
+}
+
+// ended is why the context ended, with what the time went for: the registry's
+// answer if that was to come back later, else the last failure.
+func (p *patience) ended(ctx context.Context, err error) error {
+	why := context.Cause(ctx)
+	var done final
+	if errors.As(err, &done) && errors.Is(err, why) {
+		return err // whoever waited below has said it
+	}
+	last := p.last
+	if a := answerOf(err); a != nil || !errors.Is(err, why) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		last = err
+	}
+	switch a := answerOf(last); {
+	case last == nil:
+		return why
+	case a != nil:
+		return fmt.Errorf("%w; the registry's last answer was %s", why, a)
+	default:
+		return fmt.Errorf("%w; the last attempt failed: %w", why, last)
+	}
+}
+
+// backoff doubles with each step, and takes between half and all of it.
+func backoff(patience time.Duration, step int) time.Duration {
+	d := min(patience/waitFirst<<min(step, 10), patience/waitMost)
+	return d/2 + rand.N(d/2+1)
+}
+
+// asked is how long an answer asks to be left alone, bounded (RFC 9110 §10.2.3).
+func asked(status int, header http.Header) time.Duration {
+	if status < 400 || header == nil {
+		return 0
+	}
+	return min(retryAfter(header.Get("Retry-After"), time.Now()), retryAfterMax)
+}
+
+// retryAfter reads the header's value: seconds, or a date; 0 for anything else.
+func retryAfter(value string, now time.Time) time.Duration {
+	if value == "" {
+		return 0
+	}
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
+		return time.Duration(min(seconds, uint64(24*time.Hour/time.Second))) * time.Second
+	}
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, date.Sub(now))
+	}
+	return 0
+}
+
+// sleep waits, or until the context ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
