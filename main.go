@@ -81,6 +81,7 @@ func perform(ctx context.Context, settings *input.Settings, invalid error, start
 		Credentials: settings.Credentials,
 		Roots:       roots(settings.CACertificates),
 		Secret:      out.Mask,
+		Transfers:   settings.Transfers,
 		UserAgent:   "promote/" + version + " (+https://github.com/artifact-promotion/promote)",
 	})
 	return promote.Run(ctx, client, settings.Request, out)

@@ -61,6 +61,7 @@ type choice struct {
 	layer       int64    // bytes of the large layer
 	memory      string   // folder of a file system in memory
 	trace       string   // file; empty: none
+	command     string   // what chose this, as it is typed
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
@@ -104,10 +105,22 @@ func parse(args []string) (choice, error) {
 		return c, err
 	}
 	c.only, c.cases = words(*only), words(*cases)
+	c.command = command(flags)
 	if c.runs < 1 {
 		return c, fmt.Errorf("-runs %d: at least 1", c.runs)
 	}
 	return c, nil
+}
+
+// command is what was typed, without the places of files.
+func command(flags *flag.FlagSet) string {
+	text := "go run ./internal/bench"
+	flags.Visit(func(f *flag.Flag) {
+		if f.Name != "trace" && f.Name != "memory" {
+			text += fmt.Sprintf(" -%s %s", f.Name, f.Value)
+		}
+	})
+	return text
 }
 
 func words(text string) []string {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime"
 	"strings"
 	"time"
 )
@@ -42,16 +41,16 @@ func (r *results) write(out io.Writer) error {
 }
 
 func (r *results) method(p *page) {
-	p.say("This page is the output of `go run ./internal/bench -runs %d`; nothing in it is written by hand.", r.runs)
+	p.say("This page is the output of `%s`; no figure in it is written by hand.", r.command)
 	p.say("Measured on %s: %s.", time.Now().UTC().Format(time.DateOnly), machine())
-	p.say("Versions: %s; all but skopeo, which is its distribution's package, built by %s.", strings.Join(r.versions, ", "), runtime.Version())
+	p.say("Versions: %s.", strings.Join(r.versions, ", "))
 	if len(r.missing) > 0 {
 		p.say("Not installed, and left out: %s.", strings.Join(r.missing, ", "))
 	}
 	p.say(`The registries are two processes of CNCF distribution with token authentication, their content in memory. Their
 listeners simulate a network: %v round trip, %d MB/s for each connection and direction, and a round trip for the
-handshake of each connection. Every tool runs with its own defaults, one after the other, and this is repeated
-%d times; the run in the middle is shown, of memory the most. A tool copies to a repository that nothing was copied to
+handshake of each connection. Every tool runs with its own defaults, one after the other. The figures are the
+median of %d runs; of memory, the most. A tool copies to a repository that nothing was copied to
 before. Requests are counted by the registries. Processor time and the peak of resident memory are the kernel's
 figures for the tool's process.`, r.rtt, r.bandwidth/1_000_000, r.runs)
 	p.say(`The image: an index of 2 platforms × 10 layers × 4 MiB, each platform with a BuildKit attestation; on the index and on

@@ -58,10 +58,6 @@ func (s *server) close() {
 	}
 }
 
-func (s *server) access() regtest.Access {
-	return regtest.Access{Host: s.host, User: user, Password: password}
-}
-
 // requests are those since the last call.
 func (s *server) requests() ([]regtest.Request, error) {
 	if _, err := fmt.Fprintln(s.stdin, "requests"); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/artifact-promotion/promote/internal/regtest"
@@ -90,10 +91,14 @@ verified. The others run once for each image, one after the other. %s`, r.onceOn
 			if q, ok := r.ratio("many", t.name, wall); ok && t.name != us {
 				faster = fmt.Sprintf("%.1f ×", 1/q)
 			}
-			rows = append(rows, []string{t.name, r.cell("many", t.name), faster, mebibytes(r.peak("many", t.name)), t.carries})
+			taken := []string{"—", "—", "—"}
+			if f, ok := r.median("many", t.name); ok {
+				taken = []string{seconds(f.cpu), seconds(f.registries), mebibytes(r.peak("many", t.name))}
+			}
+			rows = append(rows, slices.Concat([]string{t.name, r.cell("many", t.name), faster}, taken, []string{t.carries}))
 		}
 	}
-	p.table([]string{"", "wall, requests", "we are faster by", "peak memory", "carries"}, rows)
+	p.table([]string{"", "wall, requests", "we are faster by", "processor", "registries' processor", "peak memory", "carries"}, rows)
 }
 
 // onceOnly names who was measured once and not several times.

@@ -7,13 +7,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 var numbered = regexp.MustCompile(`\bv?\d+\.\d+\.\d+\S*`)
 
-// versions notes what every tool says its version is, and which are missing.
+// versions notes which version of every tool is measured, and which are missing.
 func (w *world) versions(ctx context.Context, r *results) {
-	r.versions = append(r.versions, "promote at "+commit(w.program))
+	r.versions = append(r.versions, "promote at "+commit(ctx)+builtBy(w.program))
 	known := []string{}
 	for _, t := range peers() {
 		if !chosen(w.only, t.name) {
@@ -25,14 +26,18 @@ func (w *world) versions(ctx context.Context, r *results) {
 			r.missing = append(r.missing, t.name)
 		case !slices.Contains(known, binary):
 			known = append(known, binary)
-			r.versions = append(r.versions, filepath.Base(binary)+" "+w.version(ctx, binary))
+			r.versions = append(r.versions, filepath.Base(binary)+" "+w.version(ctx, binary)+builtBy(binary))
 		}
 	}
 	r.versions = append(r.versions, "distribution "+dependency(w.registry, "github.com/distribution/distribution/v3"))
 }
 
-// version is the first number in what a tool prints as its version.
+// version is the one that "go install" put into a tool, or else the first number
+// in what it prints.
 func (w *world) version(ctx context.Context, binary string) string {
+	if info, err := buildinfo.ReadFile(binary); err == nil && numbered.MatchString(info.Main.Version) {
+		return info.Main.Version
+	}
 	for _, argument := range []string{"version", "--version"} {
 		c := exec.CommandContext(ctx, binary, argument)
 		c.Env = w.environment()
@@ -44,22 +49,25 @@ func (w *world) version(ctx context.Context, binary string) string {
 	return "of an unknown version"
 }
 
-// commit is what a program was built from.
-func commit(binary string) string {
+func builtBy(binary string) string {
 	info, err := buildinfo.ReadFile(binary)
+	if err != nil {
+		return ""
+	}
+	return " (" + info.GoVersion + ")"
+}
+
+// commit is what is measured, with a word on changes that are in no commit.
+func commit(ctx context.Context) string {
+	head, err := exec.CommandContext(ctx, "git", "rev-parse", "--short=12", "HEAD").Output()
 	if err != nil {
 		return "an unknown commit"
 	}
-	revision, changed := "an unknown commit", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = s.Value[:min(len(s.Value), 12)]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			changed = ", with changes"
-		}
+	changed, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--", "*.go", "go.mod").Output()
+	if err != nil || len(changed) > 0 {
+		return strings.TrimSpace(string(head)) + " with changes"
 	}
-	return revision + changed
+	return strings.TrimSpace(string(head))
 }
 
 // dependency is the version of a module that a program was built with.

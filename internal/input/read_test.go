@@ -318,7 +318,7 @@ func TestScalars(t *testing.T) {
 		t.Fatal(err)
 	}
 	request := settings.Request
-	if request.DryRun || !request.Attachments || request.Verify != transfer.Blobs || request.Concurrency != 0 || request.NoGates ||
+	if request.DryRun || !request.Attachments || request.Verify != transfer.Blobs || settings.Transfers != 0 || request.NoGates ||
 		request.TargetEnv != "" || !request.Started.Equal(now) || settings.Timeout != 30*time.Minute || !settings.Summary {
 		t.Errorf("defaults are %+v, timeout %v, summary %v", request, settings.Timeout, settings.Summary)
 	}
@@ -331,7 +331,7 @@ func TestScalars(t *testing.T) {
 		t.Fatal(err)
 	}
 	request = settings.Request
-	if !request.DryRun || request.Attachments || request.Verify != transfer.Content || request.Concurrency != 64 || !request.NoGates ||
+	if !request.DryRun || request.Attachments || request.Verify != transfer.Content || settings.Transfers != 64 || !request.NoGates ||
 		request.TargetEnv != "prod" || request.Reason != "CHG-1" || request.RunNumber != "12" || settings.Timeout != 24*time.Hour || settings.Summary {
 		t.Errorf("request is %+v, timeout %v, summary %v", request, settings.Timeout, settings.Summary)
 	}

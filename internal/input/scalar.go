@@ -30,11 +30,11 @@ func (r *reader) readMode() {
 func (r *reader) readScalars(getenv func(string) string, now time.Time) {
 	r.settings.Timeout = r.duration("timeout")
 	r.settings.Summary = r.boolean("summary")
+	r.settings.Transfers = r.concurrency()
 	r.settings.Request = promote.Request{
 		DryRun:      r.boolean("dry-run"),
 		Attachments: r.choice("attachments", "all", "none") == "all",
 		Verify:      transfer.Level(r.choice("verify", string(transfer.Manifests), string(transfer.Blobs), string(transfer.Content))),
-		Concurrency: r.concurrency(),
 		Reason:      r.text("reason"),
 		TargetEnv:   r.text("target-env"),
 		NoGates:     r.text("config") == noConfig,

@@ -15,6 +15,7 @@ type Settings struct {
 	Credentials    *credential.Chain // what the inputs hold, before the environment's own
 	CACertificates []byte            // PEM; empty: none besides the built-in ones
 	Timeout        time.Duration     // of the whole run
+	Transfers      int               // blobs copied at the same time, at most; 0: chosen by the program
 	Summary        bool              // write a job summary
 	Secrets        []string          // every password and token, to be masked; complete also beside an error
 }

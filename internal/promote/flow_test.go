@@ -443,8 +443,8 @@ func TestConcurrency(t *testing.T) {
 	i := decorated()
 	push(t, i, source, "acme/app", "dev")
 	r := requestOf(item(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production", target.Host()+"/mirror/app:production"))
-	r.Concurrency, r.Verify = 1, transfer.Content
-	d := run(t, r)
+	r.Verify = transfer.Content
+	d := runWith(t, t.Context(), registry.New(registry.Options{Transfers: 1}), r, &watcher{})
 	expect(t, d, document.Promoted)
 	complete(t, source, "acme/app", "dev", target, "prod/app", "production")
 	complete(t, source, "acme/app", "dev", target, "mirror/app", "production")

@@ -15,7 +15,6 @@ type Request struct {
 	DryRun      bool           // stop after the gates
 	Attachments bool           // carry signatures, attestations, SBOMs and other referrers
 	Verify      transfer.Level // how much is read back at the target
-	Concurrency int            // parallel transfers; 0: chosen by the program
 	Reason      string
 	TargetEnv   string // what {{env}} stands for
 	NoGates     bool   // config: none

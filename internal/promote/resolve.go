@@ -150,8 +150,7 @@ func (r *run) survey(ctx context.Context) {
 				tags = append(tags, t.before)
 			}
 		}
-		p.survey = r.engine.Survey(ctx, p.root.Digest, p.source, p.target, tags...)
-		r.ahead.Go(p.survey.Wait)
+		p.survey = r.engine.Survey(ctx, &r.ahead, p.root.Digest, p.source, p.target, tags...)
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 func Run(ctx context.Context, client *registry.Client, request Request, observer Observer) document.Report {
 	r := &run{
 		Observer: observer, client: client, request: request,
-		engine: transfer.New(request.Verify, request.Concurrency),
+		engine: transfer.New(request.Verify),
 	}
 	err := r.flow(ctx)
 	return r.report(ctx, err)
@@ -131,7 +131,7 @@ func (r *run) note(text string) {
 
 // atOnce is how many images are copied at the same time. More would be no faster,
 // as the requests to one host are bounded, and take memory.
-const atOnce = 32
+const atOnce = 16
 
 // copy brings every image to its targets before any tag moves.
 func (r *run) copy(ctx context.Context) error {

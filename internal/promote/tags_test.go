@@ -359,7 +359,7 @@ func TestCancelled(t *testing.T) {
 		"when it verifies":   {step: "Verify"},
 		"when it moves tags": {step: "Move tags"},
 		"in the middle of a blob": {request: func(q *http.Request) bool {
-			return q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/uploads/")
+			return strings.Contains(q.URL.Path, "/uploads/")
 		}},
 		"while a manifest hangs":       {request: on(http.MethodPut, ""), hangs: on(http.MethodPut, "")},
 		"at the first tag":             {request: on(http.MethodPut, "/manifests/first")},

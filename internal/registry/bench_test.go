@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -158,5 +157,3 @@ func BenchmarkCopy(b *testing.B) {
 		}
 	})
 }
-
-var _ = bytes.NewReader

@@ -20,7 +20,7 @@ func (s *session) challenged(ctx context.Context) (*transport.Challenge, error) 
 		return c, nil
 	}
 	if err := s.hold(ctx); err != nil {
-		return nil, err
+		return nil, s.inVain(err)
 	}
 	defer s.release()
 	if c := s.known(); c != nil {
@@ -31,9 +31,19 @@ func (s *session) challenged(ctx context.Context) (*transport.Challenge, error) 
 		return nil, &unreached{s.host.RegistryStr(), err}
 	}
 	s.mu.Lock()
-	s.challenge = c
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.challenge, s.trouble = c, nil
 	return c, nil
+}
+
+// inVain is why somebody waited in vain for another to reach the host.
+func (s *session) inVain(why error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.trouble == nil {
+		return why
+	}
+	return &unreached{s.host.RegistryStr(), fmt.Errorf("%w; the last attempt failed: %w", why, s.trouble)}
 }
 
 func (s *session) known() *transport.Challenge {
@@ -69,6 +79,9 @@ func (s *session) ping(ctx context.Context) (*transport.Challenge, error) {
 		if err == nil {
 			return c, nil
 		}
+		s.mu.Lock()
+		s.trouble = err
+		s.mu.Unlock()
 		if err := p.after(ctx, err); err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -373,7 +374,7 @@ func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Reposit
 	synctest.Test(t, func(t *testing.T) {
 		network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 		ctx, cancel := context.WithCancel(t.Context())
-		server := &http.Server{Handler: h, BaseContext: func(net.Listener) context.Context { return ctx }}
+		server := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), BaseContext: func(net.Listener) context.Context { return ctx }}
 		served := make(chan struct{})
 		go func() {
 			defer close(served)

@@ -14,16 +14,18 @@ import (
 // a run makes hundreds of requests: a count alone would have to be large, and
 // would be over in no time on a fast network.
 const (
-	defaultPatience = time.Minute // since the first failure
+	defaultPatience = time.Minute // waited in all since the first failure
 	attempts        = 8           // at least
+	mostPatience    = 10          // times the patience is the end, however little of it was waiting
 	firstContact    = 6           // part of the patience with a host that never answered
+	firstStalls     = 3           // of those, this many may be that it said nothing
 	lagging         = 4           // part of the patience with a host that does not see yet what it was given
 
 	waitFirst = 600 // part of the patience that is waited at first: 100 ms
 	waitMost  = 15  // part of it that is waited at most: 4 s
 
 	damages  = 8 // answers that cannot be right; also how often a blob is read anew
-	refusals = 4 // answers that would be final had they come first from a healthy host
+	refusals = 6 // answers that would be final had they come first from a healthy host
 
 	retryAfterMax = time.Minute // a longer Retry-After is not waited for
 )
@@ -66,8 +68,10 @@ type patience struct {
 	host   *host
 	since  time.Time // of the first failure since something worth the name came
 	counts [reasons]int
-	step   int // of the waits
-	gained int64
+	step   int           // of the waits
+	waited time.Duration // in all of them
+	stalls int           // of the failures
+	gained int64         // bytes since
 	last   error
 }
 
@@ -77,6 +81,9 @@ func (p *patience) after(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return p.ended(ctx, err)
 	}
+	if errors.Is(err, errStalled) || errors.Is(err, errDrips) {
+		p.stalls++
+	}
 	why, again := reasonOf(err, p.host)
 	if !again || !p.bears(why) {
 		return err
@@ -84,6 +91,7 @@ func (p *patience) after(ctx context.Context, err error) error {
 	p.last = err
 	d := backoff(p.host.patience, p.step)
 	p.step++
+	p.waited += d
 	if a := answerOf(err); a != nil {
 		d = max(d, asked(a.status, a.header))
 	}
@@ -134,9 +142,12 @@ func (p *patience) bears(why reason) bool {
 		return gone < p.host.patience/lagging
 	}
 	if !p.host.answered.Load() {
-		return gone < p.host.patience/firstContact
+		return p.stalls < firstStalls && gone-time.Duration(p.stalls)*stallTimeout < p.host.patience/firstContact
 	}
-	return p.counts[why] < attempts || gone < p.host.patience
+	// What was waited counts, not what the attempts took: each may hold others that
+	// were tried again in their turn, and one that stalls takes half a minute.
+	return p.counts[why] < attempts ||
+		p.stalls < attempts && p.waited < p.host.patience && gone < mostPatience*p.host.patience
 }
 
 // advance counts bytes that came after a failure. A drip only shortens the waits;

@@ -29,6 +29,7 @@ type session struct {
 	writes    atomic.Bool
 	mu        sync.Mutex
 	challenge *transport.Challenge
+	trouble   error             // of the last attempt to reach the host, while it was not reached
 	access    map[string]Access // by repository
 	joined    *scopes           // of all of them; nil: to be put together anew
 	tokens    map[string]token  // by the scopes asked for

@@ -3,6 +3,7 @@ package regtest
 import (
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 )
 
@@ -70,6 +71,9 @@ func Answer(match func(*http.Request) bool, status int, mediaType string, body [
 				return
 			}
 			w.Header().Set("Content-Type", mediaType)
+			if status == http.StatusOK && strings.Contains(r.URL.Path, "/manifests/") {
+				w.Header().Set("Docker-Content-Digest", digestOf(body))
+			}
 			w.WriteHeader(status)
 			if r.Method != http.MethodHead {
 				_, _ = w.Write(body)

@@ -82,10 +82,6 @@ func (e *Engine) bring(ctx context.Context, c *copying, b v1.Descriptor, earlier
 			return present, err
 		}
 	}
-	if err := e.streams.Acquire(ctx, 1); err != nil { // only now: a question moves no bytes
-		return 0, context.Cause(ctx)
-	}
-	defer e.streams.Release(1)
 	took, err := c.target.repo.PutBlob(ctx, registry.Upload{
 		Blob:      b,
 		Open:      func(ctx context.Context) io.ReadCloser { return c.source.OpenBlob(ctx, b) },

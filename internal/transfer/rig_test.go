@@ -46,8 +46,8 @@ type run struct {
 	*transfer.Engine
 }
 
-func newRun(t *testing.T, level transfer.Level, concurrency int) run {
-	return run{t, registry.New(registry.Options{}), transfer.New(level, concurrency)}
+func newRun(t *testing.T, level transfer.Level, transfers int) run {
+	return run{t, registry.New(registry.Options{Transfers: transfers}), transfer.New(level)}
 }
 
 func (r run) open(side credential.Side, at *regtest.Registry, repo string) *registry.Repository {

@@ -18,13 +18,14 @@ type Survey struct {
 	target *target
 	there  bool // the target holds the root, so most of the rest is likely there
 	ctx    context.Context
-	work   sync.WaitGroup
+	ahead  *sync.WaitGroup
 }
 
 // Survey begins to ask about a root at a target, one of whose tags may have been
-// observed to hold it. The context ends it, and Wait waits for its end.
-func (e *Engine) Survey(ctx context.Context, root v1.Hash, source, target *registry.Repository, tags ...Observation) *Survey {
-	s := &Survey{engine: e, source: source, target: e.target(target), ctx: ctx}
+// observed to hold it. The context ends the questions, and ahead, which the
+// caller waits for when nothing more can be found, counts them.
+func (e *Engine) Survey(ctx context.Context, ahead *sync.WaitGroup, root v1.Hash, source, target *registry.Repository, tags ...Observation) *Survey {
+	s := &Survey{engine: e, source: source, target: e.target(target), ctx: ctx, ahead: ahead}
 	for _, o := range tags {
 		if o.Digest() == root {
 			s.there = true
@@ -37,10 +38,7 @@ func (e *Engine) Survey(ctx context.Context, root v1.Hash, source, target *regis
 	return s
 }
 
-// Wait returns when nothing is being asked any more.
-func (s *Survey) Wait() { s.work.Wait() }
-
-func (s *Survey) ask(question func()) { s.work.Go(question) }
+func (s *Survey) ask(question func()) { s.ahead.Go(question) }
 
 // Near reads a manifest at the target, if the target holds the root: what is
 // read there need not be read at the source too.

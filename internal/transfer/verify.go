@@ -128,10 +128,6 @@ func (e *Engine) readBack(ctx context.Context, t *target, b v1.Descriptor) error
 	if t.has(t.verified, b.Digest) {
 		return nil
 	}
-	if err := e.streams.Acquire(ctx, 1); err != nil {
-		return context.Cause(ctx)
-	}
-	defer e.streams.Release(1)
 	body := t.repo.OpenBlob(ctx, b)
 	defer body.Close() //nolint:errcheck // it was only read
 	if _, err := io.Copy(io.Discard, body); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/artifact-promotion/promote/internal/transfer"
 )
@@ -47,7 +48,10 @@ func (h *hurt) set(reference string, answer func(http.ResponseWriter)) {
 func missing(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }
 
 func bytesOf(text string) func(http.ResponseWriter) {
-	return func(w http.ResponseWriter) { _, _ = w.Write([]byte(text)) }
+	return func(w http.ResponseWriter) {
+		w.Header().Set("Docker-Content-Digest", registry.NewManifest("", []byte(text)).Digest.String())
+		_, _ = w.Write([]byte(text))
+	}
 }
 
 // verified is a small image with attachments, and what of it can go wrong.

@@ -1,0 +1,251 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestWidth(t *testing.T) {
+	t.Parallel()
+	w := newWidth(48)
+	if w.slots() != 48 {
+		t.Errorf("starts at %d, want its ceiling", w.slots())
+	}
+	w.grow(0)
+	if w.slots() != 48 {
+		t.Errorf("grew to %d, beyond its ceiling", w.slots())
+	}
+	for range 20 { // answers to requests that ran side by side
+		w.halve(0)
+	}
+	if w.slots() != 24 {
+		t.Errorf("%d after one round of refusals, want half", w.slots())
+	}
+	w.grow(0)
+	if w.now != 24 {
+		t.Errorf("%v: an answer from before it shrank let it grow", w.now)
+	}
+	for range 24 {
+		w.grow(w.round)
+	}
+	if got := w.slots(); got != 24 && got != 25 {
+		t.Errorf("%d after a full round of good answers, want one more", got)
+	}
+	for range 20 {
+		w.halve(w.round)
+	}
+	if w.slots() != 1 {
+		t.Errorf("%d at the least, want 1", w.slots())
+	}
+	w.ease(w.round)
+	if w.slots() != 1 {
+		t.Errorf("%d: slow answers let it grow", w.slots())
+	}
+	for range 2000 {
+		w.grow(w.round)
+	}
+	if w.slots() != 48 {
+		t.Errorf("grew to %d, want its ceiling again", w.slots())
+	}
+	w.ease(w.round)
+	if got := w.slots(); got != 43 {
+		t.Errorf("%d after slow answers, want a tenth less", got)
+	}
+	for range 100 {
+		w.ease(w.round)
+	}
+	if w.slots() != slowFloor {
+		t.Errorf("slow answers alone narrow to %d, want %d", w.slots(), slowFloor)
+	}
+}
+
+func TestPace(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	dice := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test's dice
+	for _, test := range []struct {
+		name string
+		next func(n int) time.Duration
+		slow bool
+	}{
+		{"fast", func(int) time.Duration { return ms }, false},
+		{"loopback under load", func(int) time.Duration { return time.Duration(1+dice.IntN(200)) * ms }, false},
+		{"far", func(int) time.Duration { return time.Duration(150+dice.IntN(100)) * ms }, false},
+		{"far, with a handshake now and then", func(n int) time.Duration { return time.Duration(150+n%3*300) * ms }, false},
+		{"one hiccup", func(n int) time.Duration {
+			if n == 100 {
+				return 25 * time.Second
+			}
+			return 40 * ms
+		}, false},
+		{"always slow", func(int) time.Duration { return 2 * time.Second }, false},
+		{"rising", func(n int) time.Duration { return time.Duration(40+2*n) * ms }, true},
+		{"from fast to slow", func(n int) time.Duration {
+			if n < 50 {
+				return 20 * ms
+			}
+			return 600 * ms
+		}, true},
+	} {
+		var p pace
+		slow := false
+		for n := range 300 {
+			slow = p.add(test.next(n)) || slow
+		}
+		if slow != test.slow {
+			t.Errorf("%s: slow %v, want %v", test.name, slow, test.slow)
+		}
+	}
+	var p pace
+	p.add(20 * ms)
+	for range 100 {
+		p.add(time.Second)
+	}
+	var slow bool
+	for range 30 {
+		slow = p.add(25 * ms)
+	}
+	if slow {
+		t.Error("it does not notice that answers are fast again")
+	}
+}
+
+// Slots go to who has waited longest, no more at once than there are; who gives
+// up waiting takes none.
+func TestSlots(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(3)
+		var mu sync.Mutex
+		var order []int
+		running, most := 0, 0
+		var g sync.WaitGroup
+		for i := range 30 {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			if i%5 == 4 {
+				time.AfterFunc(1500*time.Millisecond, func() { cancel(errTimeUp) })
+			}
+			g.Go(func() {
+				defer cancel(nil)
+				if _, err := l.take(ctx); err != nil {
+					if !errors.Is(err, errTimeUp) {
+						t.Errorf("error %v, want the context's cause", err)
+					}
+					return
+				}
+				mu.Lock()
+				order = append(order, i)
+				running++
+				most = max(most, running)
+				mu.Unlock()
+				time.Sleep(time.Second)
+				mu.Lock()
+				running--
+				mu.Unlock()
+				l.give()
+			})
+			synctest.Wait() // so that they queue in this order
+		}
+		g.Wait()
+		for n := 1; n < len(order); n++ {
+			if order[n] < order[n-1]-2 {
+				t.Errorf("order %v", order)
+				break
+			}
+		}
+		if most != 3 || l.busy != 0 || len(order) < 24 {
+			t.Errorf("%d at once, %d still busy, %d served", most, l.busy, len(order))
+		}
+	})
+}
+
+// The slot may be handed over at the moment at which its taker gives up.
+func TestSlotThatNobodyTakes(t *testing.T) {
+	t.Parallel()
+	l := newLimiter(1)
+	if _, err := l.take(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	late := &ticket{called: make(chan struct{})}
+	l.queue = append(l.queue, late)
+	l.give() // hands it over
+	l.leave(late)
+	if l.busy != 0 {
+		t.Errorf("%d slots are lost", l.busy)
+	}
+}
+
+// A limiter on a host whose answers take longer the more it is asked, and one
+// that refuses beyond what it bears: it finds what they bear, and is wide again
+// when they bear more.
+func TestLimiterAdapts(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name        string
+		answer      func(running int, since time.Duration) (took time.Duration, status int)
+		least, most float64 // width at the end
+		lowest      float64
+	}{
+		{"bears all", func(int, time.Duration) (time.Duration, int) { return 40 * time.Millisecond, 200 }, 48, 48, 48},
+		{"queues", func(running int, _ time.Duration) (time.Duration, int) {
+			return time.Duration(max(40, 30*running)) * time.Millisecond, 200
+		}, 8, 24, 8},
+		{"queued for a while", func(running int, since time.Duration) (time.Duration, int) {
+			if since < 20*time.Second {
+				return time.Duration(max(40, 30*running)) * time.Millisecond, 200
+			}
+			return 40 * time.Millisecond, 200
+		}, 48, 48, 8},
+		{"refuses beyond 10", func(running int, _ time.Duration) (time.Duration, int) {
+			if running > 10 {
+				return time.Millisecond, 429
+			}
+			return 40 * time.Millisecond, 200
+		}, 4, 14, 4},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(48, defaultPatience)
+				began, running, lowest := time.Now(), 0, 48.0
+				var mu sync.Mutex
+				var g sync.WaitGroup
+				for range 60 {
+					g.Go(func() {
+						for time.Since(began) < time.Minute {
+							s, err := h.enter(t.Context(), small)
+							if err != nil {
+								t.Error(err)
+								return
+							}
+							mu.Lock()
+							running++
+							took, code := test.answer(running, time.Since(began))
+							mu.Unlock()
+							time.Sleep(took)
+							s.answered("GET", &http.Response{StatusCode: code, Header: http.Header{}}, took)
+							mu.Lock()
+							running--
+							lowest = min(lowest, h.limits[small].width.now)
+							mu.Unlock()
+							s.leave()
+							if code == 429 {
+								time.Sleep(100 * time.Millisecond)
+							}
+						}
+					})
+				}
+				g.Wait()
+				now := h.limits[small].width.now
+				if int(now) < int(test.least) || now > test.most || lowest < test.lowest*0.99 {
+					t.Errorf("width %v at the end, %v at the lowest, want %v to %v", now, lowest, test.least, test.most)
+				}
+			})
+		})
+	}
+}
