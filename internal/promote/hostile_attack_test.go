@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -181,8 +182,8 @@ func nested(levels int) (root string, more map[string]string) {
 	return root, more
 }
 
-// fat is a root with children of nearly the largest size; each is made when it is asked for.
-func fat(children int, child func(n int) string) func(assault) {
+// fat is a root with children that have little in common but their end.
+func fat(children int, end string, begin func(n int) string) func(assault) {
 	var once sync.Once
 	var root string
 	number := map[string]int{}
@@ -190,21 +191,23 @@ func fat(children int, child func(n int) string) func(assault) {
 		once.Do(func() {
 			var lines []string
 			for n := range children {
-				body := child(n)
-				number[digestOf(body)] = n
-				lines = append(lines, descriptorOf(digestOf(body), len(body)))
+				digest := digestOf(begin(n) + end)
+				number[digest] = n
+				lines = append(lines, descriptorOf(digest, len(begin(n)+end)))
 			}
 			root = indexOf(lines...)
+			runtime.GC() // what was made for the digests
 		})
-		ref := a.r.URL.Path[strings.LastIndex(a.r.URL.Path, "/")+1:]
-		n, ok := number[ref]
+		n, ok := number[a.r.URL.Path[strings.LastIndex(a.r.URL.Path, "/")+1:]]
 		if !ok {
 			serves(root, nil)(a)
 			return
 		}
 		a.w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
-		w, _ := io.WriteString(a.w, child(n))
-		a.sent.Add(int64(w))
+		for _, part := range []string{begin(n), end} {
+			w, _ := io.WriteString(a.w, part)
+			a.sent.Add(int64(w))
+		}
 	}
 }
 
