@@ -215,9 +215,8 @@ func (r *results) processor(p *page) {
 		return
 	}
 	p.say("## Processor time")
-	p.say(`User and system time of the tool's process for copying across registries, and for each byte of the image's blobs. The
-registries' own processor time stands beside it: what both take together is less than the machine has, or the machine
-is what was measured.`)
+	p.say(`User and system time of the tool's process for copying across registries, and for each byte of the image's blobs;
+beside it the two registries' own. The large layer moves as fast as the machine can, without a simulated network.`)
 	for _, name := range names {
 		size := r.layer
 		if name == "cross" {

@@ -89,6 +89,10 @@ func (n *Node) collect(w wire) error {
 	}
 	seen := map[v1.Hash]bool{}
 	n.Blobs, n.Foreign = once(needed, seen), once(elsewhere, seen)
+	for i, d := range n.Blobs { // the rest stays in the manifest: many images are held at once
+		n.Blobs[i] = v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+	}
+	n.Blobs, n.Foreign = slices.Clip(n.Blobs), slices.Clip(n.Foreign)
 	return nil
 }
 

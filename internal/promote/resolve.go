@@ -164,6 +164,7 @@ func (r *run) walk(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	r.walkers = nil // with all that only the walk needed to know
 	for _, i := range r.images {
 		for _, text := range i.graph.Notices {
 			r.note(text)

@@ -387,7 +387,7 @@ func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Reposit
 			transport.CloseIdleConnections()
 			_ = server.Close()
 			<-served
-			time.Sleep(time.Second) // as long as net/http lingers on a connection
+			time.Sleep(30 * time.Second) // longer than net/http lingers on a connection, and handlers in a sleep
 		}()
 		c := New(Options{Transport: transport})
 		test(t, repository(t, c, credential.Source, "127.0.0.1:5000/acme/app", Push))

@@ -96,7 +96,7 @@ func readManifest(a *answer, ref string) (m Manifest, err error) {
 	if n := bytes.Count(a.body, []byte(",")); n > maxMembers {
 		return Manifest{}, fmt.Errorf("%w: a manifest of %d members", ErrTooLarge, n)
 	}
-	m = Manifest{Digest: digestOf(a.body), MediaType: mediaType(a), Raw: a.body}
+	m = Manifest{Digest: digestOf(a.body), MediaType: mediaType(a), Raw: bytes.Clone(a.body)}
 	if isDigest(ref) {
 		m.Digest, err = matches(a.body, ref)
 		return m, err

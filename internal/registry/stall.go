@@ -58,22 +58,23 @@ type watched struct {
 	dog   *watchdog
 	spent time.Duration // in this window
 	got   int64
+	drips bool
 }
 
 func (w *watched) Read(p []byte) (int, error) {
+	if w.drips {
+		return 0, errDrips
+	}
 	w.dog.expect(stallTimeout)
 	defer w.dog.pause()
 	began := time.Now()
 	n, err := w.ReadCloser.Read(p)
 	w.spent += time.Since(began)
 	w.got += int64(n)
-	if w.spent < window {
-		return n, err
+	if w.spent >= window {
+		w.drips = w.got < leastBytes
+		w.spent, w.got = 0, 0
 	}
-	if w.got < leastBytes && err == nil {
-		err = errDrips
-	}
-	w.spent, w.got = 0, 0
 	return n, err
 }
 
