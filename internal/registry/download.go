@@ -267,7 +267,7 @@ func parseRange(s string) (r byteRange, ok bool) {
 // digits reads a number that is nothing but digits.
 func digits(s string) (int64, bool) {
 	n, err := strconv.ParseUint(s, 10, 63)
-	return int64(n), err == nil //nolint:gosec // of 63 bits
+	return int64(n), err == nil
 }
 
 func (d *download) close() {

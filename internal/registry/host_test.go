@@ -139,9 +139,11 @@ func TestNoSlotIsHeldWhileWaiting(t *testing.T) {
 					time.Sleep(990 * time.Millisecond)
 					synctest.Wait()
 					for c, l := range r.session.at.limits {
+						l.mu.Lock()
 						if l.busy != 0 {
 							t.Errorf("%d slots of class %d are held", l.busy, c)
 						}
+						l.mu.Unlock()
 					}
 				}
 				g.Wait()
@@ -290,7 +292,7 @@ func TestBusyRegistryIsAskedLess(t *testing.T) {
 		if err := g.Wait(); err != nil {
 			t.Error(err)
 		}
-		if w := r.session.at.limits[small].width.now; w > 24 {
+		if w := state(r.session.at.limits[small]).now; w > 24 {
 			t.Errorf("width %v after it all", w)
 		}
 	})

@@ -67,6 +67,7 @@ func damaged(err error) error { return errAgain{error: err, reason: wasDamaged} 
 type patience struct {
 	host   *host
 	since  time.Time // of the first failure since something worth the name came
+	lags   time.Time // since when it does not see what it was given
 	counts [reasons]int
 	step   int           // of the waits
 	waited time.Duration // in all of them
@@ -133,15 +134,17 @@ func (p *patience) bears(why reason) bool {
 	}
 	p.counts[why]++
 	gone := time.Since(p.since)
-	switch why {
-	case wasDamaged:
+	switch {
+	case why == wasDamaged:
 		return p.counts[why] < damages
-	case wasRefused:
+	case why == wasRefused:
 		return p.counts[why] < refusals
-	case isLagging:
-		return gone < p.host.patience/lagging
-	}
-	if !p.host.answered.Load() {
+	case why == isLagging:
+		if p.lags.IsZero() {
+			p.lags = time.Now()
+		}
+		return time.Since(p.lags) < p.host.patience/lagging
+	case !p.host.answered.Load():
 		return p.stalls < firstStalls && gone-time.Duration(p.stalls)*stallTimeout < p.host.patience/firstContact
 	}
 	// What was waited counts, not what the attempts took: each may hold others that

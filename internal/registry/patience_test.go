@@ -128,6 +128,23 @@ func TestPatienceIsBounded(t *testing.T) {
 	}
 }
 
+// A host that lags gets its time also after other trouble.
+func TestLagAfterTrouble(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(1, defaultPatience)
+		h.answered.Store(true)
+		p := patience{host: h}
+		if err := p.after(t.Context(), errStalled); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(stallTimeout)
+		if err := p.after(t.Context(), errAgain{error: io.EOF, reason: isLagging}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Shorter patience is the same, faster.
 func TestPatienceOption(t *testing.T) {
 	t.Parallel()

@@ -82,10 +82,9 @@ func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *lists) (p
 	}
 	defer l.release()
 	times := 1
-	switch l.api() {
-	case no:
+	if has := l.api(); has == no { // somebody else has asked again
 		return p, ErrNoReferrersAPI
-	case yes:
+	} else if has == yes {
 		times = refusals - 1
 	}
 	for range times {
