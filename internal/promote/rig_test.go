@@ -22,8 +22,12 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// TestMain lets many tests wait at once: what they wait for is time, not the processor.
+// TestMain lets many tests wait at once: what they wait for is time, not the processor. In the process that a test
+// starts in order to kill it, it promotes instead.
 func TestMain(m *testing.M) {
+	if job := os.Getenv(jobVariable); job != "" {
+		os.Exit(work(job))
+	}
 	flag.Parse()
 	_ = flag.Set("test.parallel", "24")
 	os.Exit(m.Run())

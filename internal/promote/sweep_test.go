@@ -12,13 +12,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/promote"
-	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
-	"golang.org/x/sync/errgroup"
+	"github.com/artifact-promotion/promote/internal/transfer"
 )
 
 var sweepAll = flag.Bool("sweep", false, "cut the promotion at every request in every way, not only at a sample of them")
@@ -26,75 +26,72 @@ var sweepAll = flag.Bool("sweep", false, "cut the promotion at every request in 
 // sweepSample is how many cuts there are to one that a plain test run makes.
 const sweepSample = 23
 
-// TestSweep cuts a promotion at each of its requests. A request fails once, in
-// three ways: then the promotion succeeds all the same. Or nothing is answered
-// any more from it on, in two ways, and the run is ended: then every tag holds
+// sweeps are the settings that a promotion is cut in, with images as small as can be.
+func sweeps() []setting {
+	all := []setting{
+		{name: "across registries"},
+		{name: "across registries with the referrers API", sourceAPI: true, targetAPI: true},
+		{name: "other repository of one registry", inside: true},
+		{name: "retag", inside: true, retag: true},
+		{name: "tokens that expire", auth: true, rtt: time.Second, tokenTTL: 15 * time.Second},
+		{name: "tokens of one scope, other repository", inside: true, auth: true, oneScope: true},
+		{name: "several images", images: 2, targetAPI: true},
+		{name: "merge", merge: true},
+		{name: "merge from the API with tokens", merge: true, sourceAPI: true, auth: true},
+		{name: "rollback", inside: true, retag: true, rollback: true},
+		{name: "rollback across", rollback: true, sourceAPI: true},
+		{name: "content", verify: transfer.Content},
+		{name: "large blobs by PATCH", patch: true, layerSize: 2 * mostInPut, verify: transfer.Content},
+	}
+	for n := range all {
+		s := &all[n]
+		s.images, s.layers, s.lean = max(1, s.images), 1, true
+		if s.layerSize == 0 {
+			s.layerSize = 100
+		}
+		if s.verify == "" {
+			s.verify = transfer.Blobs
+		}
+	}
+	return all
+}
+
+// TestSweep cuts a promotion to a moving and a fixed tag at each of its
+// requests. A request fails once, in three ways: then the promotion succeeds all
+// the same. Or nothing is answered any more from it on, in two ways, and the run
+// is ended: then it ends within the time that a runner leaves it, every tag holds
 // the old digest or the new one with everything below it, and the next run
 // completes it. Without -sweep a sample is made, always the same.
 func TestSweep(t *testing.T) {
-	for _, s := range []*sweep{
-		{name: "across registries", across: true},
-		{name: "across registries with the referrers API", across: true, api: true},
-		{name: "other repository of one registry"},
-		{name: "retag", retag: true},
-	} {
+	for _, s := range sweeps() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			s.run(t)
+			sweep(t, s)
 		})
 	}
 }
 
-// sweep is one scenario. Its registries serve all cuts; each cut has a target
-// repository of its own.
-type sweep struct {
-	name               string
-	across, api, retag bool
-	source, target     *regtest.Registry
-	image, old         *regtest.Image
-	whole              *regtest.Tree
-	plans              sync.Map // by User-Agent
-}
-
-func (s *sweep) run(t *testing.T) {
-	s.source = start(t, regtest.Options{Referrers: s.api, Wrap: s.wrap("source")})
-	s.target = s.source
-	if s.across {
-		s.target = start(t, regtest.Options{Referrers: s.api, Wrap: s.wrap("target")})
-	}
-	s.image = regtest.Build(regtest.Spec{Seed: "sweep", Platforms: []string{"linux/amd64", "linux/arm64"}, LayerSize: 100})
-	s.image.Attach(s.image.Attach(s.image.Children()[0], "application/vnd.example", "x"), "application/vnd.example", "y")
-	s.image.Sign(s.image.Root, ".sig", "x")
-	s.old = regtest.Build(regtest.Spec{Seed: "old", LayerSize: 100})
-	push(t, s.image, s.source, "acme/app", "dev")
-	s.whole = read(t, s.source, "acme/app", "dev")
-
-	requests := s.record(t)
-	cuts := s.cuts(requests)
-	t.Logf("%d requests, %d cuts", len(requests), len(cuts))
-	var g errgroup.Group
-	g.SetLimit(8)
+func sweep(t *testing.T, s setting) {
+	t.Helper()
+	var requests []string
+	t.Run("whole", func(t *testing.T) { requests = record(t, s) })
+	all := cuts(requests)
 	var notMade atomic.Int32
-	for _, c := range cuts {
-		g.Go(func() error {
-			switch err := s.cut(c); {
-			case errors.Is(err, errNotMade):
-				notMade.Add(1)
-			case err != nil:
-				t.Errorf("%s: %v", c, err)
-			}
-			return nil
-		})
-	}
-	_ = g.Wait()
-	if n := int(notMade.Load()); n > 2+len(cuts)/20 {
-		t.Errorf("%d of %d cuts met no request", n, len(cuts))
+	t.Run("cuts", func(t *testing.T) {
+		for _, c := range all {
+			t.Run(fmt.Sprint(c.number), func(t *testing.T) {
+				t.Parallel()
+				if !cutOne(t, s, c) {
+					notMade.Add(1)
+				}
+			})
+		}
+	})
+	t.Logf("%d requests, %d cuts, of which %d met no request", len(requests), len(all), notMade.Load())
+	if n := int(notMade.Load()); n > 2+len(all)/20 {
+		t.Errorf("%d of %d cuts met no request", n, len(all))
 	}
 }
-
-// errNotMade says that a run did without the request: two questions can cross,
-// and the answer to the one then spares another.
-var errNotMade = errors.New("the request was never made")
 
 // way is how a request fails.
 type way int
@@ -121,20 +118,7 @@ type cut struct {
 
 func (c cut) String() string { return fmt.Sprintf("cut %d, %s at %s", c.number, c.way, c.request) }
 
-// record makes a promotion without faults and returns its requests.
-func (s *sweep) record(t *testing.T) []string {
-	t.Helper()
-	p := &plan{}
-	repo := s.prepare(t, "record")
-	d := s.promote(t.Context(), "record", repo, p)
-	expect(t, d, document.Promoted)
-	if err := s.complete(repo); err != nil {
-		t.Fatal(err)
-	}
-	return p.order
-}
-
-func (s *sweep) cuts(requests []string) (all []cut) {
+func cuts(requests []string) (all []cut) {
 	number := 0
 	for _, r := range requests {
 		for w := range ways {
@@ -146,32 +130,71 @@ func (s *sweep) cuts(requests []string) (all []cut) {
 	return all
 }
 
-// prepare makes a target repository whose tag holds the old image.
-func (s *sweep) prepare(t testing.TB, name string) (repo string) {
-	repo = "prod/" + name
-	push(t, s.old, s.target, repo, "production")
-	if s.retag {
-		push(t, s.image, s.target, repo, "dev")
-	}
-	return repo
+// record makes a promotion without faults and returns its requests.
+func record(t *testing.T, s setting) (requests []string) {
+	t.Helper()
+	cutting(t, s, &plan{}, func(t *testing.T, w *swept) {
+		expect(t, w.promote(t.Context(), w.plan), document.Promoted)
+		if err := w.done(t.Context()); err != nil {
+			t.Error(err)
+		}
+		requests = w.plan.order
+	})
+	return requests
 }
 
-// promote promotes to a moving and a fixed tag, with every request told to the plan.
-func (s *sweep) promote(ctx context.Context, agent, repo string, p *plan) document.Report {
-	if p != nil {
-		p.repo = repo
-		s.plans.Store(agent, p)
-		defer s.plans.Delete(agent)
+// swept is a world whose requests a plan cuts.
+type swept struct {
+	*world
+	memory *regtest.Memory
+	plan   *plan
+}
+
+func cutting(t *testing.T, s setting, p *plan, run func(*testing.T, *swept)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &swept{memory: regtest.NewMemory(), plan: p}
+		defer w.memory.Close()
+		var err error
+		w.world, err = newWorld(t.Context(), s, s.name, func(side string, o regtest.Options) (*regtest.Registry, error) {
+			o.Memory, o.Wrap = w.memory, regtest.Chain(p.wrap(side), patchOnly(s))
+			return start(t, o), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.fixed = "v1"
+		run(t, w)
+	})
+}
+
+// mostInPut is the largest body that a registry takes in a PUT where it wants PATCH for more.
+const mostInPut = 64 << 10
+
+// patchOnly is a registry that takes no large blob in one PUT.
+func patchOnly(s setting) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			if s.patch && q.Method == http.MethodPut && q.ContentLength > mostInPut && q.UserAgent() != regtest.Agent {
+				w.WriteHeader(http.StatusRequestEntityTooLarge)
+				return
+			}
+			next.ServeHTTP(w, q)
+		})
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
+}
+
+// promote makes a run whose requests are told to the plan; with none they are not.
+func (w *swept) promote(ctx context.Context, p *plan) document.Report {
+	ctx, cancel := context.WithTimeout(ctx, limitOfRun)
+	defer cancel()
+	transport := w.memory.Transport()
 	defer transport.CloseIdleConnections()
-	client := registry.New(registry.Options{UserAgent: agent, Transport: transport})
-	from := s.source.Host() + "/acme/app:dev"
-	if s.retag {
-		from = s.source.Host() + "/" + repo + ":dev"
+	agent := ""
+	if p != nil {
+		agent = planned
 	}
-	to := s.target.Host() + "/" + repo
-	return promote.Run(ctx, client, request(failing{}, from, to+":production", fixed+to+":v1"), &watcher{})
+	return promote.Run(ctx, w.client(transport, agent), w.request(), &watcher{})
 }
 
 // failing is for helpers that cannot fail here.
@@ -181,112 +204,79 @@ func (failing) Helper()                  {}
 func (failing) Fatal(args ...any)        { panic(fmt.Sprint(args...)) }
 func (failing) Context() context.Context { return context.Background() }
 
-// cut makes one promotion with one fault, and one without.
-func (s *sweep) cut(c cut) error {
-	name := fmt.Sprintf("cut-%d", c.number)
-	repo := s.prepare(failing{}, name)
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	p := &plan{cut: c, end: func() { time.AfterFunc(50*time.Millisecond, func() { cancel(errors.New("the sweep ends the run")) }) }}
-	d := s.promote(ctx, name, repo, p)
-	p.mu.Lock()
-	struck := p.struck
-	p.mu.Unlock()
-	if !struck && d.Result == document.Promoted {
-		return errNotMade
+// lastOrders is how long a run may take to end once it is told to: its runner
+// kills it ten seconds after.
+const lastOrders = 8 * time.Second
+
+// cutOne makes one promotion with one fault, and one without. It is false when
+// the request was not made: two questions can cross, and the answer to the one
+// then spares another.
+func cutOne(t *testing.T, s setting, c cut) (made bool) {
+	t.Helper()
+	cutting(t, s, &plan{cut: c}, func(t *testing.T, w *swept) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		var ended time.Time
+		w.plan.end = func() {
+			time.AfterFunc(50*time.Millisecond, func() {
+				ended = time.Now()
+				cancel(errors.New("the sweep ends the run"))
+			})
+		}
+		d := w.promote(ctx, w.plan)
+		if took := time.Since(ended); !ended.IsZero() && took > lastOrders {
+			t.Errorf("%s: the run took %s to end", c, took)
+		}
+		if made = w.plan.didStrike(); !made {
+			expect(t, d, document.Promoted)
+			return
+		}
+		if err := w.after(t.Context(), c, d); err != nil {
+			t.Errorf("%s: %v; result %s, faults %+v, tags %+v", c, err, d.Result, d.Faults, d.Promotions)
+		}
+	})
+	return made
+}
+
+// after is what holds after a cut: the invariants of the design, and that the next run completes everything.
+func (w *swept) after(ctx context.Context, c cut, d document.Report) error {
+	if c.way < endBefore && d.Result != document.Promoted {
+		return errors.New("one fault ends the promotion")
 	}
-	if (!struck || c.way < endBefore) && d.Result != document.Promoted {
-		return fmt.Errorf("one fault ends the promotion as %s: %+v", d.Result, d.Faults)
+	if err := w.honest(ctx, d); err != nil {
+		return err
 	}
-	if err := s.invariants(repo, d); err != nil {
-		return fmt.Errorf("%w; result %s, faults %+v, tags %+v", err, d.Result, d.Faults, d.Promotions)
+	again := w.promote(ctx, nil)
+	switch {
+	case again.Result.ExitCode() != 0:
+		return fmt.Errorf("the next run ends as %s: %+v", again.Result, again.Faults)
+	case d.Result.ExitCode() == 0 && again.Result != document.Unchanged:
+		return errors.New("the next run had something left to do")
 	}
-	d = s.promote(context.Background(), "again-"+name, repo, nil)
-	if d.Result != document.Promoted && d.Result != document.Unchanged {
-		return fmt.Errorf("the next run ends as %s: %+v", d.Result, d.Faults)
-	}
-	if err := s.complete(repo); err != nil {
+	if err := w.done(ctx); err != nil {
 		return fmt.Errorf("after the next run: %w", err)
 	}
 	return nil
 }
 
-// invariants are those of the design: a tag is its old digest or the new,
-// complete one; success is said only of what is all there; and the report tells
-// the truth about each tag.
-func (s *sweep) invariants(repo string, d document.Report) error {
-	moved := false
-	for _, tag := range []struct{ name, old string }{{"production", s.old.Root}, {"v1", ""}} {
-		now, err := s.holds(repo, tag.name)
-		switch {
-		case err != nil:
-			return err
-		case now == s.image.Root:
-			moved = true
-		case now != tag.old:
-			return fmt.Errorf("tag %s holds %q", tag.name, now)
-		case d.Result == document.Promoted:
-			return fmt.Errorf("promoted, and tag %s holds %q", tag.name, now)
-		}
-		if err := truthful(d, tag.name, now); err != nil {
-			return err
-		}
-	}
-	if !moved {
-		return nil
-	}
-	return s.all(repo)
-}
-
-// truthful compares what a report says of a tag with what it holds. Of a tag that
-// was not read the report says nothing.
-func truthful(d document.Report, tag, now string) error {
-	for _, said := range d.Promotions[0].Tags {
-		unread := said.State == document.TagPending && said.Before == ""
-		if strings.HasSuffix(said.Reference, ":"+tag) && said.State != document.TagUnknown && !unread && said.After != now {
-			return fmt.Errorf("tag %s is said to hold %q (%s) and holds %q", tag, said.After, said.State, now)
-		}
-	}
-	return nil
-}
-
-// complete expects both tags moved, with everything below them.
-func (s *sweep) complete(repo string) error {
-	for _, tag := range []string{"production", "v1"} {
-		if now, err := s.holds(repo, tag); err != nil || now != s.image.Root {
-			return fmt.Errorf("tag %s holds %q: %w", tag, now, err)
-		}
-	}
-	return s.all(repo)
-}
-
-func (s *sweep) holds(repo, tag string) (string, error) {
-	digest, _, err := regtest.TagDigest(context.Background(), s.target.Access("", ""), repo, tag)
-	return digest, err
-}
-
-// all reads everything that belongs to the image with the independent reader.
-func (s *sweep) all(repo string) error {
-	tree, err := regtest.Read(context.Background(), s.target.Access("", ""), repo, s.image.Root)
-	if err != nil {
-		return err
-	}
-	if diff := regtest.Diff(s.whole, tree); len(diff) > 0 {
-		return errors.New(strings.Join(diff, "; "))
-	}
-	return nil
-}
+// planned is the User-Agent of runs whose requests are cut.
+const planned = "planned"
 
 // plan is what becomes of one promotion's requests.
 type plan struct {
-	cut  cut
-	end  func() // the run, some time after the cut
-	repo string
+	cut cut
+	end func() // the run, some time after the cut
 
 	mu     sync.Mutex
 	order  []string
 	times  map[string]int
 	struck bool
+}
+
+func (p *plan) didStrike() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.struck
 }
 
 // byChance are the parts of a path that are not the same in every run: upload
@@ -295,7 +285,7 @@ var byChance = regexp.MustCompile(`/(uploads|referrers)/[^/]+$`)
 
 // request is a name for a request that is the same in every run.
 func (p *plan) request(side string, q *http.Request) string {
-	path := byChance.ReplaceAllString(strings.Replace(q.URL.Path, "/"+p.repo+"/", "/target/", 1), "/$1/…")
+	path := byChance.ReplaceAllString(q.URL.Path, "/$1/…")
 	keep := url.Values{}
 	for _, key := range []string{"digest", "mount"} {
 		if v := q.URL.Query().Get(key); v != "" {
@@ -336,16 +326,15 @@ func (p *plan) decide(side string, q *http.Request) (w way, ok bool) {
 	}
 }
 
-func (s *sweep) wrap(side string) func(http.Handler) http.Handler {
+func (p *plan) wrap(side string) func(http.Handler) http.Handler {
 	always := func(*http.Request) bool { return true }
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			found, ok := s.plans.Load(q.UserAgent())
-			if !ok {
+			if q.UserAgent() != planned {
 				next.ServeHTTP(w, q)
 				return
 			}
-			way, ok := found.(*plan).decide(side, q)
+			way, ok := p.decide(side, q)
 			switch {
 			case ok:
 				next.ServeHTTP(w, q)

@@ -1,6 +1,7 @@
 package promote_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,9 @@ type setting struct {
 	verify               transfer.Level
 	layers               int
 	layerSize            int64
+	rtt, tokenTTL        time.Duration // of the network, none by default; of tokens, a minute by default
+	patch                bool          // the target takes only small bodies in a PUT
+	lean                 bool          // few attachments
 }
 
 // settings are all of them, with images of 2 platforms × 6 layers.
@@ -84,7 +88,7 @@ func authFor(s setting) *regtest.Auth {
 	if !s.auth {
 		return nil
 	}
-	return &regtest.Auth{OneScope: s.oneScope, TokenTTL: time.Minute, Users: map[string]regtest.User{
+	return &regtest.Auth{OneScope: s.oneScope, TokenTTL: cmp.Or(s.tokenTTL, time.Minute), Users: map[string]regtest.User{
 		user: {Password: password, Grants: []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}},
 	}}
 }
@@ -92,12 +96,17 @@ func authFor(s setting) *regtest.Auth {
 // newWorld makes the registries and fills them. begin starts a registry: with faults, or without.
 func newWorld(ctx context.Context, s setting, seed string, begin func(side string, o regtest.Options) (*regtest.Registry, error)) (w *world, err error) {
 	w = &world{setting: s}
-	w.source, err = begin("source", regtest.Options{Referrers: s.sourceAPI, Auth: authFor(s), Delete: true})
+	options := regtest.Options{Referrers: s.sourceAPI, Auth: authFor(s), Delete: true}
+	if s.rtt > 0 {
+		options.Network = &regtest.Network{RTT: s.rtt}
+	}
+	w.source, err = begin("source", options)
 	if err != nil {
 		return nil, err
 	}
 	if w.target = w.source; !s.inside {
-		if w.target, err = begin("target", regtest.Options{Referrers: s.targetAPI, Auth: authFor(s), Delete: true}); err != nil {
+		options.Referrers = s.targetAPI
+		if w.target, err = begin("target", options); err != nil {
 			return nil, err
 		}
 	}
@@ -123,6 +132,16 @@ func (s setting) build(seed string) *regtest.Image {
 	})
 }
 
+// attach gives an image what is attached to it; one that is lean gets one of each kind.
+func (s setting) attach(i *regtest.Image, by string) {
+	if !s.lean {
+		attach(i, by)
+		return
+	}
+	i.Sign(i.Root, ".sig", by)
+	i.Attach(i.Attach(i.Children()[0], "application/vnd.example.bundle", by), "application/vnd.example.countersignature", by)
+}
+
 // attach gives the index and its children signatures, referrers, and referrers of those.
 func attach(i *regtest.Image, by string) {
 	for _, digest := range append([]string{i.Root}, i.Children()...) {
@@ -135,7 +154,7 @@ func attach(i *regtest.Image, by string) {
 // of several worlds on the same registries apart.
 func (w *world) fill(ctx context.Context, prefix, seed, name string) error {
 	p := &parcel{from: "acme/" + prefix + "app" + name, repo: "prod/" + prefix + "app" + name, reference: ":dev", image: w.build(seed)}
-	attach(p.image, "ours")
+	w.attach(p.image, "ours")
 	if w.retag {
 		p.repo = p.from
 	}
@@ -157,7 +176,7 @@ func (w *world) fill(ctx context.Context, prefix, seed, name string) error {
 	}
 	if w.merge {
 		theirs := w.build(seed)
-		attach(theirs, "theirs")
+		w.attach(theirs, "theirs")
 		if err := theirs.Push(ctx, w.at(w.target), p.repo); err != nil {
 			return err
 		}
@@ -275,26 +294,15 @@ func (w *world) honest(ctx context.Context, d document.Report) error {
 		all = append(all, fmt.Errorf("%s without a reason", d.Result))
 	}
 	for n, p := range w.parcels {
-		moved := false
 		for _, tag := range w.tags() {
-			old := p.old
-			if tag != "production" {
-				old = ""
-			}
 			now, _, err := regtest.TagDigest(ctx, w.at(w.target), p.repo, tag)
-			if err != nil || now != old && now != p.image.Root {
-				all = append(all, fmt.Errorf("tag %s:%s holds %q: %w", p.repo, tag, now, err))
-			}
-			moved = moved || now == p.image.Root
+			all = append(all, err)
 			if n < len(d.Promotions) {
 				all = append(all, truth(d.Promotions[n], tag, now))
 			}
 		}
-		if moved {
-			all = append(all, w.intact(ctx, p))
-		}
 	}
-	return errors.Join(all...)
+	return errors.Join(append(all, w.either(ctx, false))...)
 }
 
 // truth compares what a report says of a tag with what it holds. It says nothing of a tag that was not read, and of one

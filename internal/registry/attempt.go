@@ -29,6 +29,15 @@ type attempt struct {
 // which nobody may hold meanwhile; one that ran out until there was a slot is
 // replaced.
 func (s *session) prepare(ctx context.Context, n need, u *url.URL, c class) (*attempt, error) {
+	return s.prepareBy(ctx, n, u, func(h *host) (slot, error) { return h.enter(ctx, c) })
+}
+
+// prepareNow does not wait for a slot, but fails with errBusy.
+func (s *session) prepareNow(ctx context.Context, n need, u *url.URL, c class) (*attempt, error) {
+	return s.prepareBy(ctx, n, u, func(h *host) (slot, error) { return h.enterNow(c) })
+}
+
+func (s *session) prepareBy(ctx context.Context, n need, u *url.URL, enter func(*host) (slot, error)) (*attempt, error) {
 	for {
 		a := &attempt{session: s, need: n, url: u, header: http.Header{}}
 		if s.agent != "" {
@@ -38,7 +47,7 @@ func (s *session) prepare(ctx context.Context, n need, u *url.URL, c class) (*at
 			return nil, err
 		}
 		var err error
-		if a.slot, err = s.hosts.of(u.Host).enter(ctx, c); err != nil {
+		if a.slot, err = enter(s.hosts.of(u.Host)); err != nil {
 			return nil, err
 		}
 		if a.used.token == "" || s.usable(n, a.used) {

@@ -49,6 +49,9 @@ type download struct {
 	patience patience
 	whole    bool // the registry cannot be asked for a range
 
+	early chan error // the outcome of an answer asked for ahead; nil once it was taken
+	now   bool       // it is asked for only if there is a slot at once
+
 	body io.ReadCloser
 	slot slot
 	dog  *watchdog
@@ -73,6 +76,9 @@ var errEnd = errors.New("end of blob")
 
 // read reads once from wherever the download stands.
 func (d *download) read(p []byte) (int, error) {
+	if err := d.arrived(); err != nil {
+		return 0, err
+	}
 	if d.body == nil {
 		if err := d.open(); err != nil {
 			return 0, err
@@ -127,6 +133,30 @@ func (d *download) refuse(a *answer) error {
 	return d.repo.refuse("read blob", d.blob.Digest.String(), a)
 }
 
+// ahead asks for the blob before it is read, if there is a slot to be had at once:
+// who holds one of these must not wait for another (see host). The download must
+// then be read or closed.
+func (d *download) ahead() {
+	if d.err != nil {
+		return
+	}
+	d.early, d.now = make(chan error, 1), true
+	go func() { d.early <- d.open() }()
+}
+
+// arrived waits for what was asked for ahead.
+func (d *download) arrived() error {
+	if d.early == nil {
+		return nil
+	}
+	err := <-d.early // which ends with the context
+	d.early, d.now = nil, false
+	if errors.Is(err, errBusy) {
+		return nil
+	}
+	return err
+}
+
 // open asks for the blob from the offset on.
 func (d *download) open() error {
 	c, err := d.repo.session.challenged(d.ctx)
@@ -146,7 +176,11 @@ func (d *download) open() error {
 // ask asks at one URL, and returns the one that it points to, if it does.
 func (d *download) ask(u *url.URL) (next *url.URL, err error) {
 	for nth := 0; ; nth++ {
-		try, err := d.repo.session.prepare(d.ctx, d.repo.need(), u, down)
+		prepare := d.repo.session.prepare
+		if d.now {
+			prepare = d.repo.session.prepareNow
+		}
+		try, err := prepare(d.ctx, d.repo.need(), u, down)
 		if err != nil {
 			return nil, err
 		}
@@ -282,6 +316,7 @@ func (d *download) close() {
 
 // Close ends the download.
 func (d *download) Close() error {
+	_ = d.arrived()
 	d.close()
 	if d.err == nil {
 		d.err = errors.New("download is closed")

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -115,6 +116,21 @@ func (h *host) enter(ctx context.Context, c class) (slot, error) {
 		h.limits[c].give()
 	}
 }
+
+// enterNow enters without waiting, or fails with errBusy.
+func (h *host) enterNow(c class) (slot, error) {
+	if h.pause() > 0 {
+		return slot{}, errBusy
+	}
+	round, ok := h.limits[c].takeNow()
+	if !ok {
+		return slot{}, errBusy
+	}
+	return slot{h, c, round}, nil
+}
+
+// errBusy says that there is no slot now.
+var errBusy = errors.New("too much is on its way")
 
 func (s slot) leave() { s.host.limits[s.class].give() }
 

@@ -108,6 +108,17 @@ func (l *limiter) take(ctx context.Context) (round int, err error) {
 	}
 }
 
+// takeNow takes a slot only if there is one that nobody waits for.
+func (l *limiter) takeNow() (round int, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy >= l.width.slots() || len(l.queue) > 0 {
+		return 0, false
+	}
+	l.busy++
+	return l.width.round, true
+}
+
 // leave gives up waiting, also where the slot was handed over at the same moment.
 func (l *limiter) leave(t *ticket) {
 	l.mu.Lock()

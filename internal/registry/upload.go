@@ -14,6 +14,7 @@ import (
 // Upload is one blob on its way into a repository.
 type Upload struct {
 	Blob      v1.Descriptor
+	From      *Repository                         // where it is read; nil: Open says
 	Open      func(context.Context) io.ReadCloser // reads the blob from its start; its errors are final
 	MountFrom *Repository                         // where the registry may take it over from; nil: nowhere
 	Moved     func(bytes int64)                   // called as bytes go out, with negative numbers when they went for nothing
@@ -29,6 +30,9 @@ type Upload struct {
 // heals, a broken store does not.
 func (r *Repository) PutBlob(ctx context.Context, u Upload) (mounted bool, err error) {
 	op := &uploading{repo: r, Upload: u, patience: patience{host: r.session.at}}
+	if u.From != nil {
+		op.Open = func(ctx context.Context) io.ReadCloser { return u.From.OpenBlob(ctx, u.Blob) }
+	}
 	if op.MountFrom != nil && op.MountFrom.Same(r) && !r.MountsItself() {
 		op.MountFrom = nil
 	}
@@ -48,6 +52,7 @@ type uploading struct {
 	patience patience
 	begun    bool   // the host was sent something that may have completed the blob
 	chunked  bool   // PATCH, then PUT: some registries refuse a large body in one PUT
+	ahead    *ahead // the source, asked before the target wants it
 	bytes    []byte // of a small blob, once it was read
 	loaded   bool
 }
@@ -127,7 +132,12 @@ func (o *uploading) start(ctx context.Context) (location *url.URL, mounted bool,
 			return location, false, err
 		}
 	}
-	location, err = o.plain(ctx)
+	if !o.small() && o.From != nil {
+		o.ahead = o.askAhead(ctx)
+	}
+	if location, err = o.plain(ctx); err != nil {
+		o.ahead.close()
+	}
 	return location, false, err
 }
 
@@ -360,14 +370,16 @@ func (o *uploading) contentRange() string { return fmt.Sprintf("0-%d", max(0, o.
 
 // stream sends a blob as it is read.
 func (o *uploading) stream(ctx context.Context, method string, u *url.URL) (*answer, error) {
-	try, err := o.repo.session.prepare(ctx, o.repo.need(), u, up)
+	early := o.ahead
+	o.ahead = nil
+	try, err := o.prepare(ctx, u, early)
 	if err != nil {
 		return nil, err
 	}
 	defer try.leave()
 	ctx, dog := watch(ctx)
 	defer dog.end()
-	source := o.Open(ctx)
+	source := early.open(ctx, o.Open)
 	defer source.Close() //nolint:errcheck // it was only read
 	body := &outgoing{inner: source, dog: dog, left: o.Blob.Size, moved: o.Moved}
 	a, err := o.exchange(ctx, try, method, body, o.Blob.Size)

@@ -100,8 +100,8 @@ func (s Strike) String() string {
 	return fmt.Sprintf("%s %s: %s %s", s.At.Format("15:04:05.000"), s.Request, s.Fault, s.Detail)
 }
 
-// StartChaos starts a registry that is unreliable below Options.Wrap and above its authentication, and, for blobs
-// that are redirected, a second host. Close ends both.
+// StartChaos starts a registry that is unreliable above its authentication and above Options.Wrap, which sees only what
+// comes through; and, for blobs that are redirected, a second host. Close ends both.
 func StartChaos(options Options, chaos ChaosOptions) (*Registry, *Chaos, error) {
 	if chaos.Stall == 0 {
 		chaos.Stall = 40 * time.Second
@@ -115,10 +115,10 @@ func StartChaos(options Options, chaos ChaosOptions) (*Registry, *Chaos, error) 
 		return nil, nil, err
 	}
 	c.elsewhere.host = other.Host()
-	outer := options.Wrap
+	inner := options.Wrap
 	options.Wrap = c.around
-	if outer != nil {
-		options.Wrap = Chain(outer, c.around)
+	if inner != nil {
+		options.Wrap = Chain(c.around, inner)
 	}
 	if c.registry, err = Start(options); err != nil {
 		return nil, nil, closing(other, err)

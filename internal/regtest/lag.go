@@ -20,7 +20,7 @@ type lags struct {
 // lagging is what a path answers until a time: what it held before.
 type lagging struct {
 	until  time.Time
-	answer *kept
+	answer *held
 }
 
 func newLags() *lags { return &lags{old: map[string]lagging{}} }
@@ -28,7 +28,7 @@ func newLags() *lags { return &lags{old: map[string]lagging{}} }
 // hide reads what a write is about to change. The function that it returns hides the change until a time; it
 // is nil when nothing can be read that changes.
 func (l *lags) hide(next http.Handler, r *http.Request) func(until time.Time) {
-	before := map[string]*kept{}
+	before := map[string]*held{}
 	for _, path := range written(r) {
 		q, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), http.MethodGet, path, http.NoBody)
 		if err != nil {

@@ -110,25 +110,25 @@ func (h *hit) trouble(w http.ResponseWriter) {
 	refuse(w, status, code, http.StatusText(status))
 }
 
-// kept is an answer that is held back whole, to be changed.
-type kept struct {
+// held is an answer that is held back whole, to be changed.
+type held struct {
 	discarded
 	body bytes.Buffer
 }
 
-func (k *kept) Write(p []byte) (int, error) {
+func (k *held) Write(p []byte) (int, error) {
 	k.WriteHeader(http.StatusOK)
 	return k.body.Write(p)
 }
 
-func keep(next http.Handler, r *http.Request) *kept {
-	k := &kept{discarded: discarded{header: http.Header{}}}
+func keep(next http.Handler, r *http.Request) *held {
+	k := &held{discarded: discarded{header: http.Header{}}}
 	next.ServeHTTP(k, r)
 	k.WriteHeader(http.StatusOK)
 	return k
 }
 
-func (k *kept) send(w http.ResponseWriter, method string) {
+func (k *held) send(w http.ResponseWriter, method string) {
 	for key, values := range k.header {
 		w.Header()[key] = values
 	}
@@ -138,7 +138,7 @@ func (k *kept) send(w http.ResponseWriter, method string) {
 	}
 }
 
-func (h *hit) keep() *kept { return keep(h.next, h.request) }
+func (h *hit) keep() *held { return keep(h.next, h.request) }
 
 func (h *hit) cutAnswer(w http.ResponseWriter) {
 	k := h.keep()
@@ -204,7 +204,7 @@ type endingBody struct{ io.Reader }
 
 func (b *endingBody) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
-	if err == io.EOF { //nolint:errorlint // what io.LimitReader says
+	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
@@ -318,15 +318,12 @@ func (h *hit) endless(w http.ResponseWriter) {
 	}
 	w.WriteHeader(http.StatusOK)
 	chunk := bytes.Repeat([]byte(" "), 64<<10)
-	sent := 0
-	for sent < endlessBytes {
-		n, err := w.Write(chunk)
-		sent += n
-		if err != nil {
+	h.note("announced: %v", announced)
+	for range endlessBytes / len(chunk) {
+		if _, err := w.Write(chunk); err != nil {
 			break
 		}
 	}
-	h.note("%d bytes taken, announced: %v", sent, announced)
 	reset(w)
 }
 
@@ -370,4 +367,3 @@ func (h *hit) lag(w http.ResponseWriter) {
 	}
 	k.send(w, h.request.Method)
 }
-

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"io"
 
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -84,7 +83,7 @@ func (e *Engine) bring(ctx context.Context, c *copying, b v1.Descriptor, earlier
 	}
 	took, err := c.target.repo.PutBlob(ctx, registry.Upload{
 		Blob:      b,
-		Open:      func(ctx context.Context) io.ReadCloser { return c.source.OpenBlob(ctx, b) },
+		From:      c.source,
 		MountFrom: from,
 		Moved:     e.Progress.moved,
 	})
