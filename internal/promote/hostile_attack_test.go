@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -180,35 +179,6 @@ func nested(levels int) (root string, more map[string]string) {
 		root = indexOf(descriptorOf(digestOf(root), len(root)))
 	}
 	return root, more
-}
-
-// fat is a root with children that have little in common but their end.
-func fat(children int, end string, begin func(n int) string) func(assault) {
-	var once sync.Once
-	var root string
-	number := map[string]int{}
-	return func(a assault) {
-		once.Do(func() {
-			var lines []string
-			for n := range children {
-				digest := digestOf(begin(n) + end)
-				number[digest] = n
-				lines = append(lines, descriptorOf(digest, len(begin(n)+end)))
-			}
-			root = indexOf(lines...)
-			runtime.GC() // what was made for the digests
-		})
-		n, ok := number[a.r.URL.Path[strings.LastIndex(a.r.URL.Path, "/")+1:]]
-		if !ok {
-			serves(root, nil)(a)
-			return
-		}
-		a.w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
-		for _, part := range []string{begin(n), end} {
-			w, _ := io.WriteString(a.w, part)
-			a.sent.Add(int64(w))
-		}
-	}
 }
 
 // bomb is a little that gzip makes much of.

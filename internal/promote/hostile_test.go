@@ -32,7 +32,6 @@ type hostile struct {
 	side   string // the one that attacks: source or target; empty: each in turn
 	attack func(*wild, http.Handler) http.Handler
 	api    bool            // registries have the referrers API
-	last   bool            // it may last until the run's own timeout: there is an end, and it is named
 	want   document.Result // failed by default
 	says   []string
 }

@@ -18,12 +18,12 @@ import (
 // mounts nothing.
 type Hollow struct {
 	mu        sync.Mutex
-	manifests map[string]heldManifest // by repository and reference
-	blobs     map[string]*Blob        // by repository and digest; without open when it was written
+	manifests map[string]kept  // by repository and reference
+	blobs     map[string]*Blob // by repository and digest; without open when it was written
 	uploads   map[string]*swallowed
 }
 
-type heldManifest struct {
+type kept struct {
 	mediaType, digest string
 	text              []byte
 }
@@ -37,7 +37,7 @@ type swallowed struct {
 
 // NewHollow makes an empty one, for Options.Backend.
 func NewHollow() *Hollow {
-	return &Hollow{manifests: map[string]heldManifest{}, blobs: map[string]*Blob{}, uploads: map[string]*swallowed{}}
+	return &Hollow{manifests: map[string]kept{}, blobs: map[string]*Blob{}, uploads: map[string]*swallowed{}}
 }
 
 // Hold puts an image into a repository and gives it a tag.
@@ -46,7 +46,7 @@ func (h *Hollow) Hold(i *Image, repository, tag string) {
 		h.blobs[repository+"@"+b.Digest] = b
 	}
 	for _, m := range i.Manifests {
-		k := heldManifest{m.MediaType, m.Digest, m.Bytes}
+		k := kept{m.MediaType, m.Digest, m.Bytes}
 		h.manifests[repository+"@"+m.Digest] = k
 		if m.Tag != "" {
 			h.manifests[repository+"@"+m.Tag] = k
@@ -101,7 +101,7 @@ func (h *Hollow) putManifest(w http.ResponseWriter, r *http.Request, t target) {
 		refuse(w, http.StatusBadRequest, "MANIFEST_INVALID", err.Error())
 		return
 	}
-	k := heldManifest{r.Header.Get("Content-Type"), digestOf(text), text}
+	k := kept{r.Header.Get("Content-Type"), digestOf(text), text}
 	h.mu.Lock()
 	h.manifests[t.repository+"@"+t.name] = k
 	h.manifests[t.repository+"@"+k.digest] = k
