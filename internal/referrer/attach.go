@@ -30,7 +30,11 @@ const merges = 6
 //
 // It reports whether it had to write.
 func (f *Finder) Attach(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor) (wrote bool, err error) {
-	defer f.alone(subject)()
+	done, err := f.alone(ctx, subject)
+	if err != nil {
+		return false, err
+	}
+	defer done()
 	api, err := f.HasAPI(ctx, subject)
 	if err != nil {
 		return false, err
@@ -56,16 +60,15 @@ func (f *Finder) Attach(ctx context.Context, subject v1.Hash, referrers []v1.Des
 // alone keeps the promotions of one run from being each other's rival: it lets
 // one at a time change a subject's list, until the function that it returns is
 // called.
-func (f *Finder) alone(subject v1.Hash) (done func()) {
+func (f *Finder) alone(ctx context.Context, subject v1.Hash) (done func(), err error) {
 	f.mu.Lock()
-	l := f.attaching[subject]
-	if l == nil {
-		l = &sync.Mutex{}
-		f.attaching[subject] = l
+	t, ok := f.attaching[subject]
+	if !ok {
+		t = newTurn()
+		f.attaching[subject] = t
 	}
 	f.mu.Unlock()
-	l.Lock()
-	return l.Unlock
+	return t.give, t.take(ctx)
 }
 
 // await sees whether the API lists the referrers; its index may lag behind.

@@ -19,11 +19,11 @@ import (
 type Finder struct {
 	repo *registry.Repository
 
-	probing   sync.Mutex // held while the first question is on its way
+	probing   turn // taken while the first question is on its way
 	mu        sync.Mutex
 	api       support
-	attaching map[v1.Hash]*sync.Mutex // by subject
-	written   map[v1.Hash]bool        // subjects whose fallback tag this run may have written
+	attaching map[v1.Hash]turn // by subject
+	written   map[v1.Hash]bool // subjects whose fallback tag this run may have written
 
 	lists [2]tagList
 }
@@ -38,7 +38,11 @@ const (
 
 // NewFinder returns a finder for a repository.
 func NewFinder(repo *registry.Repository) *Finder {
-	return &Finder{repo: repo, attaching: map[v1.Hash]*sync.Mutex{}, written: map[v1.Hash]bool{}}
+	f := &Finder{repo: repo, probing: newTurn(), attaching: map[v1.Hash]turn{}, written: map[v1.Hash]bool{}}
+	for n := range f.lists {
+		f.lists[n].turn = newTurn()
+	}
+	return f
 }
 
 // Found is what is attached to one digest.
@@ -106,8 +110,10 @@ func (f *Finder) probe(ctx context.Context, subject v1.Hash) (answer []v1.Descri
 	if f.support() != unknown {
 		return nil, false, nil
 	}
-	f.probing.Lock()
-	defer f.probing.Unlock()
+	if err := f.probing.take(ctx); err != nil {
+		return nil, false, err
+	}
+	defer f.probing.give()
 	if f.support() != unknown {
 		return nil, false, nil
 	}

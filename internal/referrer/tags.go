@@ -9,23 +9,33 @@ import (
 
 // tagList is the repository's list of tags as one answer gave it.
 type tagList struct {
-	once sync.Once
+	turn turn
+	done bool
 	tags map[string]bool
 	all  bool // they are every tag of the repository
 }
 
-func (l *tagList) ask(ctx context.Context, repo *registry.Repository) {
-	l.once.Do(func() {
-		tags, all, err := repo.Tags(ctx)
-		if err != nil {
-			return // a token may allow pulling and not listing: every tag is then asked for
-		}
-		l.all = all
-		l.tags = make(map[string]bool, len(tags))
-		for _, t := range tags {
-			l.tags[t] = true
-		}
-	})
+// ask asks once. What it finds may be looked at after that, even if the context
+// ended meanwhile: nothing is known then.
+func (l *tagList) ask(ctx context.Context, repo *registry.Repository) (tags map[string]bool, all bool) {
+	if l.turn.take(ctx) != nil {
+		return nil, false
+	}
+	defer l.turn.give()
+	if l.done {
+		return l.tags, l.all
+	}
+	l.done = true
+	list, all, err := repo.Tags(ctx)
+	if err != nil {
+		return nil, false // a token may allow pulling and not listing: every tag is then asked for
+	}
+	l.all = all
+	l.tags = make(map[string]bool, len(list))
+	for _, t := range list {
+		l.tags[t] = true
+	}
+	return l.tags, l.all
 }
 
 // Prepare lists the tags before the first question that needs to know them.
@@ -43,7 +53,7 @@ func (f *Finder) Prepare(ctx context.Context) {
 func (f *Finder) mayExist(ctx context.Context, tag string) bool {
 	f.Prepare(ctx)
 	for n := range f.lists {
-		if !f.lists[n].all || f.lists[n].tags[tag] {
+		if tags, all := f.lists[n].ask(ctx, f.repo); !all || tags[tag] {
 			return true
 		}
 	}
@@ -53,6 +63,6 @@ func (f *Finder) mayExist(ctx context.Context, tag string) bool {
 // Empty reports whether the repository is known to have had no tag when it was
 // first asked. No damage makes a list of tags an empty one, so one is enough.
 func (f *Finder) Empty(ctx context.Context) bool {
-	f.lists[0].ask(ctx, f.repo)
-	return f.lists[0].all && len(f.lists[0].tags) == 0
+	tags, all := f.lists[0].ask(ctx, f.repo)
+	return all && len(tags) == 0
 }
