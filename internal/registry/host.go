@@ -25,7 +25,7 @@ const (
 const (
 	// smallRequests is how many small requests run at once at a host. It is
 	// latency that they wait for, not bandwidth.
-	smallRequests = 48
+	smallRequests = 96
 	// defaultTransfers is how many blobs are streamed at once in each direction
 	// unless the user says otherwise.
 	defaultTransfers = 48
