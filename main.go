@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -31,13 +33,22 @@ import (
 var version = "dev"
 
 func main() {
-	// What a run holds is small and what it passes through is much: collected more
-	// often than by default, 200 images fit into 64 MiB.
-	debug.SetGCPercent(50)
+	frugal()
+	log.SetOutput(io.Discard) // net/http quotes strangers there; what matters comes back as an error
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	code := run(ctx, os.Getenv, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
+}
+
+// frugal has garbage collected more often than by default: what a run holds is
+// small, and what it passes through is much. 200 images then fit into 64 MiB, the
+// program itself included. A limit of the user's own is let alone.
+func frugal() {
+	debug.SetGCPercent(50)
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(48 << 20)
+	}
 }
 
 // run is the program: it returns the exit code. Nothing below it knows of the
