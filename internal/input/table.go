@@ -70,7 +70,7 @@ var Table = []Input{
 	{Name: "reason", Kind: String, Example: "CHG-1234",
 		Description: "Why the image is promoted: a ticket, an incident. It is shown in the summary."},
 	{Name: "concurrency", Kind: Number, Example: "8",
-		Description: "Parallel transfers, 1 to 64. Chosen by the program if not given."},
+		Description: "The most blobs copied at the same time from, or to, one registry: 1 to 64. `48` if not given; fewer while a registry asks for it or slows down."},
 	{Name: "timeout", Kind: Duration, Default: "30m", Example: "30m",
 		Description: "Time for the whole run, at most `24h`."},
 	{Name: "github-token", Kind: String, Default: "${{ github.token }}", Example: "${{ github.token }}", Secret: true,
