@@ -51,12 +51,13 @@ var scenarios = []scenario{
 	}),
 	{
 		name: "many", title: "40 images", holds: services(40), pairs: toOwn("many", 40, service, "prod"),
-		tools: []string{us, crane, "skopeo copy --all", "oras cp -r", regctlEverything},
-		once:  []string{"skopeo copy --all", "oras cp -r"},
+		tools: []string{us, crane, regctlEverything},
+		once:  []string{regctlEverything},
 	},
 	{name: "crowd", title: "200 images", holds: services(200), pairs: toOwn("crowd", 200, service, "prod"), tools: []string{us}, once: []string{us}},
 	{
 		name: "layer", title: "one large layer", near: true,
+		tools: []string{us, crane, "skopeo copy --all", "oras cp", "regctl image copy"},
 		pairs: func(s site, attempt string) []pair {
 			return []pair{{s.source.host + "/acme/large:dev", s.target.host + "/" + attempt + ":prod"}}
 		},
