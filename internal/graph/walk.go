@@ -26,7 +26,7 @@ const (
 
 // maxOnTheirWay bounds, in bytes, the manifests that are being read at once. Those
 // of an image are a few KiB each: it is the client's bound that they meet.
-const maxOnTheirWay = 2 * registry.MaxManifest
+const maxOnTheirWay = registry.MaxManifest
 
 // annotationBytes is about what Go needs to hold one, however short.
 const annotationBytes = 64

@@ -10,11 +10,11 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/referrer"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"golang.org/x/sync/errgroup"
 )
 
 // merged is a cosign artifact that holds what both sides held under its tag.
@@ -32,13 +32,13 @@ type merged struct {
 // refused here.
 func (c *copying) surveyTags(ctx context.Context) error {
 	c.merges = map[string]*merged{}
-	g, ctx := errgroup.WithContext(ctx)
+	q, ctx := queue.WithContext(ctx, queue.Width)
 	for _, a := range c.graph.Attachments {
 		if a.Tag != "" {
-			g.Go(func() error { return c.surveyTag(ctx, a) })
+			q.Go(func() error { return c.surveyTag(ctx, a) })
 		}
 	}
-	return g.Wait()
+	return q.Wait()
 }
 
 func (c *copying) surveyTag(ctx context.Context, a graph.Attachment) error {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
@@ -37,9 +38,7 @@ func (e *Engine) Verify(ctx context.Context, g *graph.Graph, source, target *reg
 	}
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return t.verifyManifests(ctx, g, !source.Same(target)) })
-	for _, b := range g.Blobs {
-		work.Go(func() error { return e.verifyBlob(ctx, t, b, level) })
-	}
+	work.Go(func() error { return e.verifyBlobs(ctx, t, g.Blobs, level) })
 	if !source.Same(target) {
 		work.Go(func() error { return t.verifyLists(ctx, g) })
 	}
@@ -53,7 +52,7 @@ func (e *Engine) Verify(ctx context.Context, g *graph.Graph, source, target *reg
 // scheme by their tags.
 func (t *target) verifyManifests(ctx context.Context, g *graph.Graph, tags bool) error {
 	byTag := map[v1.Hash]bool{}
-	work, ctx := errgroup.WithContext(ctx)
+	work, ctx := queue.WithContext(ctx, queue.Width)
 	for _, a := range g.Attachments {
 		if a.Tag != "" && tags {
 			byTag[a.Digest] = true
@@ -88,15 +87,22 @@ func (t *target) verifyManifest(ctx context.Context, digest v1.Hash) error {
 	return nil
 }
 
-func (e *Engine) verifyBlob(ctx context.Context, t *target, b v1.Descriptor, level Level) error {
-	switch level {
-	case Content:
-		return e.readBack(ctx, t, b)
-	case Blobs:
-		return t.verifyExists(ctx, b)
-	default:
+func (e *Engine) verifyBlobs(ctx context.Context, t *target, blobs []v1.Descriptor, level Level) error {
+	if level == Manifests {
 		return nil
 	}
+	work, ctx := queue.WithContext(ctx, queue.Width)
+	for _, b := range blobs {
+		work.Go(func() error { return e.verifyBlob(ctx, t, b, level) })
+	}
+	return work.Wait()
+}
+
+func (e *Engine) verifyBlob(ctx context.Context, t *target, b v1.Descriptor, level Level) error {
+	if level == Content {
+		return e.readBack(ctx, t, b)
+	}
+	return t.verifyExists(ctx, b)
 }
 
 // verifyExists trusts what the registry answered in this run: that it has the
@@ -168,7 +174,7 @@ func (t *target) verifyLists(ctx context.Context, g *graph.Graph) error {
 			want[a.Subject] = append(want[a.Subject], g.Node(a.Digest).Descriptor())
 		}
 	}
-	work, ctx := errgroup.WithContext(ctx)
+	work, ctx := queue.WithContext(ctx, queue.Width)
 	for subject, referrers := range want {
 		work.Go(func() error { return t.verifyList(ctx, subject, referrers) })
 	}
