@@ -25,6 +25,7 @@ type Finder struct {
 	api       support
 	attaching map[v1.Hash]turn // by subject
 	written   map[v1.Hash]bool // subjects whose fallback tag this run may have written
+	contested map[v1.Hash]bool // subjects whose fallback tag somebody else was seen to write
 
 	lists    [2]tagList
 	prepared atomic.Bool // both lists were asked for
@@ -40,7 +41,7 @@ const (
 
 // NewFinder returns a finder for a repository.
 func NewFinder(repo *registry.Repository) *Finder {
-	f := &Finder{repo: repo, probing: newTurn(), attaching: map[v1.Hash]turn{}, written: map[v1.Hash]bool{}}
+	f := &Finder{repo: repo, probing: newTurn(), attaching: map[v1.Hash]turn{}, written: map[v1.Hash]bool{}, contested: map[v1.Hash]bool{}}
 	for n := range f.lists {
 		f.lists[n].turn = newTurn()
 	}

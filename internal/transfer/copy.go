@@ -303,8 +303,10 @@ func (c *copying) list(ctx context.Context, subject v1.Hash, referrers []*step) 
 	if err != nil {
 		return err
 	}
-	for _, s := range referrers {
-		c.target.mark(c.target.listed, s.Digest)
+	if !c.target.finder.Rivalled(subject) { // else verification looks again
+		for _, s := range referrers {
+			c.target.mark(c.target.listed, s.Digest)
+		}
 	}
 	if added {
 		c.count(func(n *document.Copied) { n.Manifests++ })
