@@ -87,7 +87,8 @@ func (n *Node) collect(w wire) error {
 	if w.Config != nil && nameless(*w.Config) {
 		return errNameless
 	}
-	all := append(w.Layers, w.Blobs...)
+	all := w.Layers
+	all = append(all, w.Blobs...)
 	for _, d := range all {
 		if isElsewhere(d) {
 			n.Foreign = append(n.Foreign, d)

@@ -142,7 +142,8 @@ type visitor struct {
 func (v visitor) enter(ctx context.Context, m registry.Manifest, tag string, depth int) error {
 	n, err := Parse(m)
 	if err != nil {
-		return &registry.Error{Op: "read manifest", Side: v.repo.Side(), Ref: v.repo.Reference(m.Digest.String()), Err: err}
+		return &registry.Error{Op: "read manifest", Side: v.repo.Side(), Ref: v.repo.Reference(m.Digest.String()), Err: err,
+			Hint: "Check what the source holds: it is not what a current tool builds or pushes."}
 	}
 	if err := v.keep(n, depth); err != nil {
 		return err
@@ -193,7 +194,8 @@ func (w *Walker) bounded(at v1.Hash, depth int) error {
 		return nil
 	}
 	return &registry.Error{Op: "walk", Side: w.repo.Side(), Ref: w.repo.Reference(at.String()),
-		Err: fmt.Errorf("more than %d manifests, %d MiB of them, %d blobs, or %d levels: not an image", MaxManifests, MaxBytes>>20, MaxBlobs, MaxDepth)}
+		Err:  fmt.Errorf("more than %d manifests, %d MiB of them, %d blobs, or %d levels: not an image", MaxManifests, MaxBytes>>20, MaxBlobs, MaxDepth),
+		Hint: "Check what the source holds. If it is what was meant, promote its parts one by one, or with attachments: none."}
 }
 
 // descend reads a child of an index.

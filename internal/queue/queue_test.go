@@ -71,7 +71,7 @@ func TestFirstError(t *testing.T) {
 		for range 10 {
 			g.Go(func() error { ran.Add(1); return nil })
 		}
-		if err := g.Wait(); err != first || context.Cause(ctx) != first || ran.Load() != 0 {
+		if err := g.Wait(); !errors.Is(err, first) || !errors.Is(context.Cause(ctx), first) || ran.Load() != 0 {
 			t.Errorf("error %v, cause %v, %d tasks ran", err, context.Cause(ctx), ran.Load())
 		}
 	})
@@ -84,7 +84,7 @@ func TestEnded(t *testing.T) {
 	cancel(why)
 	g, _ := queue.WithContext(ctx, 2)
 	g.Go(func() error { t.Error("it ran"); return nil })
-	if err := g.Wait(); err != why {
+	if err := g.Wait(); !errors.Is(err, why) {
 		t.Errorf("error %v, want %v", err, why)
 	}
 }
