@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -51,7 +50,6 @@ func TestParseOfMany(t *testing.T) {
 		lines = append(lines, fmt.Sprintf(`{"digest":"sha256:%064x","size":1}`, n))
 	}
 	m := registry.NewManifest(string(types.OCIManifestSchema1), []byte(`{"layers":[`+strings.Join(lines, ",")+`]}`))
-	lines = nil
 	var n *graph.Node
 	took := allocates(func() { n, _ = graph.Parse(m) })
 	if n == nil || len(n.Blobs) != many {
@@ -85,7 +83,6 @@ func TestStrangersWords(t *testing.T) {
 type silent struct {
 	asked atomic.Int32
 	end   chan struct{}
-	once  sync.Once
 }
 
 func (s *silent) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -270,21 +270,29 @@ func TestMergeOfManyLayers(t *testing.T) {
 	}
 }
 
-// TestMergeWithARival: somebody else writes the tag after the copy did, and again after the first repair.
+// TestMergeWithARival: somebody else writes the tag after the copy did, after the first repair, and after
+// the second was seen to hold.
 func TestMergeWithARival(t *testing.T) {
 	t.Parallel()
 	for name, first := range map[string]bool{"the tag was new": true, "the tag was merged": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var rival atomic.Pointer[func()]
+			var puts atomic.Int32
 			source := start(t, regtest.Options{})
 			target := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 					next.ServeHTTP(w, q)
-					if q.UserAgent() != regtest.Agent && q.Method == http.MethodPut && strings.HasSuffix(q.URL.Path, ".sig") {
-						if again := rival.Swap(nil); again != nil {
-							(*again)()
-						}
+					again := rival.Load()
+					if again == nil || q.UserAgent() == regtest.Agent || !strings.HasSuffix(q.URL.Path, ".sig") {
+						return
+					}
+					switch {
+					case q.Method == http.MethodPut && puts.Add(1) == 1:
+						(*again)()
+					case q.Method == http.MethodGet && puts.Load() == 2:
+						rival.Store(nil)
+						(*again)() // after the run saw that all is well
 					}
 				})
 			}})

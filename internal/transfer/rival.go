@@ -11,7 +11,10 @@ import (
 
 // looks is how often a tag that others write too is read, and merged again, before
 // giving up on it.
-const looks = 6
+const looks = 7
+
+// longest is the attempt after which the pauses grow no more: one of 2 s at most.
+const longest = 4
 
 // keep sees to it that a tag of cosign's scheme, which somebody else has written
 // since this run did, holds the source's layers.
@@ -26,17 +29,19 @@ func (t *target) keep(ctx context.Context, tag string, ours *graph.Node, now reg
 	for attempt := 1; ; attempt++ {
 		m, err := merge(tag, now, ours)
 		switch {
+		case err == nil && m.manifest.Digest == now.Digest:
+			if complete++; complete == 2 || attempt == looks {
+				return nil
+			}
 		case err != nil || attempt == looks:
 			return t.lacks(t.repo.Reference(tag), fmt.Sprintf("it holds %s in place of %s", now.Digest, ours.Digest))
-		case m.manifest.Digest == now.Digest:
-			complete++
 		default:
-			complete, err = 0, t.putMerged(ctx, m)
+			complete = 0
+			if err := t.putMerged(ctx, m); err != nil {
+				return err
+			}
 		}
-		if err != nil || complete == 2 {
-			return err
-		}
-		if err := referrer.Pause(ctx, attempt); err != nil {
+		if err := referrer.Pause(ctx, min(attempt, longest)); err != nil {
 			return err
 		}
 		if now, err = t.repo.GetManifest(ctx, tag); err != nil {
