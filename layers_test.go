@@ -18,7 +18,7 @@ const module = "github.com/artifact-promotion/promote"
 // layers are the packages from the top down: each may import those below it only.
 var layers = []string{
 	"bench", "demo", "input", "runner", "promote", "template", "transfer", "graph", "referrer",
-	"report", "document", "registry", "credential", "regtest",
+	"report", "document", "registry", "credential", "queue", "regtest",
 }
 
 func TestPackagesImportDownwards(t *testing.T) {

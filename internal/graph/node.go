@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -29,9 +30,9 @@ type Node struct {
 type wire struct {
 	ArtifactType string            `json:"artifactType"`
 	Config       *v1.Descriptor    `json:"config"`
-	Layers       []v1.Descriptor   `json:"layers"`
-	Blobs        []v1.Descriptor   `json:"blobs"`
-	Manifests    []v1.Descriptor   `json:"manifests"`
+	Layers       descriptors       `json:"layers"`
+	Blobs        descriptors       `json:"blobs"`
+	Manifests    descriptors       `json:"manifests"`
 	Subject      *v1.Descriptor    `json:"subject"`
 	Annotations  map[string]string `json:"annotations"`
 	FSLayers     json.RawMessage   `json:"fsLayers"`
@@ -41,14 +42,25 @@ type wire struct {
 // not that of its bytes, so that it cannot be carried unchanged.
 var ErrSchema1 = errors.New("the image is of Docker schema 1, which cannot be promoted by digest: build or push it again with a current tool")
 
+// large is the size in bytes from which on manifests are read one at a time: what
+// one of the largest names takes many times its own size while it is read.
+const large = 128 << 10
+
+var reading sync.Mutex // of a large one
+
 // Parse reads what a manifest names.
 func Parse(m registry.Manifest) (*Node, error) {
+	if len(m.Raw) >= large {
+		reading.Lock()
+		defer reading.Unlock()
+	}
 	var w wire
 	if err := json.Unmarshal(m.Raw, &w); err != nil {
-		return nil, fmt.Errorf("read manifest of type %q: %w", m.MediaType, err)
+		// What cannot be read may be quoted, at any length.
+		return nil, fmt.Errorf("read manifest of type %q: %s", cut(m.MediaType), cut(err.Error()))
 	}
 	if w.Manifests == nil && types.MediaType(m.MediaType).IsIndex() {
-		w.Manifests = []v1.Descriptor{} // an empty index, which some write as null
+		w.Manifests = descriptors{} // an empty index, which some write as null
 	}
 	switch {
 	case w.FSLayers != nil, types.MediaType(m.MediaType) == types.DockerManifestSchema1,
@@ -58,7 +70,7 @@ func Parse(m registry.Manifest) (*Node, error) {
 		// Read as the one by some and as the other by others (CVE-2021-41190).
 		return nil, errors.New("the manifest is an index and an image at once")
 	case w.Manifests == nil && w.Config == nil && w.Layers == nil && w.Blobs == nil && w.Subject == nil:
-		return nil, fmt.Errorf("the manifest of type %q names no content that can be copied", m.MediaType)
+		return nil, fmt.Errorf("the manifest of type %q names no content that can be copied", cut(m.MediaType))
 	}
 	n := &Node{Manifest: m, Children: w.Manifests, ArtifactType: w.ArtifactType, Annotations: w.Annotations, Config: w.Config}
 	if w.Subject != nil {
@@ -70,40 +82,34 @@ func Parse(m registry.Manifest) (*Node, error) {
 	return n, n.collect(w)
 }
 
+// collect sorts what is named, in the lists' own memory.
 func (n *Node) collect(w wire) error {
-	var needed, elsewhere []v1.Descriptor
-	for _, d := range append(append([]v1.Descriptor{}, w.Layers...), w.Blobs...) {
-		if len(d.URLs) > 0 {
-			elsewhere = append(elsewhere, d)
-		} else {
-			needed = append(needed, d)
+	if w.Config != nil && nameless(*w.Config) {
+		return errNameless
+	}
+	all := w.Layers
+	all = append(all, w.Blobs...)
+	for _, d := range all {
+		if isElsewhere(d) {
+			n.Foreign = append(n.Foreign, d)
 		}
 	}
+	all = slices.DeleteFunc(all, isElsewhere)
 	if w.Config != nil {
-		needed = append(needed, *w.Config)
+		all = append(all, v1.Descriptor{MediaType: w.Config.MediaType, Digest: w.Config.Digest, Size: w.Config.Size})
 	}
-	for _, d := range slices.Concat(needed, elsewhere, n.Children) {
-		if d.Digest.Hex == "" || d.Size < 0 {
-			return errors.New("the manifest names content without a digest or with a negative size")
-		}
-	}
-	seen := map[v1.Hash]bool{}
-	n.Blobs, n.Foreign = once(needed, seen), once(elsewhere, seen)
-	for i, d := range n.Blobs { // the rest stays in the manifest: many images are held at once
-		n.Blobs[i] = v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
-	}
-	n.Blobs, n.Foreign = slices.Clip(n.Blobs), slices.Clip(n.Foreign)
+	seen := make(map[v1.Hash]bool, len(all)+len(n.Foreign))
+	n.Blobs, n.Foreign = once(all, seen), once(n.Foreign, seen)
 	return nil
 }
 
-func once(all []v1.Descriptor, seen map[v1.Hash]bool) (each []v1.Descriptor) {
-	for _, d := range all {
-		if !seen[d.Digest] {
-			seen[d.Digest] = true
-			each = append(each, d)
-		}
-	}
-	return each
+// once leaves each in its place that was not seen before.
+func once(all []v1.Descriptor, seen map[v1.Hash]bool) []v1.Descriptor {
+	return slices.DeleteFunc(all, func(d v1.Descriptor) bool {
+		known := seen[d.Digest]
+		seen[d.Digest] = true
+		return known
+	})
 }
 
 // IsIndex reports whether the node lists other manifests.

@@ -7,11 +7,12 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/referrer"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 )
 
 // Bounds on what one repository's walk may find, against a registry or an image
@@ -22,6 +23,13 @@ const (
 	MaxBlobs     = 50_000
 	MaxBytes     = 32 << 20 // of all manifests together
 )
+
+// maxOnTheirWay bounds, in bytes, the manifests that are being read at once. Those
+// of an image are a few KiB each: it is the client's bound that they meet.
+const maxOnTheirWay = registry.MaxManifest
+
+// annotationBytes is about what Go needs to hold one, however short.
+const annotationBytes = 64
 
 // maxNotices is how many entries of lists that were left out are told one by one.
 const maxNotices = 20
@@ -39,6 +47,7 @@ type Walker struct {
 	repo        *registry.Repository
 	finder      *referrer.Finder
 	attachments bool
+	onTheirWay  *semaphore.Weighted // bytes
 
 	mu       sync.Mutex
 	visited  map[v1.Hash]bool
@@ -58,13 +67,14 @@ type Walker struct {
 func NewWalker(repo *registry.Repository, attachments bool) *Walker {
 	return &Walker{
 		repo: repo, finder: referrer.NewFinder(repo), attachments: attachments,
-		visited:  map[v1.Hash]bool{},
-		asked:    map[v1.Hash]bool{},
-		again:    map[v1.Hash]bool{},
-		listed:   map[edge]bool{},
-		nodes:    map[v1.Hash]*Node{},
-		blobs:    map[v1.Hash]bool{},
-		attached: map[v1.Hash][]Attachment{},
+		onTheirWay: semaphore.NewWeighted(maxOnTheirWay),
+		visited:    map[v1.Hash]bool{},
+		asked:      map[v1.Hash]bool{},
+		again:      map[v1.Hash]bool{},
+		listed:     map[edge]bool{},
+		nodes:      map[v1.Hash]*Node{},
+		blobs:      map[v1.Hash]bool{},
+		attached:   map[v1.Hash][]Attachment{},
 	}
 }
 
@@ -96,7 +106,7 @@ func (e *MissingError) Unwrap() error { return e.Err }
 // called while another call runs: roots that are walked together share what they
 // have in common.
 func (w *Walker) Walk(ctx context.Context, roots ...registry.Manifest) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := queue.WithContext(ctx, queue.Width)
 	for _, root := range roots {
 		if first(w, w.visited, root.Digest) {
 			v := visitor{w, g, root.Digest}
@@ -120,11 +130,11 @@ func first[K comparable](w *Walker, set map[K]bool, key K) bool {
 	return true
 }
 
-// visitor is one walk. Its goroutines are bounded by MaxManifests, its requests
-// by the client.
+// visitor is one walk. Its tasks are bounded by MaxManifests and none waits for
+// another, its requests are bounded by the client.
 type visitor struct {
 	*Walker
-	group *errgroup.Group
+	group *queue.Group
 	root  v1.Hash
 }
 
@@ -132,7 +142,8 @@ type visitor struct {
 func (v visitor) enter(ctx context.Context, m registry.Manifest, tag string, depth int) error {
 	n, err := Parse(m)
 	if err != nil {
-		return &registry.Error{Op: "read manifest", Side: v.repo.Side(), Ref: v.repo.Reference(m.Digest.String()), Err: err}
+		return &registry.Error{Op: "read manifest", Side: v.repo.Side(), Ref: v.repo.Reference(m.Digest.String()), Err: err,
+			Hint: "Check what the source holds: it is not what a current tool builds or pushes."}
 	}
 	if err := v.keep(n, depth); err != nil {
 		return err
@@ -164,7 +175,7 @@ func (w *Walker) keep(n *Node, depth int) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.nodes[n.Digest] = n
-	w.bytes += len(n.Raw)
+	w.bytes += len(n.Raw) + annotationBytes*len(n.Annotations)
 	w.blobsNamed += len(n.Blobs)
 	w.manifests += len(n.Children)
 	return w.bounded(n.Digest, depth)
@@ -183,12 +194,13 @@ func (w *Walker) bounded(at v1.Hash, depth int) error {
 		return nil
 	}
 	return &registry.Error{Op: "walk", Side: w.repo.Side(), Ref: w.repo.Reference(at.String()),
-		Err: fmt.Errorf("more than %d manifests, %d MiB of them, %d blobs, or %d levels: not an image", MaxManifests, MaxBytes>>20, MaxBlobs, MaxDepth)}
+		Err:  fmt.Errorf("more than %d manifests, %d MiB of them, %d blobs, or %d levels: not an image", MaxManifests, MaxBytes>>20, MaxBlobs, MaxDepth),
+		Hint: "Check what the source holds. If it is what was meant, promote its parts one by one, or with attachments: none."}
 }
 
 // descend reads a child of an index.
 func (v visitor) descend(ctx context.Context, index *Node, child v1.Descriptor, depth int) error {
-	m, err := v.read(ctx, child.Digest)
+	m, err := v.read(ctx, child)
 	if err == nil {
 		return v.enter(ctx, m, "", depth)
 	}
@@ -208,14 +220,30 @@ func (v visitor) descend(ctx context.Context, index *Node, child v1.Descriptor, 
 
 func isManifest(t types.MediaType) bool { return t.IsImage() || t.IsIndex() }
 
-// read reads a manifest of the graph.
-func (v visitor) read(ctx context.Context, digest v1.Hash) (registry.Manifest, error) {
+// read reads a manifest of the graph. Those that are on their way at once are
+// bounded by the sizes that they are said to have; the bound on
+// all of them is met when they are kept.
+func (v visitor) read(ctx context.Context, d v1.Descriptor) (registry.Manifest, error) {
+	size := expected(d)
+	if err := v.onTheirWay.Acquire(ctx, size); err != nil {
+		return registry.Manifest{}, context.Cause(ctx)
+	}
+	defer v.onTheirWay.Release(size)
 	if v.Near != nil {
-		if m, ok := v.Near(ctx, v.root, digest); ok {
+		if m, ok := v.Near(ctx, v.root, d.Digest); ok {
 			return m, nil
 		}
 	}
-	return v.repo.GetManifest(ctx, digest.String())
+	return v.repo.GetManifest(ctx, d.Digest.String())
+}
+
+// expected is how many bytes may come where a descriptor is followed: as many as
+// any manifest has, if it does not say, or not what can be.
+func expected(d v1.Descriptor) int64 {
+	if d.Size <= 0 || d.Size > registry.MaxManifest {
+		return registry.MaxManifest
+	}
+	return d.Size
 }
 
 // attach finds what is attached to a subject and goes on to that.
@@ -254,7 +282,7 @@ func (v visitor) referrer(ctx context.Context, subject v1.Hash, d v1.Descriptor,
 		v.attachTo(subject, Attachment{Digest: d.Digest})
 		return nil
 	}
-	m, err := v.read(ctx, d.Digest)
+	m, err := v.read(ctx, d)
 	if errors.Is(err, registry.ErrNotFound) {
 		return v.gone(ctx, subject, d, depth)
 	}
@@ -319,9 +347,10 @@ func (w *Walker) notice(text string) {
 	w.notices = append(w.notices, text)
 }
 
+// platform is how a child's is told, empty if the index does not say.
 func platform(d v1.Descriptor) string {
 	if d.Platform == nil {
 		return ""
 	}
-	return d.Platform.String()
+	return cut(d.Platform.String())
 }

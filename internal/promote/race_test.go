@@ -267,8 +267,8 @@ func (r *race) saw(t *testing.T, agent string, d document.Report, root string) {
 // TestRaceForReferrers: five runs bring one image at once from five repositories, each with attachments of its own, to
 // a registry without the referrers API, whose lists hold a line already.
 //
-// A list is read, changed and written, and nothing keeps another writer from writing between: its list then lacks the
-// line. Who wrote reads again and merges again. A writer that read before and comes after that last look takes a line
+// A list, or a tag of cosign's, is read, changed and written, and nothing keeps another writer from writing between: what
+// it writes then lacks the line. Who wrote reads again and merges again, and looks once more if it saw a rival. A writer that read before and comes after that last look takes a line
 // away all the same: this the protocol does not exclude, and the next run repairs it. So this is held: what was listed
 // before all of them is never lost. Whoever reports success saw all of its lines and signatures when it last read each
 // list and each of cosign's tags, after its own last write. One that fails says why. When each has run once more, one
@@ -285,6 +285,9 @@ func TestRaceForReferrers(t *testing.T) {
 		})
 	})
 	t.Logf("%d runs succeeded, %d of them lost something to a later one", succeeded, lost)
+	if all := 5 * raceSeeds; succeeded < all*9/10 || lost > succeeded/4 {
+		t.Errorf("of %d runs %d succeeded and %d of those lost something: they hardly wait for each other", all, succeeded, lost)
+	}
 }
 
 func raceForReferrers(t *testing.T, r *race) (succeeded, lost int) {

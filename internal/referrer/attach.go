@@ -25,8 +25,10 @@ const merges = 6
 //
 // No registry compares before it swaps, so two writers at once can each read the
 // same list and one overwrite the other's line. It is written, read again and
-// merged again until the line is there; a writer that comes still later and read
-// before can take it away. The next run finds that and repairs it.
+// merged again until the line is there. Where that shows a rival, it is read once
+// more after a moment, as rivals seldom write once. Still, a writer that read
+// before and comes after that last look takes the line away: the protocol does
+// not exclude it. The next run finds that and repairs it.
 //
 // It reports whether it had to write.
 func (f *Finder) Attach(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor) (wrote bool, err error) {
@@ -39,7 +41,7 @@ func (f *Finder) Attach(ctx context.Context, subject v1.Hash, referrers []v1.Des
 	if err != nil {
 		return false, err
 	}
-	try := f.merge
+	try := (&merger{Finder: f}).merge
 	if api {
 		try = f.await
 	}
@@ -77,14 +79,22 @@ func (f *Finder) await(ctx context.Context, subject v1.Hash, referrers []v1.Desc
 	if err != nil || len(missing) == 0 {
 		return true, err
 	}
-	return false, pause(ctx, attempt)
+	return false, Pause(ctx, attempt)
+}
+
+// merger is one call's work on a fallback tag.
+type merger struct {
+	*Finder
+	writes int
+	wrote  v1.Hash // what it wrote last
+	looks  int     // how often nothing was lacking since
 }
 
 // merge adds to the fallback tag what it lacks, keeping all that is there. It is
-// done when a read finds nothing lacking.
-func (f *Finder) merge(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor, attempt int) (done bool, err error) {
+// done when a read finds nothing lacking, or two of them where there is a rival.
+func (f *merger) merge(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor, attempt int) (done bool, err error) {
 	if attempt > 1 { // before the read: between it and the write is a rival's chance
-		if err := pause(ctx, attempt); err != nil {
+		if err := Pause(ctx, attempt); err != nil {
 			return true, err
 		}
 	}
@@ -95,13 +105,34 @@ func (f *Finder) merge(ctx context.Context, subject v1.Hash, referrers []v1.Desc
 	missing := without(referrers, listed)
 	switch {
 	case len(missing) == 0:
-		return true, nil
+		f.looks++
+		return f.looks > 1 || !f.rivalled(subject, old), nil
 	case old != nil && old.Digest == subject:
 		old = nil // the image itself: nothing of a list is lost
 	case old != nil && !isList(*old):
 		return true, f.occupied(subject)
 	}
+	f.looks = 0
 	return false, f.write(ctx, subject, old, listed, missing)
+}
+
+// rivalled reports whether somebody else has written since this call did.
+func (f *merger) rivalled(subject v1.Hash, now *registry.Manifest) bool {
+	if f.writes == 0 || f.writes == 1 && now != nil && now.Digest == f.wrote {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.contested[subject] = true
+	return true
+}
+
+// Rivalled reports whether somebody else was seen to change a subject's list while
+// it was attached to.
+func (f *Finder) Rivalled(subject v1.Hash) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.contested[subject]
 }
 
 // before is what the fallback tag holds before it is written. In a repository
@@ -120,7 +151,7 @@ func (f *Finder) before(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, 
 // write adds to the list. A registry that looks whether all that an index names
 // is there refuses one with a line whose manifest a clean-up has deleted: such
 // lines then go.
-func (f *Finder) write(ctx context.Context, subject v1.Hash, old *registry.Manifest, listed, missing []v1.Descriptor) error {
+func (f *merger) write(ctx context.Context, subject v1.Hash, old *registry.Manifest, listed, missing []v1.Descriptor) error {
 	refused := f.put(ctx, subject, old, missing, nil)
 	if !namesUnknown(refused) {
 		return refused
@@ -132,13 +163,25 @@ func (f *Finder) write(ctx context.Context, subject v1.Hash, old *registry.Manif
 	return f.put(ctx, subject, old, missing, gone)
 }
 
-func (f *Finder) put(ctx context.Context, subject v1.Hash, old *registry.Manifest, add []v1.Descriptor, gone map[v1.Hash]bool) error {
+func (f *merger) put(ctx context.Context, subject v1.Hash, old *registry.Manifest, add []v1.Descriptor, gone map[v1.Hash]bool) error {
 	index, err := mergeIndex(old, add, gone)
 	if err != nil {
 		return err
 	}
-	_, err = f.repo.PutManifest(ctx, FallbackTag(subject), index)
+	if len(index.Raw) > registry.MaxManifest {
+		return f.tooLong(subject, len(index.Raw))
+	}
+	f.wrote = index.Digest
+	if _, err = f.repo.PutManifest(ctx, FallbackTag(subject), index); err == nil {
+		f.writes++
+	}
 	return err
+}
+
+func (f *Finder) tooLong(subject v1.Hash, size int) error {
+	return &registry.Error{Op: "list attachments", Side: f.repo.Side(), Ref: f.repo.Reference(FallbackTag(subject)),
+		Err:  fmt.Errorf("the list would be of %d bytes, and a manifest has at most %d", size, registry.MaxManifest),
+		Hint: "Delete attachments that are not needed any more, or promote with attachments: none."}
 }
 
 // namesUnknown reports whether a manifest was refused for what it names
@@ -216,9 +259,9 @@ func digestIn(line json.RawMessage) v1.Hash {
 	return d.Digest
 }
 
-// pause waits a little longer with every attempt, up to 8 seconds in all, and
+// Pause waits a little longer with every attempt, up to 8 seconds in all, and
 // not as long as a rival that began at the same moment.
-func pause(ctx context.Context, attempt int) error {
+func Pause(ctx context.Context, attempt int) error {
 	wait := time.Duration(1<<attempt) * 125 * time.Millisecond
 	timer := time.NewTimer(wait/2 + rand.N(wait/2))
 	defer timer.Stop()

@@ -602,3 +602,89 @@ func TestSuffix(t *testing.T) {
 		}
 	}
 }
+
+// serves answers every read of a fallback tag with the same list.
+func serves(body string) func(http.Handler) http.Handler {
+	m := registry.NewManifest("", []byte(body))
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			_, tag, _ := strings.Cut(q.URL.Path, "/manifests/sha256-")
+			if q.Method != http.MethodGet || q.UserAgent() == regtest.Agent || len(tag) != 64 {
+				next.ServeHTTP(w, q)
+				return
+			}
+			w.Header().Set("Content-Type", string(types.OCIImageIndex))
+			w.Header().Set("Docker-Content-Digest", m.Digest.String())
+			_, _ = w.Write(m.Raw)
+		})
+	}
+}
+
+// TestAttachToAListThatIsFull: no list is written that no registry has to take.
+func TestAttachToAListThatIsFull(t *testing.T) {
+	var lines []string
+	for n := range 27_776 {
+		lines = append(lines, fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%064x","size":1}`, n))
+	}
+	full := `{"schemaVersion":2,"manifests":[` + strings.Join(lines, ",") + `]}`
+	if len(full) > registry.MaxManifest {
+		t.Fatal("it is too long already")
+	}
+	r := start(t, regtest.Options{Wrap: serves(full)})
+	s, all := subject(t, r, 1)
+	_, err := finder(t, r).Attach(t.Context(), s, all)
+	if err == nil || !strings.Contains(err.Error(), "at most 4194304") || !strings.Contains(registry.HintOf(err), "attachments: none") {
+		t.Errorf("error %.500v", err)
+	}
+	if w := writes(r); len(w) > 0 {
+		t.Error("writes:", w)
+	}
+}
+
+// TestAttachLooksAgain: where somebody else writes too, it does so once more as a rule.
+func TestAttachLooksAgain(t *testing.T) {
+	t.Parallel()
+	var s v1.Hash
+	var all []v1.Descriptor
+	var rival func() // after our nth read that follows a write
+	var armed, puts atomic.Int32
+	r := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			next.ServeHTTP(w, q)
+			if q.UserAgent() == regtest.Agent || !strings.Contains(q.URL.Path, "/manifests/sha256-") {
+				return
+			}
+			switch {
+			case q.Method == http.MethodPut && puts.Add(1) == 1:
+				rival() // it read before, and takes our line away
+			case q.Method == http.MethodGet && puts.Load() == 2 && armed.Add(1) == 1:
+				rival() // and once more, after we saw our line
+			}
+		})
+	}})
+	s, all = subject(t, r, 2)
+	theirs, _ := json.Marshal(all[1])
+	rival = func() {
+		list(t, r, s, `{"schemaVersion":2,"mediaType":"`+string(types.OCIImageIndex)+`","manifests":[`+string(theirs)+`]}`)
+	}
+	f := finder(t, r)
+	if _, err := f.Attach(t.Context(), s, all[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, digests := listed(t, r, s); len(digests) != 2 {
+		t.Errorf("listed %v", digests)
+	}
+	if !f.Rivalled(s) || armed.Load() < 2 {
+		t.Errorf("a rival was seen: %v; %d looks", f.Rivalled(s), armed.Load())
+	}
+}
+
+// TestFallbackListOfNothings is refused, and not held.
+func TestFallbackListOfNothings(t *testing.T) {
+	r := start(t, regtest.Options{Wrap: serves(`{"manifests":[` + strings.Repeat("{},", 90_000) + `{}]}`)})
+	s, _ := subject(t, r, 1)
+	_, err := finder(t, r).Find(t.Context(), s, true)
+	if err == nil || !strings.Contains(err.Error(), "no digest") || !strings.Contains(registry.HintOf(err), "Delete it") {
+		t.Errorf("error %.500v", err)
+	}
+}

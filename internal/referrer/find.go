@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -24,8 +25,10 @@ type Finder struct {
 	api       support
 	attaching map[v1.Hash]turn // by subject
 	written   map[v1.Hash]bool // subjects whose fallback tag this run may have written
+	contested map[v1.Hash]bool // subjects whose fallback tag somebody else was seen to write
 
-	lists [2]tagList
+	lists    [2]tagList
+	prepared atomic.Bool // both lists were asked for
 }
 
 type support int
@@ -38,7 +41,7 @@ const (
 
 // NewFinder returns a finder for a repository.
 func NewFinder(repo *registry.Repository) *Finder {
-	f := &Finder{repo: repo, probing: newTurn(), attaching: map[v1.Hash]turn{}, written: map[v1.Hash]bool{}}
+	f := &Finder{repo: repo, probing: newTurn(), attaching: map[v1.Hash]turn{}, written: map[v1.Hash]bool{}, contested: map[v1.Hash]bool{}}
 	for n := range f.lists {
 		f.lists[n].turn = newTurn()
 	}
@@ -67,23 +70,26 @@ func (f *Finder) Find(ctx context.Context, subject v1.Hash, root bool) (Found, e
 	var found Found
 	var fallback []v1.Descriptor
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		found.Referrers, err = f.listed(ctx, subject)
-		return err
-	})
-	g.Go(func() (err error) {
-		if !root && !f.mayExist(ctx, FallbackTag(subject)) {
-			return nil
-		}
-		fallback, _, err = f.fallback(ctx, subject)
-		return err
-	})
-	tagged := make([]*Tagged, len(Suffixes))
-	for i, suffix := range Suffixes {
+	if f.support() != no {
 		g.Go(func() (err error) {
-			tagged[i], err = f.tagged(ctx, FallbackTag(subject)+suffix, root)
+			found.Referrers, err = f.listed(ctx, subject)
 			return err
 		})
+	}
+	if root || f.mayExist(ctx, FallbackTag(subject)) {
+		g.Go(func() (err error) {
+			fallback, _, err = f.fallback(ctx, subject)
+			return err
+		})
+	}
+	tagged := make([]*Tagged, len(Suffixes))
+	for i, suffix := range Suffixes {
+		if tag := FallbackTag(subject) + suffix; root || f.mayExist(ctx, tag) {
+			g.Go(func() (err error) {
+				tagged[i], err = f.tagged(ctx, tag)
+				return err
+			})
+		}
 	}
 	if err := g.Wait(); err != nil {
 		return Found{}, err
@@ -177,7 +183,7 @@ func (f *Finder) fallback(ctx context.Context, subject v1.Hash) ([]v1.Descriptor
 		return nil, &m, nil
 	}
 	var index struct {
-		Manifests []v1.Descriptor `json:"manifests"`
+		Manifests lines `json:"manifests"`
 	}
 	if err := json.Unmarshal(m.Raw, &index); err != nil {
 		return nil, nil, &registry.Error{Op: "read the list of referrers", Side: f.repo.Side(), Ref: f.repo.Reference(tag), Err: err,
@@ -190,10 +196,7 @@ func (f *Finder) fallback(ctx context.Context, subject v1.Hash) ([]v1.Descriptor
 // which is always an OCI index.
 func isList(m registry.Manifest) bool { return types.MediaType(m.MediaType) == types.OCIImageIndex }
 
-func (f *Finder) tagged(ctx context.Context, tag string, root bool) (*Tagged, error) {
-	if !root && !f.mayExist(ctx, tag) {
-		return nil, nil
-	}
+func (f *Finder) tagged(ctx context.Context, tag string) (*Tagged, error) {
 	m, err := f.repo.GetManifest(ctx, tag)
 	if errors.Is(err, registry.ErrNotFound) {
 		return nil, nil

@@ -40,11 +40,15 @@ func (l *tagList) ask(ctx context.Context, repo *registry.Repository) (tags map[
 
 // Prepare lists the tags before the first question that needs to know them.
 func (f *Finder) Prepare(ctx context.Context) {
+	if f.prepared.Load() {
+		return
+	}
 	var work sync.WaitGroup
 	for n := range f.lists {
 		work.Go(func() { f.lists[n].ask(ctx, f.repo) })
 	}
 	work.Wait()
+	f.prepared.Store(ctx.Err() == nil)
 }
 
 // mayExist is false only for a tag that neither of two complete lists shows. No

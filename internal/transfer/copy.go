@@ -7,6 +7,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
@@ -84,13 +85,13 @@ func (c *copying) surveyNodes(ctx context.Context) error {
 		return err
 	}
 	c.rootThere = true
-	g, ctx := errgroup.WithContext(ctx)
+	q, ctx := queue.WithContext(ctx, queue.Width)
 	for _, s := range c.nodes {
 		if s != root {
-			g.Go(func() error { return c.look(ctx, s) })
+			q.Go(func() error { return c.look(ctx, s) })
 		}
 	}
-	return g.Wait()
+	return q.Wait()
 }
 
 // look reads a manifest at the target. What was read there earlier in the run
@@ -106,25 +107,67 @@ func (c *copying) look(ctx context.Context, s *step) error {
 	return nil
 }
 
-// copy writes what is not there.
+// copy writes what is not there. Blobs wait for none of the rest, manifests for
+// blobs and for manifests that come before them, lists and merged artifacts for
+// manifests: so each kind has a queue, and none waits for what is not begun.
 func (c *copying) copy(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, n := range c.graph.Nodes {
-		s := c.nodes[n.Digest]
-		g.Go(func() error { return c.step(ctx, s) })
+	g.Go(func() error { return c.blobs(ctx) })
+	g.Go(func() error { return c.manifests(ctx) })
+	g.Go(func() error { return c.lists(ctx) })
+	return g.Wait()
+}
+
+func (c *copying) blobs(ctx context.Context) error {
+	if c.rootThere && c.engine.level == Manifests {
+		return nil
 	}
+	q, ctx := queue.WithContext(ctx, queue.Width)
 	for _, b := range c.graph.Blobs {
-		if !c.rootThere || c.engine.level != Manifests {
-			g.Go(func() error { return c.blob(ctx, b) })
-		}
+		q.Go(func() error { return c.blob(ctx, b) })
 	}
+	return q.Wait()
+}
+
+func (c *copying) manifests(ctx context.Context) error {
+	q, ctx := queue.WithContext(ctx, queue.Width)
+	for _, s := range c.order() {
+		q.Go(func() error { return c.step(ctx, s) })
+	}
+	return q.Wait()
+}
+
+func (c *copying) lists(ctx context.Context) error {
+	q, ctx := queue.WithContext(ctx, queue.Width)
 	for _, m := range c.merges {
-		g.Go(func() error { return c.merge(ctx, m) })
+		q.Go(func() error { return c.merge(ctx, m) })
 	}
 	for subject, referrers := range c.referrers() {
-		g.Go(func() error { return c.list(ctx, subject, referrers) })
+		q.Go(func() error { return c.list(ctx, subject, referrers) })
 	}
-	return g.Wait()
+	return q.Wait()
+}
+
+// order is that of the graph, but that a subject comes before what names it: a
+// registry may refuse the other order.
+func (c *copying) order() []*step {
+	all, seen := make([]*step, 0, len(c.nodes)), make(map[*step]bool, len(c.nodes))
+	var add func(s *step)
+	add = func(s *step) {
+		if s == nil || seen[s] {
+			return
+		}
+		seen[s] = true
+		for _, d := range s.Children {
+			add(c.nodes[d.Digest])
+		}
+		add(c.nodes[s.Subject])
+		all = append(all, s)
+	}
+	for _, n := range c.graph.Nodes {
+		add(c.nodes[n.Digest])
+	}
+	return all
 }
 
 // step writes one manifest, after everything below it.
@@ -260,8 +303,10 @@ func (c *copying) list(ctx context.Context, subject v1.Hash, referrers []*step) 
 	if err != nil {
 		return err
 	}
-	for _, s := range referrers {
-		c.target.mark(c.target.listed, s.Digest)
+	if !c.target.finder.Rivalled(subject) { // else verification looks again
+		for _, s := range referrers {
+			c.target.mark(c.target.listed, s.Digest)
+		}
 	}
 	if added {
 		c.count(func(n *document.Copied) { n.Manifests++ })

@@ -8,10 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/artifact-promotion/promote/internal/transfer"
@@ -393,5 +396,54 @@ func TestOrder(t *testing.T) {
 		if m.Subject != "" && at[strings.Replace(m.Subject, ":", "-", 1)] < at[m.Digest] {
 			t.Errorf("%s was listed before it was written", m.Digest)
 		}
+	}
+}
+
+// TestSubjectsFirst: many manifests that name a later one as their subject do not wait for it for ever where the
+// registry refuses them without it.
+func TestSubjectsFirst(t *testing.T) {
+	t.Parallel()
+	source := start(t, regtest.Options{})
+	image := regtest.Build(regtest.Spec{Seed: "subject", Platforms: []string{"linux/amd64"}})
+	push(t, image, source, sourceRepo)
+	const kind = "application/vnd.oci.image.manifest.v1+json"
+	subject := image.Manifest(image.Children()[0])
+	line := func(digest string, size int) string {
+		return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, kind, digest, size)
+	}
+	var lines []string
+	for n := range 2 * queue.Width {
+		body := strings.TrimSuffix(string(subject.Bytes), "}") + fmt.Sprintf(`,"annotations":{"n":"%d"},"subject":%s}`, n, line(subject.Digest, len(subject.Bytes)))
+		m := registry.NewManifest(kind, []byte(body))
+		if err := regtest.PutManifest(t.Context(), source.Access("", ""), sourceRepo, m.Digest.String(), kind, m.Raw); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line(m.Digest.String(), len(body)))
+	}
+	lines = append(lines, line(subject.Digest, len(subject.Bytes)))
+	index := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[` + strings.Join(lines, ",") + `]}`
+	if err := regtest.PutManifest(t.Context(), source.Access("", ""), sourceRepo, "dev", "application/vnd.oci.image.index.v1+json", []byte(index)); err != nil {
+		t.Fatal(err)
+	}
+	var there atomic.Bool
+	target := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			isSubject := strings.HasSuffix(q.URL.Path, subject.Digest)
+			if q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/") && !isSubject && !there.Load() {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+			next.ServeHTTP(w, q)
+			if q.Method == http.MethodPut && isSubject {
+				there.Store(true)
+			}
+		})
+	}})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r := newRun(t, transfer.Blobs, 0)
+	from, to := r.source(source), r.target(target)
+	if _, err := r.Copy(ctx, r.walk(from, "dev"), from, to); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -10,11 +10,11 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/referrer"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
-	"golang.org/x/sync/errgroup"
 )
 
 // merged is a cosign artifact that holds what both sides held under its tag.
@@ -32,13 +32,13 @@ type merged struct {
 // refused here.
 func (c *copying) surveyTags(ctx context.Context) error {
 	c.merges = map[string]*merged{}
-	g, ctx := errgroup.WithContext(ctx)
+	q, ctx := queue.WithContext(ctx, queue.Width)
 	for _, a := range c.graph.Attachments {
 		if a.Tag != "" {
-			g.Go(func() error { return c.surveyTag(ctx, a) })
+			q.Go(func() error { return c.surveyTag(ctx, a) })
 		}
 	}
-	return g.Wait()
+	return q.Wait()
 }
 
 func (c *copying) surveyTag(ctx context.Context, a graph.Attachment) error {
@@ -170,6 +170,9 @@ func assemble(tag string, theirs registry.Manifest, ours *graph.Node, layers []j
 	if err != nil {
 		return nil, err
 	}
+	if len(body) > registry.MaxManifest {
+		return nil, fmt.Errorf("both together would be %d bytes, and a manifest has at most %d", len(body), registry.MaxManifest)
+	}
 	return &merged{tag: tag, manifest: registry.NewManifest(theirs.MediaType, body), config: descriptor, raw: raw, from: ours}, nil
 }
 
@@ -183,22 +186,24 @@ func configType(manifest []byte) types.MediaType {
 
 // merge writes a merged artifact, once the source's own is at the target.
 func (c *copying) merge(ctx context.Context, m *merged) error {
-	select {
-	case <-c.nodes[m.from.Digest].done:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := c.written(ctx, m.from.Digest); err != nil {
+		return err
 	}
-	_, err := c.target.repo.PutBlob(ctx, registry.Upload{
+	if err := c.target.putMerged(ctx, m); err != nil {
+		return err
+	}
+	c.count(func(n *document.Copied) { n.Manifests++ })
+	return nil
+}
+
+func (t *target) putMerged(ctx context.Context, m *merged) error {
+	_, err := t.repo.PutBlob(ctx, registry.Upload{
 		Blob: m.config,
 		Open: func(context.Context) io.ReadCloser { return io.NopCloser(strings.NewReader(string(m.raw))) },
 	})
 	if err != nil {
 		return err
 	}
-	_, err = c.target.repo.PutManifest(ctx, m.tag, m.manifest)
-	if err != nil {
-		return immutable(err, "The source's attachment cannot be added to the target's, because the repository's tags cannot be changed. Exclude sha256-* from its immutability, or promote with attachments: none.")
-	}
-	c.count(func(n *document.Copied) { n.Manifests++ })
-	return nil
+	_, err = t.repo.PutManifest(ctx, m.tag, m.manifest)
+	return immutable(err, "The source's attachment cannot be added to the target's, because the repository's tags cannot be changed. Exclude sha256-* from its immutability, or promote with attachments: none.")
 }

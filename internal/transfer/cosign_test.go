@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,6 +182,15 @@ func TestMergeRefused(t *testing.T) {
 		other := regtest.Build(regtest.Spec{Seed: "other", Platforms: []string{"linux/amd64"}})
 		push(t, other, target, targetRepo, tag)
 	}
+	full := func(t *testing.T, target *regtest.Registry, tag string) {
+		theirs, _ := signed(".sig", "bob")
+		push(t, theirs, target, targetRepo)
+		config, _ := json.Marshal(readArtifact(t, target, tag).Config)
+		body := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":` + string(config) + `,"layers":[],"annotations":{"a":"` + strings.Repeat("x", registry.MaxManifest-400) + `"}}`
+		if err := regtest.PutManifest(t.Context(), target.Access("", ""), targetRepo, tag, "application/vnd.oci.image.manifest.v1+json", []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, test := range map[string]struct {
 		suffix string
 		occupy func(t *testing.T, target *regtest.Registry, tag string)
@@ -190,7 +200,8 @@ func TestMergeRefused(t *testing.T) {
 			theirs, _ := signed(".sbom", "bob")
 			push(t, theirs, target, targetRepo)
 		}, "another SBOM"},
-		"an index": {".sig", index, "not an artifact"},
+		"an index":         {".sig", index, "not an artifact"},
+		"one that is full": {".sig", full, "at most 4194304"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
@@ -256,5 +267,84 @@ func TestMergeOfManyLayers(t *testing.T) {
 	_, err := r.Copy(t.Context(), g, from, to)
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %v (error %v)", took, err)
+	}
+}
+
+// TestMergeWithARival: somebody else writes the tag after the copy did, after the first repair, and after
+// the second was seen to hold.
+func TestMergeWithARival(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]bool{"the tag was new": true, "the tag was merged": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var rival atomic.Pointer[func()]
+			var puts atomic.Int32
+			source := start(t, regtest.Options{})
+			target := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					next.ServeHTTP(w, q)
+					again := rival.Load()
+					if again == nil || q.UserAgent() == regtest.Agent || !strings.HasSuffix(q.URL.Path, ".sig") {
+						return
+					}
+					switch {
+					case q.Method == http.MethodPut && puts.Add(1) == 1:
+						(*again)()
+					case q.Method == http.MethodGet && puts.Load() == 2:
+						rival.Store(nil)
+						(*again)() // after the run saw that all is well
+					}
+				})
+			}})
+			ours, tag := signed(".sig", "alice")
+			theirs, _ := signed(".sig", "bob")
+			other, _ := signed(".sig", "carol")
+			push(t, ours, source, sourceRepo, "dev")
+			if !first {
+				push(t, theirs, target, targetRepo)
+			}
+			r := newRun(t, transfer.Blobs, 0)
+			from, to := r.source(source), r.target(target)
+			g := r.walk(from, "dev")
+			if _, err := r.Copy(t.Context(), g, from, to); err != nil {
+				t.Fatal(err)
+			}
+			overwrite := func() { push(t, other, target, targetRepo) }
+			overwrite()
+			rival.Store(&overwrite)
+			if _, err := r.Verify(t.Context(), g, from, to); err != nil {
+				t.Fatal(err)
+			}
+			got := readArtifact(t, target, tag)
+			for _, want := range append(layersOf(ours, tag), layersOf(other, tag)...) {
+				if !slices.Contains(got.digests(), want) {
+					t.Errorf("layers %v lack %s", got.digests(), want)
+				}
+			}
+			checkConfig(t, target, got)
+		})
+	}
+}
+
+// TestMergedByARival: what holds the source's layers and others is complete; nothing is written.
+func TestMergedByARival(t *testing.T) {
+	t.Parallel()
+	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	ours, _ := signed(".sig", "alice")
+	push(t, ours, source, sourceRepo, "dev")
+	r := newRun(t, transfer.Blobs, 0)
+	from, to := r.source(source), r.target(target)
+	g := r.walk(from, "dev")
+	if _, err := r.Copy(t.Context(), g, from, to); err != nil {
+		t.Fatal(err)
+	}
+	theirs, _ := signed(".sig", "bob")
+	push(t, theirs, source, sourceRepo, "other")
+	if _, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "other"); err != nil {
+		t.Fatal(err)
+	}
+	target.ResetRequests()
+	if _, err := r.Verify(t.Context(), g, from, to); err != nil || len(writes(target)) > 0 {
+		t.Errorf("error %v, writes %v", err, writes(target))
 	}
 }

@@ -38,7 +38,15 @@ func (e *Engine) Survey(ctx context.Context, ahead *sync.WaitGroup, root v1.Hash
 	return s
 }
 
-func (s *Survey) ask(question func()) { s.ahead.Go(question) }
+// ask asks soon, and is not waited for.
+func (s *Survey) ask(question func()) {
+	s.ahead.Add(1)
+	s.target.questions.Go(func() error {
+		defer s.ahead.Done()
+		question()
+		return nil
+	})
+}
 
 // Near reads a manifest at the target, if the target holds the root: what is
 // read there need not be read at the source too.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/referrer"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -14,6 +15,8 @@ import (
 type target struct {
 	repo   *registry.Repository
 	finder *referrer.Finder
+
+	questions *queue.Group // that a survey asks; each ends with the survey's context
 
 	// What the repository held before this run wrote there. A manifest or tag that
 	// it did not hold is nil.
@@ -34,8 +37,10 @@ func (e *Engine) target(repo *registry.Repository) *target {
 	defer e.mu.Unlock()
 	t := e.targets[repo.Name()]
 	if t == nil {
+		questions, _ := queue.WithContext(context.Background(), queue.Width)
 		t = &target{
-			repo: repo, finder: referrer.NewFinder(repo),
+			questions: questions,
+			repo:      repo, finder: referrer.NewFinder(repo),
 			manifests: newMemory[v1.Hash, *registry.Manifest](),
 			tags:      newMemory[string, *registry.Manifest](),
 			held:      newMemory[v1.Hash, bool](),

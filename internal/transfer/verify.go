@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
@@ -29,6 +30,9 @@ func (p Proof) Level() Level { return p.level }
 // offers, and blobs as the engine's level says. In one repository, where nothing
 // was copied, blobs are not asked for one by one, and the level reached is
 // Manifests, unless it is Content.
+//
+// It writes only where somebody else has written a list of attachments or a tag of
+// cosign's scheme since the copy did: the graph's own is then merged in again.
 func (e *Engine) Verify(ctx context.Context, g *graph.Graph, source, target *registry.Repository) (Proof, error) {
 	t := e.target(target)
 	level := e.level
@@ -37,9 +41,7 @@ func (e *Engine) Verify(ctx context.Context, g *graph.Graph, source, target *reg
 	}
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return t.verifyManifests(ctx, g, !source.Same(target)) })
-	for _, b := range g.Blobs {
-		work.Go(func() error { return e.verifyBlob(ctx, t, b, level) })
-	}
+	work.Go(func() error { return e.verifyBlobs(ctx, t, g.Blobs, level) })
 	if !source.Same(target) {
 		work.Go(func() error { return t.verifyLists(ctx, g) })
 	}
@@ -53,12 +55,12 @@ func (e *Engine) Verify(ctx context.Context, g *graph.Graph, source, target *reg
 // scheme by their tags.
 func (t *target) verifyManifests(ctx context.Context, g *graph.Graph, tags bool) error {
 	byTag := map[v1.Hash]bool{}
-	work, ctx := errgroup.WithContext(ctx)
+	work, ctx := queue.WithContext(ctx, queue.Width)
 	for _, a := range g.Attachments {
 		if a.Tag != "" && tags {
 			byTag[a.Digest] = true
 			work.Go(func() error {
-				if err := t.verifyTag(ctx, a.Tag); err != nil {
+				if err := t.verifyTag(ctx, a.Tag, g.Node(a.Digest)); err != nil {
 					return err
 				}
 				return t.verifyManifest(ctx, a.Digest) // a tag that holds a merged artifact has not shown it
@@ -88,15 +90,22 @@ func (t *target) verifyManifest(ctx context.Context, digest v1.Hash) error {
 	return nil
 }
 
-func (e *Engine) verifyBlob(ctx context.Context, t *target, b v1.Descriptor, level Level) error {
-	switch level {
-	case Content:
-		return e.readBack(ctx, t, b)
-	case Blobs:
-		return t.verifyExists(ctx, b)
-	default:
+func (e *Engine) verifyBlobs(ctx context.Context, t *target, blobs []v1.Descriptor, level Level) error {
+	if level == Manifests {
 		return nil
 	}
+	work, ctx := queue.WithContext(ctx, queue.Width)
+	for _, b := range blobs {
+		work.Go(func() error { return e.verifyBlob(ctx, t, b, level) })
+	}
+	return work.Wait()
+}
+
+func (e *Engine) verifyBlob(ctx context.Context, t *target, b v1.Descriptor, level Level) error {
+	if level == Content {
+		return e.readBack(ctx, t, b)
+	}
+	return t.verifyExists(ctx, b)
 }
 
 // verifyExists trusts what the registry answered in this run: that it has the
@@ -137,27 +146,36 @@ func (e *Engine) readBack(ctx context.Context, t *target, b v1.Descriptor) error
 	return nil
 }
 
-// verifyTag reads a tag of cosign's scheme: it must hold what the copy settled on.
-func (t *target) verifyTag(ctx context.Context, tag string) error {
+// verifyTag reads a tag of cosign's scheme: it must hold what the copy settled on,
+// or, where somebody else has written it since, the source's layers with others.
+func (t *target) verifyTag(ctx context.Context, tag string, ours *graph.Node) error {
 	t.mu.Lock()
 	want, ok := t.tagged[tag]
 	t.mu.Unlock()
 	if !ok {
 		return t.lacks(t.repo.Reference(tag), "the attachment was not copied")
 	}
-	if held, err := t.tag(ctx, tag); err == nil && held != nil && held.Digest == want {
+	held, err := t.tag(ctx, tag)
+	if err == nil && held != nil && held.Digest == want {
 		return nil // it was read, and this run did not write it
 	}
-	return settled(ctx, func() (bool, error) {
-		m, err := t.repo.GetManifest(ctx, tag)
-		if err == nil && m.Digest != want {
-			err = t.lacks(t.repo.Reference(tag), fmt.Sprintf("it holds %s in place of %s", m.Digest, want))
-		}
-		if err == nil {
-			t.mark(t.read, m.Digest)
+	var now registry.Manifest
+	err = settled(ctx, func() (bool, error) {
+		var err error
+		now, err = t.repo.GetManifest(ctx, tag)
+		if err == nil && held != nil && now.Digest == held.Digest {
+			err = t.lacks(t.repo.Reference(tag), fmt.Sprintf("it holds %s in place of %s", now.Digest, want))
 		}
 		return err == nil, err
 	})
+	if err != nil {
+		return err
+	}
+	t.mark(t.read, now.Digest)
+	if now.Digest == want {
+		return nil
+	}
+	return t.keep(ctx, tag, ours, now)
 }
 
 // verifyLists reads the lists of referrers.
@@ -168,7 +186,7 @@ func (t *target) verifyLists(ctx context.Context, g *graph.Graph) error {
 			want[a.Subject] = append(want[a.Subject], g.Node(a.Digest).Descriptor())
 		}
 	}
-	work, ctx := errgroup.WithContext(ctx)
+	work, ctx := queue.WithContext(ctx, queue.Width)
 	for subject, referrers := range want {
 		work.Go(func() error { return t.verifyList(ctx, subject, referrers) })
 	}
@@ -176,6 +194,10 @@ func (t *target) verifyLists(ctx context.Context, g *graph.Graph) error {
 }
 
 func (t *target) verifyList(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor) error {
+	if t.finder.Rivalled(subject) {
+		_, err := t.finder.Attach(ctx, subject, referrers)
+		return err
+	}
 	return settled(ctx, func() (bool, error) {
 		missing, err := t.finder.Missing(ctx, subject, referrers)
 		if err == nil && len(missing) > 0 {

@@ -1,0 +1,51 @@
+package graph
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+var errNameless = errors.New("the manifest names content without a digest or with a negative size")
+
+// descriptors are read one by one, so that a list of nothings is refused at its
+// first entry, and not held before it is looked at.
+type descriptors []v1.Descriptor
+
+// someURL stands for those of content that is kept elsewhere, which nobody asks.
+var someURL = []string{""}
+
+func isElsewhere(d v1.Descriptor) bool { return len(d.URLs) > 0 }
+
+// UnmarshalJSON keeps of each what a walk or a copy needs: the rest stays in the
+// manifest, as many manifests are held at once.
+func (l *descriptors) UnmarshalJSON(raw []byte) error {
+	*l = nil
+	if string(raw) == "null" {
+		return nil
+	}
+	in := json.NewDecoder(bytes.NewReader(raw))
+	if start, err := in.Token(); err != nil || start != json.Delim('[') {
+		return errors.New("what should be a list of content is none")
+	}
+	*l = descriptors{}
+	for in.More() {
+		var d v1.Descriptor
+		if err := in.Decode(&d); err != nil {
+			return err
+		}
+		if nameless(d) {
+			return errNameless
+		}
+		kept := v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform}
+		if len(d.URLs) > 0 {
+			kept.URLs = someURL
+		}
+		*l = append(*l, kept)
+	}
+	return nil
+}
+
+func nameless(d v1.Descriptor) bool { return d.Digest.Hex == "" || d.Size < 0 }
