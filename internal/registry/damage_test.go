@@ -464,7 +464,7 @@ func TestOddRefusals(t *testing.T) {
 						t.Errorf("error %v", err)
 					}
 					took(t, began, 0, 10*time.Second)
-					if n := refused.Load(); test.first && !test.heals && n > 3 || n > 3*refusals {
+					if n := refused.Load(); test.first && !test.heals && n > 2*denials || n > 3*refusals {
 						t.Errorf("refused %d times: it was asked again and again", n)
 					}
 				})

@@ -39,11 +39,10 @@ func newTransport(roots *x509.CertPool) *http.Transport {
 	}
 }
 
-// refusal is our own no to where a registry points. It is the same the next time.
+// refusal is our own no to where a registry points.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
-func (refusal) final()          {}
 
 const errLinkLocal = refusal("link-local addresses are refused: no registry lives there, but cloud metadata does")
 
