@@ -140,7 +140,7 @@ func (a *attempt) refusedOddly(got *answer, method string) error {
 	a.session.drop(a.used.token)
 	odd := errAgain{error: fmt.Errorf("the registry answered %s", got), answer: got, reason: wasDenied}
 	if worked {
-		odd.reason = wasRefused
+		odd.reason = wasForgotten
 	}
 	return odd
 }

@@ -25,10 +25,11 @@ const (
 	waitFirst = 600 // part of the patience that is waited at first: 100 ms
 	waitMost  = 15  // part of it that is waited at most: 4 s
 
-	damages  = 8 // answers that cannot be right; also how often a blob is read anew
-	refusals = 6 // answers that would be final had they come first from a healthy host
-	oddities = 4 // answers that are not believed: no healthy host sends them
-	denials  = 3 // of authority to do what the session was never let do
+	damages  = 8  // answers that cannot be right; also how often a blob is read anew
+	refusals = 6  // answers that would be final had they come first from a healthy host
+	forgets  = 10 // of authority that it gave: it forgets all tokens when it forgets one
+	oddities = 4  // answers that are not believed: no healthy host sends them
+	denials  = 3  // of authority to do what the session was never let do
 
 	retryAfterMax = time.Minute // a longer Retry-After is not waited for
 )
@@ -37,12 +38,13 @@ const (
 type reason int
 
 const (
-	inTrouble  reason = iota // the connection or the host failed
-	wasDamaged               // the answer cannot be what was sent
-	wasRefused               // as it should not have been
-	wasDenied                // as it may have to be
-	wasOdd                   // the answer is not what registries send
-	isLagging                // it does not see yet what it was given
+	inTrouble    reason = iota // the connection or the host failed
+	wasDamaged                 // the answer cannot be what was sent
+	wasRefused                 // as it should not have been
+	wasForgotten               // who was let do such a thing before
+	wasDenied                  // as it may have to be
+	wasOdd                     // the answer is not what registries send
+	isLagging                  // it does not see yet what it was given
 	reasons
 )
 
@@ -175,6 +177,8 @@ func (p *patience) bears(why reason) bool {
 		return p.counts[why] < oddities
 	case why == wasRefused:
 		return p.counts[why] < refusals
+	case why == wasForgotten:
+		return p.counts[why] < forgets
 	case why == wasDenied:
 		return p.counts[why] < denials
 	case why == isLagging:

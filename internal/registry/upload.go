@@ -335,6 +335,8 @@ func (o *uploading) judge(a *answer) error {
 	err := o.refuse(a)
 	code, _ := diagnose(a)
 	switch {
+	case a.status == http.StatusUnauthorized && o.repo.session.hasWorked(http.MethodPut):
+		return errAgain{error: err, answer: a, reason: wasForgotten}
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
 		return errAgain{error: err, answer: a, reason: wasRefused}
 	case code == "DIGEST_INVALID", code == "SIZE_INVALID":
