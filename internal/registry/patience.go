@@ -210,7 +210,16 @@ func (p *patience) advance(bytes int64) {
 // ended is why the context ended, with what the time went for: the registry's
 // answer if that was to come back later, else the last failure.
 func (p *patience) ended(ctx context.Context, err error) error {
-	why := context.Cause(ctx)
+	return cutShort{p.inVain(context.Cause(ctx), err)}
+}
+
+// cutShort is an error of what was ended from outside.
+type cutShort struct{ error }
+
+func (e cutShort) Unwrap() error { return e.error }
+
+// inVain is why, with the last failure before it.
+func (p *patience) inVain(why, err error) error {
 	var done final
 	if errors.As(err, &done) && errors.Is(err, why) {
 		return err // whoever waited below has said it
