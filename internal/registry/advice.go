@@ -15,6 +15,8 @@ import (
 // be advised by the last one's kind.
 func HintOf(err error) string {
 	var last *Error
+	var over cutShort
+	ended := errors.As(err, &over) // nothing is known to be wrong
 	for err != nil {
 		var e *Error
 		if !errors.As(err, &e) {
@@ -25,21 +27,19 @@ func HintOf(err error) string {
 		}
 		last, err = e, e.Err
 	}
-	if last == nil {
+	if last == nil || ended {
 		return ""
 	}
 	return last.advice()
 }
 
-// advice is what to do about an Error that has no hint of its own. There is none
-// where the run was ended: nothing is known to be wrong.
+// advice is what to do about an Error that has no hint of its own.
 func (e *Error) advice() string {
 	host, _, _ := strings.Cut(e.Ref, "/")
-	var over cutShort
 	switch {
 	case e.Err == nil:
 		return answerAdvice(host, e)
-	case errors.As(e.Err, &over), errors.Is(e.Err, context.Canceled), errors.Is(e.Err, context.DeadlineExceeded):
+	case errors.Is(e.Err, context.Canceled), errors.Is(e.Err, context.DeadlineExceeded):
 		return ""
 	}
 	for _, advice := range []string{connectionAdvice(host, e.Err), contentAdvice(host, e.Err)} {

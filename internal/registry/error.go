@@ -81,8 +81,7 @@ func (e *Error) Is(target error) bool {
 
 // fail makes an Error of a cause, or of an earlier Error that it would only repeat.
 func (r *Repository) fail(op, ref string, err error) error {
-	var e *Error
-	if errors.As(err, &e) || err == nil {
+	if err == nil || said(err) {
 		return err
 	}
 	failure := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Err: err}
@@ -92,6 +91,14 @@ func (r *Repository) fail(op, ref string, err error) error {
 		failure.Status = denied.status
 	}
 	return failure
+}
+
+// said reports whether an Error says it already. What was cut short may hold one of
+// its last attempt alone.
+func said(err error) bool {
+	var e *Error
+	var over cutShort
+	return errors.As(err, &e) && (!errors.As(err, &over) || errors.As(e.Err, &over))
 }
 
 // refuse makes an Error of an answer that is not what was asked for.

@@ -818,3 +818,29 @@ func TestUploadThatIsEnded(t *testing.T) {
 		}
 	})
 }
+
+// What a request within an upload was tried for in vain, the upload does not try
+// again from its start: an answer that drips would last eight times as long.
+func TestAttemptsOfAnUploadDoNotMultiply(t *testing.T) {
+	t.Parallel()
+	var starts atomic.Int32
+	bubble(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			starts.Add(1)
+			<-r.Context().Done()
+			return
+		}
+		open200(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })(w, r)
+	}, func(t *testing.T, r *Repository) {
+		began := time.Now()
+		_, err := r.PutBlob(t.Context(), upload(content(100_000)))
+		if !errors.Is(err, errStalled) {
+			t.Errorf("error %v, want a stall", err)
+		}
+		contains(t, err.Error(), "write blob at the source "+r.Name())
+		if n := starts.Load(); n != attempts {
+			t.Errorf("%d starts, want %d", n, attempts)
+		}
+		took(t, began, attempts*stallTimeout, 2*attempts*stallTimeout)
+	})
+}
