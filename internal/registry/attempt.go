@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -118,21 +119,30 @@ func (a *attempt) renew(status int, header http.Header, nth int) bool {
 	case a.used.token == "":
 		return nth == 0 && s.learn(a.challenge, status, header)
 	case nth == 0:
-		s.drop(a.used.token)
+		if s.drop(a.used.token) { // another request renewed it in vain
+			s.narrow(a.need, a.used.scopes)
+		}
 		return true
 	default:
 		return nth == 1 && s.narrow(a.need, a.used.scopes)
 	}
 }
 
-// refusedOddly makes of a final refusal of authority one to try again after, where
-// the same session was let do that kind of thing before.
-func (a *attempt) refusedOddly(status int, method string) bool {
-	if status != http.StatusUnauthorized || a.challenge == nil || !a.session.hasWorked(method) {
-		return false
+// refusedOddly makes of a final refusal of authority one to try again after: where
+// the same session was let do that kind of thing before; or, less often, where a
+// token was refused that the service gives. A password is not tried again and
+// again, which locks accounts; nor is a mount, which can be done without.
+func (a *attempt) refusedOddly(got *answer, method string) error {
+	worked := a.session.hasWorked(method)
+	if got.status != http.StatusUnauthorized || a.challenge == nil || a.need.from != "" || !worked && a.used.token == "" {
+		return nil
 	}
 	a.session.drop(a.used.token)
-	return true
+	odd := errAgain{error: fmt.Errorf("the registry answered %s", got), answer: got, reason: wasDenied}
+	if worked {
+		odd.reason = wasForgotten
+	}
+	return odd
 }
 
 // cause prefers the reason for which the run or the attempt was ended to the

@@ -50,28 +50,6 @@ func (a *answer) String() string {
 	return quote(a.status, code, detail)
 }
 
-// send sends a call. It returns an answer of any status that is not worth
-// trying again; an error says that there was none. An answer that asked to come
-// back later is one like any other once patience has run out.
-func (s *session) send(ctx context.Context, c call) (*answer, error) {
-	p := patience{host: s.at}
-	for {
-		a, err := s.follow(ctx, c)
-		if err == nil {
-			err = c.assess(a)
-		}
-		if err == nil {
-			return a, nil
-		}
-		if end := p.after(ctx, err); end != nil {
-			if a := answerOf(end); a != nil && ctx.Err() == nil {
-				return a, nil
-			}
-			return nil, end
-		}
-	}
-}
-
 // assess decides what an answer is worth.
 func (c *call) assess(a *answer) error {
 	switch {
@@ -134,10 +112,7 @@ func (s *session) exchange(ctx context.Context, c call, u *url.URL) (*answer, er
 		if try.renew(a.status, a.header, nth) {
 			continue
 		}
-		if try.refusedOddly(a.status, c.method) {
-			return nil, errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a, reason: wasRefused}
-		}
-		return a, nil
+		return a, try.refusedOddly(a, c.method)
 	}
 }
 
@@ -179,7 +154,7 @@ func (a *answer) read(resp *http.Response, limit int64) error {
 	}
 	if int64(len(a.body)) > limit {
 		if resp.StatusCode < 300 {
-			return fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
+			return errAgain{error: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit), reason: wasOdd}
 		}
 		a.body = a.body[:limit]
 	}

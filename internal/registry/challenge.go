@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,7 @@ func (s *session) challenged(ctx context.Context) (*transport.Challenge, error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.challenge, s.trouble = c, nil
+	s.at.well.Store(true)
 	return c, nil
 }
 
@@ -104,7 +106,8 @@ func (s *session) pingOnce(ctx context.Context) (*transport.Challenge, error) {
 
 func (s *session) pingEither(ctx context.Context, first, second string) (*transport.Challenge, error) {
 	c, firstErr := s.pingOnly(ctx, first)
-	if firstErr == nil || answerOf(firstErr) != nil { // it speaks that, only not now
+	var refused refusal
+	if firstErr == nil || answerOf(firstErr) != nil || errors.As(firstErr, &refused) { // it speaks that, only not now
 		return c, firstErr
 	}
 	c, secondErr := s.pingOnly(ctx, second)
@@ -142,7 +145,7 @@ func (s *session) pingOnly(ctx context.Context, scheme string) (*transport.Chall
 	switch {
 	case err == nil:
 		c.Insecure = scheme == "http" // whatever it was redirected to
-		return c, nil
+		return c, g.checkRealm(c)
 	case errors.As(err, &answered):
 		err = refusedPing{fmt.Errorf("it answered %s to %s://%s/v2/", told(answered), scheme, s.host)}
 		if temporaryStatus(answered.StatusCode) {
@@ -220,20 +223,43 @@ func (g *guarded) send(req *http.Request) (*http.Response, *answer, error) {
 	return resp, a, nil
 }
 
+// checkRealm refuses a token service that would not be asked, while the host can
+// be asked once more who it is.
+func (g *guarded) checkRealm(c *transport.Challenge) error {
+	realm, err := url.Parse(c.Parameters["realm"])
+	if err != nil || realm.Host == "" || !isBearer(c) || g.session.cred.Auth.RegistryToken != "" {
+		return nil // whoever asks for a token says so
+	}
+	if err := g.checkFirst(realm); err != nil {
+		return fmt.Errorf("get token: %w", err)
+	}
+	return nil
+}
+
 // check decides whether ggcr's request may be sent: nothing falls back to plain
 // http of its own accord, neither the registry's host nor a token service or a
 // redirect on another; and redirects stay within what ours may follow.
 func (g *guarded) check(req *http.Request) error {
-	host := (&url.URL{Scheme: req.URL.Scheme, Host: g.session.host.RegistryStr()})
-	switch {
-	case sameHost(host, req.URL) && req.URL.Scheme != g.scheme,
-		req.URL.Scheme != "https" && (g.scheme == "https" || !g.session.plain(req.URL.Hostname())):
-		return refusal(fmt.Sprintf("%s is not tried for %s", req.URL.Scheme, req.URL.Host))
-	case req.Response != nil && req.Response.Request != nil:
-		return checkElsewhere(req.Response.Request.URL, req.URL)
+	if req.Response == nil || req.Response.Request == nil {
+		return g.checkFirst(req.URL)
 	}
-	// ggcr knows private addresses by their usual spelling alone.
-	return checkElsewhere(&url.URL{Scheme: g.scheme, Host: host.Host}, req.URL)
+	return cmp.Or(g.checkScheme(req.URL), checkElsewhere(req.Response.Request.URL, req.URL))
+}
+
+// checkFirst is check where there was no redirect. ggcr knows private addresses by
+// their usual spelling alone.
+func (g *guarded) checkFirst(u *url.URL) error {
+	host := &url.URL{Scheme: g.scheme, Host: g.session.host.RegistryStr()}
+	return cmp.Or(g.checkScheme(u), checkElsewhere(host, u))
+}
+
+func (g *guarded) checkScheme(u *url.URL) error {
+	host := &url.URL{Scheme: u.Scheme, Host: g.session.host.RegistryStr()}
+	if sameHost(host, u) && u.Scheme != g.scheme ||
+		u.Scheme != "https" && (g.scheme == "https" || !g.session.plain(u.Hostname())) {
+		return refusal(fmt.Sprintf("%s is not tried for %s", u.Scheme, u.Host))
+	}
+	return nil
 }
 
 // learn takes the challenge from a refused request where /v2/ asked for none, as

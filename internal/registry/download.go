@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -198,10 +199,8 @@ func (d *download) ask(u *url.URL) (next *url.URL, err error) {
 			return nil, err
 		case status != nil && try.renew(status.status, status.header, nth):
 			continue
-		case status != nil && try.refusedOddly(status.status, http.MethodGet):
-			return nil, errAgain{error: d.refuse(status), answer: status, reason: wasRefused}
 		case status != nil:
-			return nil, d.refuse(status)
+			return nil, cmp.Or(try.refusedOddly(status, http.MethodGet), d.refuse(status))
 		}
 		return next, nil
 	}

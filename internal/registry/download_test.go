@@ -237,16 +237,17 @@ func TestBlobThatIsNotWhatItsDescriptorSays(t *testing.T) {
 		return d
 	}
 	for _, test := range []struct {
-		name string
-		d    v1.Descriptor
-		body []byte
+		name  string
+		d     v1.Descriptor
+		body  []byte
+		times int
 	}{
-		{"flipped bit", right, flip(blob)},
-		{"another blob of that size", descriptor(flip(blob)), blob},
-		{"longer than it says", size(99_999), blob},
-		{"longer than nothing", size(0), blob},
-		{"longer by a byte", right, append(blob[:len(blob):len(blob)], 0)},
-		{"nothing", descriptor(nil), []byte("x")},
+		{"flipped bit", right, flip(blob), 1},
+		{"another blob of that size", descriptor(flip(blob)), blob, 1},
+		{"longer than it says", size(99_999), blob, 1},
+		{"longer than nothing", size(0), blob, oddities},
+		{"longer by a byte", right, append(blob[:len(blob):len(blob)], 0), 1},
+		{"nothing", descriptor(nil), []byte("x"), oddities},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -267,7 +268,7 @@ func TestBlobThatIsNotWhatItsDescriptorSays(t *testing.T) {
 			if _, again := body.Read(make([]byte, 10)); !errors.Is(again, err) {
 				t.Errorf("then %v, want the same error for ever", again)
 			}
-			wantRequests(t, reg, getBlob, 1)
+			wantRequests(t, reg, getBlob, test.times)
 		})
 	}
 }
@@ -454,7 +455,7 @@ func TestRedirectThatIsNotFollowed(t *testing.T) {
 				t.Errorf("dialled %s", w.refuse)
 			}
 			took(t, began, 0, 2*time.Second)
-			wantRequests(t, reg, ".", 3)
+			wantRequests(t, reg, ".", 1+2*oddities)
 		})
 	}
 }

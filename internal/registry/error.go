@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -80,25 +79,9 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// HintOf is the hint of the first Error in err's chain that has one.
-func HintOf(err error) string {
-	for err != nil {
-		var e *Error
-		if !errors.As(err, &e) {
-			return ""
-		}
-		if e.Hint != "" {
-			return e.Hint
-		}
-		err = e.Err
-	}
-	return ""
-}
-
 // fail makes an Error of a cause, or of an earlier Error that it would only repeat.
 func (r *Repository) fail(op, ref string, err error) error {
-	var e *Error
-	if errors.As(err, &e) || err == nil {
+	if err == nil || said(err) {
 		return err
 	}
 	failure := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Err: err}
@@ -106,10 +89,16 @@ func (r *Repository) fail(op, ref string, err error) error {
 	if errors.As(err, &denied) && denied.unauthorized() {
 		failure.Hint = credential.Hint(r.side, r.name, r.credential, denied.status)
 		failure.Status = denied.status
-	} else if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
-		failure.Hint = networkHint(r.name.RegistryStr(), err)
 	}
 	return failure
+}
+
+// said reports whether an Error says it already. What was cut short may hold one of
+// its last attempt alone.
+func said(err error) bool {
+	var e *Error
+	var over cutShort
+	return errors.As(err, &e) && (!errors.As(err, &over) || errors.As(e.Err, &over))
 }
 
 // refuse makes an Error of an answer that is not what was asked for.

@@ -80,6 +80,7 @@ type host struct {
 	patience time.Duration
 	limits   [classes]*limiter
 	answered atomic.Bool // anything, in this run
+	well     atomic.Bool // as a registry does
 
 	mu        sync.Mutex
 	notBefore time.Time // it asked to be left alone until then

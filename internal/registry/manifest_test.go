@@ -210,13 +210,13 @@ func TestEndlessManifest(t *testing.T) {
 	if !errors.Is(err, ErrTooLarge) || errors.Is(err, ErrMismatch) {
 		t.Errorf("error %v, want ErrTooLarge", err)
 	}
-	if used > 48<<20 {
+	if used > oddities*24<<20 { // in all: a read that was refused is garbage before the next
 		t.Errorf("%d MiB allocated", used>>20)
 	}
 	if sent.Load() > 64<<20 {
 		t.Errorf("%d MiB sent before the connection was closed", sent.Load()>>20)
 	}
-	wantRequests(t, reg, "manifests/dev", 1)
+	wantRequests(t, reg, "manifests/dev", oddities)
 }
 
 // Nor does a manifest of nothings, of which each takes more room than it says.

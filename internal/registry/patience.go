@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -24,8 +25,11 @@ const (
 	waitFirst = 600 // part of the patience that is waited at first: 100 ms
 	waitMost  = 15  // part of it that is waited at most: 4 s
 
-	damages  = 8 // answers that cannot be right; also how often a blob is read anew
-	refusals = 6 // answers that would be final had they come first from a healthy host
+	damages  = 8  // answers that cannot be right; also how often a blob is read anew
+	refusals = 6  // answers that would be final had they come first from a healthy host
+	forgets  = 10 // of authority that it gave: it forgets all tokens when it forgets one
+	oddities = 4  // answers that are not believed: no healthy host sends them
+	denials  = 3  // of authority to do what the session was never let do
 
 	retryAfterMax = time.Minute // a longer Retry-After is not waited for
 )
@@ -34,10 +38,13 @@ const (
 type reason int
 
 const (
-	inTrouble  reason = iota // the connection or the host failed
-	wasDamaged               // the answer cannot be what was sent
-	wasRefused               // as it should not have been
-	isLagging                // it does not see yet what it was given
+	inTrouble    reason = iota // the connection or the host failed
+	wasDamaged                 // the answer cannot be what was sent
+	wasRefused                 // as it should not have been
+	wasForgotten               // who was let do such a thing before
+	wasDenied                  // as it may have to be
+	wasOdd                     // the answer is not what registries send
+	isLagging                  // it does not see yet what it was given
 	reasons
 )
 
@@ -79,15 +86,25 @@ type patience struct {
 // after takes a failure. It waits and returns nil where another attempt may be
 // made, and else the error to end with.
 func (p *patience) after(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	wait, end := p.bear(ctx, err)
+	if end == nil && sleep(ctx, wait) != nil {
 		return p.ended(ctx, err)
+	}
+	return end
+}
+
+// bear takes a failure and returns how long to wait for another attempt, or the
+// error to end with.
+func (p *patience) bear(ctx context.Context, err error) (wait time.Duration, end error) {
+	if ctx.Err() != nil {
+		return 0, p.ended(ctx, err)
 	}
 	if errors.Is(err, errStalled) || errors.Is(err, errDrips) {
 		p.stalls++
 	}
 	why, again := reasonOf(err, p.host)
 	if !again || !p.bears(why) {
-		return err
+		return 0, err
 	}
 	p.last = err
 	d := backoff(p.host.patience, p.step)
@@ -96,27 +113,46 @@ func (p *patience) after(ctx context.Context, err error) error {
 	if a := answerOf(err); a != nil {
 		d = max(d, asked(a.status, a.header))
 	}
-	if sleep(ctx, d) != nil {
-		return p.ended(ctx, err)
-	}
-	return nil
+	return d, nil
 }
 
 // reasonOf is why another attempt may succeed, if one may.
 func reasonOf(err error, h *host) (reason, bool) {
 	var done final
+	var over spent
 	again, marked := err.(errAgain) //nolint:errorlint // one deeper down was borne already
 	switch {
+	case errors.As(err, &over):
+		return 0, false
 	case marked:
 		return again.reason, true
 	case errors.Is(err, ErrMismatch):
 		return wasDamaged, true
 	case errors.As(err, &done):
 		return 0, false
+	case isOdd(err, h):
+		return wasOdd, true
 	default:
 		return inTrouble, temporary(err) || h.answered.Load() && isUnknownHost(err)
 	}
 }
+
+// isOdd tells where a host points to places that are not gone to, or to itself by
+// a protocol that it does not speak: it may do better the next time. Each time the
+// place is refused anew; a chain of redirects was long enough already.
+func isOdd(err error, h *host) bool {
+	var refused refusal
+	var record tls.RecordHeaderError
+	return errors.As(err, &refused) && refused != tooManyRedirects ||
+		h.well.Load() && (errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch))
+}
+
+// spent is an error that patience was had with already: an operation around it
+// has none left, or attempts would multiply.
+type spent struct{ error }
+
+func (e spent) Unwrap() error { return e.error }
+func (spent) final()          {}
 
 // final is an error behind which there were retries, or for which there are none.
 type final interface{ final() }
@@ -137,8 +173,14 @@ func (p *patience) bears(why reason) bool {
 	switch {
 	case why == wasDamaged:
 		return p.counts[why] < damages
+	case why == wasOdd:
+		return p.counts[why] < oddities
 	case why == wasRefused:
 		return p.counts[why] < refusals
+	case why == wasForgotten:
+		return p.counts[why] < forgets
+	case why == wasDenied:
+		return p.counts[why] < denials
 	case why == isLagging:
 		if p.lags.IsZero() {
 			p.lags = time.Now()
@@ -168,7 +210,16 @@ func (p *patience) advance(bytes int64) {
 // ended is why the context ended, with what the time went for: the registry's
 // answer if that was to come back later, else the last failure.
 func (p *patience) ended(ctx context.Context, err error) error {
-	why := context.Cause(ctx)
+	return cutShort{p.inVain(context.Cause(ctx), err)}
+}
+
+// cutShort is an error of what was ended from outside.
+type cutShort struct{ error }
+
+func (e cutShort) Unwrap() error { return e.error }
+
+// inVain is why, with the last failure before it.
+func (p *patience) inVain(why, err error) error {
 	var done final
 	if errors.As(err, &done) && errors.Is(err, why) {
 		return err // whoever waited below has said it

@@ -118,7 +118,12 @@ func TestPatienceIsBounded(t *testing.T) {
 		"in trouble":              {errHungUp, 0, 0, time.Minute, 64 * time.Second},
 		"in trouble for long":     {errHungUp, 5 * time.Minute, attempts, 0, time.Hour},
 		"in trouble, some longer": {errHungUp, time.Minute, 0, mostPatience * time.Minute, (mostPatience + 3) * time.Minute},
-		"final":                   {refusal("no"), 0, 1, 0, 0},
+		"odd":                     {refusal("no"), 0, oddities, 0, 2 * time.Second},
+		"too large":               {errAgain{error: ErrTooLarge, reason: wasOdd}, 0, oddities, 0, 2 * time.Second},
+		"forgotten":               {errAgain{error: io.EOF, reason: wasForgotten}, 0, forgets, 0, 20 * time.Second},
+		"denied":                  {errAgain{error: io.EOF, reason: wasDenied}, 0, denials, 0, time.Second},
+		"final":                   {tooManyRedirects, 0, 1, 0, 0},
+		"an operation within":     {spent{errAgain{error: ErrMismatch, reason: wasDamaged}}, 0, 1, 0, 0},
 		"another's, of trouble":   {&Error{Err: errHungUp}, 0, 1, 0, 0},
 		"another's, of damage":    {&Error{Err: ErrMismatch}, 0, damages, 0, 20 * time.Second},
 	} {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"syscall"
 )
 
 // attemptTimeout is that of one attempt with a small answer.
@@ -44,28 +43,6 @@ func temporary(err error) bool {
 		return false
 	}
 	return true
-}
-
-// networkHint says what to do where a registry could not be reached at all.
-func networkHint(host string, err error) string {
-	var (
-		unknown x509.UnknownAuthorityError
-		dns     *net.DNSError
-		record  tls.RecordHeaderError
-	)
-	switch {
-	case errors.As(err, &unknown):
-		return "The certificate of " + host + " is signed by an authority that is not known here: give its PEM in the input ca-certificates."
-	case errors.As(err, &dns):
-		return "The name " + host + " was not found: check its spelling, and that the runner can reach it."
-	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return host + " does not speak https. Plain http is used on loopback, and for a host name of one word without a credential."
-	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "Nothing answers at " + host + ": check that the registry runs, and that the runner can reach it."
-	case errors.Is(err, ErrMismatch):
-		return "The registry serves other bytes than the digest names. Nothing was promoted on them. If another run says the same, what " + host + " stores is damaged: push the image there again."
-	}
-	return ""
 }
 
 // isUnknownHost tells a name that did not resolve: of a host that was reached

@@ -33,6 +33,7 @@ type session struct {
 	access    map[string]Access // by repository
 	joined    *scopes           // of all of them; nil: to be put together anew
 	tokens    map[string]token  // by the scopes asked for
+	refused   map[string]bool   // scopes of which a token was refused
 	single    bool              // the token service honours one scope only (harbor#2411)
 	apart     map[need]bool     // mounts that were refused
 	lists     map[string]*lists // of referrers, by repository
@@ -59,9 +60,9 @@ func newSession(registry name.Registry, cred credential.Credential, inner http.R
 		hosts: hosts, at: hosts.of(registry.RegistryStr()),
 		gate:   make(chan struct{}, 1),
 		access: map[string]Access{},
-		tokens: map[string]token{},
-		apart:  map[need]bool{},
-		lists:  map[string]*lists{},
+		tokens: map[string]token{}, refused: map[string]bool{},
+		apart: map[need]bool{},
+		lists: map[string]*lists{},
 	}
 }
 

@@ -171,6 +171,63 @@ func TestMountWithoutTheRightToIsTriedOnce(t *testing.T) {
 	}
 }
 
+// A challenge that names a token service which is not asked is not kept: the host
+// is asked again, and then does better, or is refused soon.
+func TestRealmThatIsOddAtFirst(t *testing.T) {
+	t.Parallel()
+	for _, realm := range []string{"http://tokens.example/token", "ftp://tokens.example/token", "https://169.254.169.254/token"} {
+		for _, times := range []int{1, always} {
+			odd := func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+				w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`",service="registry.test"`)
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+			reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{Wrap: strikes(times, "^GET /v2/$", odd)})
+			fill(t, reg, "acme/app")
+			r := repository(t, client(t, logins("ci", secret)), credential.Source, reg.Host()+"/acme/app", Pull)
+			reg.ResetRequests()
+			_, err := r.GetManifest(t.Context(), "dev")
+			if (err == nil) != (times == 1) {
+				t.Errorf("%s, %d times: error %v", realm, times, err)
+			}
+			if err != nil {
+				contains(t, HintOf(err), "its token service")
+				wantRequests(t, reg, ".", oddities)
+			}
+		}
+	}
+}
+
+// A refused mount is remembered also by uploads that were to try one already, and
+// is no odd refusal to try again after, though the session was let write before.
+func TestRefusedMountIsRemembered(t *testing.T) {
+	t.Parallel()
+	reg := guardedRegistry(t, regtest.Auth{OneScope: true}, regtest.Options{})
+	fill(t, reg, "a/app", "b/app")
+	c := client(t, logins("ci", secret))
+	a := repository(t, c, credential.Source, reg.Host()+"/a/app", Pull)
+	b := repository(t, c, credential.Target, reg.Host()+"/b/app", Push)
+	if _, err := b.PutBlob(t.Context(), upload(content(1000))); err != nil {
+		t.Fatal(err)
+	}
+	reg.ResetRequests()
+	for n := range 20 {
+		u := upload(content(2000 + n))
+		u.MountFrom = a
+		if mounted, err := b.PutBlob(t.Context(), u); err != nil || mounted {
+			t.Fatalf("mounted %v, error %v: want an upload", mounted, err)
+		}
+	}
+	mounts := 0
+	for _, r := range matching(reg, "^POST ") {
+		if strings.Contains(r.Query, "mount=") {
+			mounts++
+		}
+	}
+	if tokens := len(matching(reg, "/token$")); mounts == 0 || mounts > 3 || tokens > 4 {
+		t.Errorf("%d mounts were tried, with %d tokens: want one, with each kind of token", mounts, tokens)
+	}
+}
+
 // A token service may refuse joined scopes in place of granting the first.
 func TestServiceThatRefusesJoinedScopes(t *testing.T) {
 	t.Parallel()
@@ -619,7 +676,7 @@ func TestTokenServiceWithoutAToken(t *testing.T) {
 		{"no token", http.StatusOK, `{"refresh_token":"` + secret + `"}`, "no token in bearer response", damages},
 		{"no JSON", http.StatusOK, "<html>" + strings.Repeat(secret, 1000), "get token", damages},
 		{"a page", http.StatusNotFound, "<html>\n" + strings.Repeat(secret, 1000), "the token service answered 404 Not Found", 1},
-		{"endless", http.StatusOK, strings.Repeat(" ", 1<<20), "answer too large", 1},
+		{"endless", http.StatusOK, strings.Repeat(" ", 1<<20), "answer too large", oddities},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -204,13 +204,17 @@ func (s *session) narrow(n need, refused string) bool {
 	return true
 }
 
-// drop forgets a refused token.
-func (s *session) drop(value string) {
+// drop forgets a refused token. It reports whether one of the same scopes was
+// refused before it.
+func (s *session) drop(value string) (again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, t := range s.tokens {
 		if t.err == nil && t.value == value {
 			delete(s.tokens, key)
+			again = again || s.refused[key]
+			s.refused[key] = true
 		}
 	}
+	return again
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 )
 
 // newTransport is a transport for many parallel transfers to few hosts.
@@ -38,11 +39,10 @@ func newTransport(roots *x509.CertPool) *http.Transport {
 	}
 }
 
-// refusal is our own no to where a registry points. It is the same the next time.
+// refusal is our own no to where a registry points.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
-func (refusal) final()          {}
 
 const errLinkLocal = refusal("link-local addresses are refused: no registry lives there, but cloud metadata does")
 
@@ -95,6 +95,9 @@ func checkElsewhere(from, to *url.URL) error {
 	if to.Scheme != "https" && (to.Scheme != "http" || from.Scheme != "http") {
 		return refusal(fmt.Sprintf("registry points from %s to %q: only https is followed", from.Scheme, cut(to.Scheme, 40)))
 	}
+	if !isASCII(to.Host) {
+		return refusal(fmt.Sprintf("registry points to the host %q: only names in ASCII are followed", cut(to.Hostname(), 100)))
+	}
 	if sameHost(from, to) {
 		return nil
 	}
@@ -134,6 +137,12 @@ func isPrivate(host string) bool {
 	}
 	ip = ip.Unmap()
 	return ip.IsLoopback() || ip.IsPrivate() || ip.IsUnspecified() || isLinkLocal(ip)
+}
+
+// isASCII tells names that are dialled as they are written. net/http maps others
+// first (IDNA, UTS #46), and other digits and full stops become those of an address.
+func isASCII(host string) bool {
+	return !strings.ContainsFunc(host, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // endsInNumber tells the spellings of an IPv4 address that only some resolvers

@@ -69,6 +69,21 @@ func TestSameHost(t *testing.T) {
 	}
 }
 
+// net/http dials what IDNA makes of a name, which may be an address (UTS #46).
+func TestElsewhereIsASCII(t *testing.T) {
+	t.Parallel()
+	from := mustURL(t, "https://registry.example")
+	for _, to := range []string{"https://①②⑦.⓪.⓪.①/", "https://127。0。0。1/", "https://%EF%BD%8Cocalhost/", "https://regiſtry.example/", "https://bücher.example/"} {
+		var refused refusal
+		if err := checkElsewhere(from, mustURL(t, to)); !errors.As(err, &refused) {
+			t.Errorf("%s: error %v, want a refusal", to, err)
+		}
+	}
+	if err := checkElsewhere(from, mustURL(t, "https://xn--bcher-kva.example/")); err != nil {
+		t.Error(err)
+	}
+}
+
 // HTTP/2 would put all transfers on one connection, and compression would have
 // bytes inflated on a stranger's word.
 func TestTransportSettings(t *testing.T) {

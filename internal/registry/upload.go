@@ -39,7 +39,7 @@ func (r *Repository) PutBlob(ctx context.Context, u Upload) (mounted bool, err e
 	if op.small() {
 		memory := r.session.hosts.memory
 		if err := memory.Acquire(ctx, u.Blob.Size); err != nil {
-			return false, r.fail("write blob", u.Blob.Digest.String(), context.Cause(ctx))
+			return false, r.fail("write blob", u.Blob.Digest.String(), cutShort{context.Cause(ctx)})
 		}
 		defer memory.Release(u.Blob.Size)
 	}
@@ -118,6 +118,9 @@ func (o *uploading) attempt(ctx context.Context) (mounted bool, err error) {
 // start opens a session and returns its location; nil if the blob is there: by a
 // mount, or because it is small and went with the first request.
 func (o *uploading) start(ctx context.Context) (location *url.URL, mounted bool, err error) {
+	if o.MountFrom != nil && !o.repo.session.mayMount(o.mounting()) { // another blob's was refused meanwhile
+		o.MountFrom = nil
+	}
 	if o.MountFrom != nil {
 		location, err = o.mount(ctx)
 		if location != nil || err != nil || o.MountFrom != nil {
@@ -145,7 +148,7 @@ func (o *uploading) start(ctx context.Context) (location *url.URL, mounted bool,
 // asked again, and the upload starts without.
 func (o *uploading) mount(ctx context.Context) (*url.URL, error) {
 	c := o.repo.call(http.MethodPost, "blobs/uploads/")
-	c.need.from = o.MountFrom.name.RepositoryStr()
+	c.need = o.mounting()
 	c.query = url.Values{"mount": {o.Blob.Digest.String()}, "from": {c.need.from}}.Encode()
 	a, err := o.repo.session.send(ctx, c)
 	var denied *tokenError
@@ -164,6 +167,10 @@ func (o *uploading) mount(ctx context.Context) (*url.URL, error) {
 	}
 	o.MountFrom = nil
 	return nil, nil
+}
+
+func (o *uploading) mounting() need {
+	return need{repository: o.repo.name.RepositoryStr(), from: o.MountFrom.name.RepositoryStr()}
 }
 
 // single sends a small blob within the POST that starts its upload
@@ -328,6 +335,8 @@ func (o *uploading) judge(a *answer) error {
 	err := o.refuse(a)
 	code, _ := diagnose(a)
 	switch {
+	case a.status == http.StatusUnauthorized && o.repo.session.hasWorked(http.MethodPut):
+		return errAgain{error: err, answer: a, reason: wasForgotten}
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
 		return errAgain{error: err, answer: a, reason: wasRefused}
 	case code == "DIGEST_INVALID", code == "SIZE_INVALID":

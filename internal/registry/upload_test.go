@@ -473,7 +473,7 @@ func TestLocationThatIsNotUsed(t *testing.T) {
 			if len(w.refuse) != 0 || opened.Load() != 0 {
 				t.Errorf("dialled %s, opened %d times", w.refuse, opened.Load())
 			}
-			wantRequests(t, reg, ".", 2)
+			wantRequests(t, reg, ".", 1+oddities)
 		})
 	}
 }
@@ -816,5 +816,31 @@ func TestUploadThatIsEnded(t *testing.T) {
 		if !b.shut || moved.Load() != 0 {
 			t.Errorf("closed %v, %d bytes said to have moved", b.shut, moved.Load())
 		}
+	})
+}
+
+// What a request within an upload was tried for in vain, the upload does not try
+// again from its start: an answer that drips would last eight times as long.
+func TestAttemptsOfAnUploadDoNotMultiply(t *testing.T) {
+	t.Parallel()
+	var starts atomic.Int32
+	bubble(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			starts.Add(1)
+			<-r.Context().Done()
+			return
+		}
+		open200(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) })(w, r)
+	}, func(t *testing.T, r *Repository) {
+		began := time.Now()
+		_, err := r.PutBlob(t.Context(), upload(content(100_000)))
+		if !errors.Is(err, errStalled) {
+			t.Errorf("error %v, want a stall", err)
+		}
+		contains(t, err.Error(), "write blob at the source "+r.Name())
+		if n := starts.Load(); n != attempts {
+			t.Errorf("%d starts, want %d", n, attempts)
+		}
+		took(t, began, attempts*stallTimeout, 2*attempts*stallTimeout)
 	})
 }
