@@ -134,7 +134,7 @@ func TestWalkOfASilentRegistry(t *testing.T) {
 
 // TestReadsAreBoundByTheirSizes: large manifests are not all on their way at once.
 func TestReadsAreBoundByTheirSizes(t *testing.T) {
-	for size, want := range map[int]int32{3: 48, 2 << 20: 2, registry.MaxManifest: 1, 0: 1, 1 << 40: 1} {
+	for size, want := range map[int]int32{3: 96, 2 << 20: 2, registry.MaxManifest: 1, 0: 1, 1 << 40: 1} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &silent{end: make(chan struct{})}

@@ -199,7 +199,7 @@ func TestLimiterAdapts(t *testing.T) {
 		least, most float64 // width at the end
 		lowest      float64
 	}{
-		{"bears all", func(int, time.Duration) (time.Duration, int) { return 40 * time.Millisecond, 200 }, 48, 48, 48},
+		{"bears all", func(int, time.Duration) (time.Duration, int) { return 40 * time.Millisecond, 200 }, smallRequests, smallRequests, smallRequests},
 		{"queues", func(running int, _ time.Duration) (time.Duration, int) {
 			return time.Duration(max(40, 30*running)) * time.Millisecond, 200
 		}, 8, 24, 8},
@@ -208,7 +208,7 @@ func TestLimiterAdapts(t *testing.T) {
 				return time.Duration(max(40, 30*running)) * time.Millisecond, 200
 			}
 			return 40 * time.Millisecond, 200
-		}, 48, 48, 8},
+		}, smallRequests, smallRequests, 8},
 		{"refuses beyond 10", func(running int, _ time.Duration) (time.Duration, int) {
 			if running > 10 {
 				return time.Millisecond, 429
@@ -219,10 +219,10 @@ func TestLimiterAdapts(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHost(48, defaultPatience)
-				began, running, lowest := time.Now(), 0, 48.0
+				began, running, lowest := time.Now(), 0, float64(smallRequests)
 				var mu sync.Mutex
 				var g sync.WaitGroup
-				for range 60 {
+				for range 120 {
 					g.Go(func() {
 						for time.Since(began) < 45*time.Second {
 							s, err := h.enter(t.Context(), small)
