@@ -74,7 +74,6 @@ func chaos(t *testing.T, seed uint64, rate float64, failed *atomic.Int32) {
 		if d.Result.ExitCode() != 0 {
 			failed.Add(1)
 			t.Logf("%s ends as %s: %+v", s.name, d.Result, d.Faults)
-			t.Logf("STRUCK %s", tr.tell())
 		}
 		if err := tr.honest(t.Context(), d); err != nil {
 			t.Errorf("%s, result %s: %v", s.name, d.Result, err)

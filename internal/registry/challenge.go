@@ -226,12 +226,13 @@ func (g *guarded) send(req *http.Request) (*http.Response, *answer, error) {
 // checkRealm refuses a token service that would not be asked, while the host can
 // be asked once more who it is.
 func (g *guarded) checkRealm(c *transport.Challenge) error {
-	realm, err := url.Parse(c.Parameters["realm"])
-	if err != nil || realm.Host == "" || !isBearer(c) || g.session.cred.Auth.RegistryToken != "" {
-		return nil // whoever asks for a token says so
+	if !isBearer(c) || g.session.cred.Auth.RegistryToken != "" {
+		return nil
 	}
-	if err := g.checkFirst(realm); err != nil {
-		return fmt.Errorf("get token: %w", err)
+	if realm, err := url.Parse(c.Parameters["realm"]); err == nil && realm.Host != "" { // else whoever asks for a token says so
+		if err := g.checkFirst(realm); err != nil {
+			return fmt.Errorf("get token: %w", err)
+		}
 	}
 	return nil
 }
