@@ -3,6 +3,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -80,11 +81,17 @@ func (g *Group) next() (task func() error) {
 	return task
 }
 
+// fail keeps the first error; but the bare reason for which the context ended gives
+// way to what a task says of it, such as what it was waiting for.
 func (g *Group) fail(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.err == nil {
+	ended := context.Cause(g.ctx)
+	switch {
+	case g.err == nil:
 		g.err = err
 		g.cancel(err)
+	case g.err == ended && err != ended && errors.Is(err, ended): //nolint:errorlint // the bare one
+		g.err = err
 	}
 }

@@ -84,6 +84,7 @@ type host struct {
 
 	mu        sync.Mutex
 	notBefore time.Time // it asked to be left alone until then
+	putOff    time.Time // since when it has asked so without an answer that was well
 	paces     [paces]pace
 	facts     facts
 }
@@ -157,14 +158,32 @@ func (h *host) pause() time.Duration {
 	return time.Until(h.notBefore)
 }
 
+// relents reports whether a host that asks to come back later may still be waited
+// for: some ask so for hours.
+func (h *host) relents() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.putOff.IsZero() || time.Since(h.putOff) < putOffs*h.patience
+}
+
 // heard takes from an answer what it tells of the host.
 func (h *host) heard(status int, header http.Header) {
 	if !h.answered.Load() {
 		h.answered.Store(true)
 	}
-	if d := asked(status, header); d > 0 {
-		h.mu.Lock()
-		defer h.mu.Unlock()
+	d := asked(status, header)
+	if d <= 0 && status >= http.StatusBadRequest {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case d <= 0:
+		h.putOff = time.Time{}
+	case h.putOff.IsZero():
+		h.putOff = time.Now()
+	}
+	if d > 0 {
 		if until := time.Now().Add(d); until.After(h.notBefore) {
 			h.notBefore = until
 		}

@@ -32,6 +32,7 @@ const (
 	denials  = 3  // of authority to do what the session was never let do
 
 	retryAfterMax = time.Minute // a longer Retry-After is not waited for
+	putOffs       = 9           // times the patience, a host is waited for that asks for nothing but to come back later
 )
 
 // reason is why another attempt may succeed.
@@ -171,6 +172,8 @@ func (p *patience) bears(why reason) bool {
 	p.counts[why]++
 	gone := time.Since(p.since)
 	switch {
+	case !p.host.relents():
+		return false
 	case why == wasDamaged:
 		return p.counts[why] < damages
 	case why == wasOdd:
@@ -210,7 +213,29 @@ func (p *patience) advance(bytes int64) {
 // ended is why the context ended, with what the time went for: the registry's
 // answer if that was to come back later, else the last failure.
 func (p *patience) ended(ctx context.Context, err error) error {
+	if sibling := failed(ctx); sibling != nil {
+		return sibling
+	}
 	return cutShort{p.inVain(context.Cause(ctx), err)}
+}
+
+// failed is the failure of something beside this that ended the context, as it
+// is: what was cut short for its sake has nothing to add. It is nil where the run
+// itself was ended.
+func failed(ctx context.Context) error {
+	var e *Error
+	if cause := context.Cause(ctx); errors.As(cause, &e) {
+		return cause
+	}
+	return nil
+}
+
+// endedBy is why the context ended before there was anything to wait for.
+func endedBy(ctx context.Context) error {
+	if sibling := failed(ctx); sibling != nil {
+		return sibling
+	}
+	return cutShort{context.Cause(ctx)}
 }
 
 // cutShort is an error of what was ended from outside.

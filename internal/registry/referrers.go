@@ -145,7 +145,7 @@ func (l *lists) hold(ctx context.Context) error {
 	case l.gate <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return cutShort{context.Cause(ctx)}
+		return endedBy(ctx)
 	}
 }
 

@@ -39,7 +39,7 @@ func (r *Repository) PutBlob(ctx context.Context, u Upload) (mounted bool, err e
 	if op.small() {
 		memory := r.session.hosts.memory
 		if err := memory.Acquire(ctx, u.Blob.Size); err != nil {
-			return false, r.fail("write blob", u.Blob.Digest.String(), cutShort{context.Cause(ctx)})
+			return false, r.fail("write blob", u.Blob.Digest.String(), endedBy(ctx))
 		}
 		defer memory.Release(u.Blob.Size)
 	}
