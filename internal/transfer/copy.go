@@ -32,7 +32,8 @@ func (e *Engine) Copy(ctx context.Context, g *graph.Graph, source, target *regis
 	if err := c.survey(ctx); err != nil {
 		return document.Copied{}, err
 	}
-	return c.copied, c.copy(ctx)
+	err := c.copy(ctx)
+	return c.copied, err
 }
 
 // retag notes what the walk of the same repository has read: that is the target.
