@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -228,15 +229,23 @@ func unanswered(t *testing.T, v *victim, done bool) {
 }
 
 func cutAnswers(t *testing.T, v *victim) {
-	for range 4 {
+	seen := 0
+	for range 8 {
 		path, text := v.layer()
 		a := v.get(t.Context(), path)
+		if a.status == 0 && errors.Is(a.err, syscall.ECONNRESET) {
+			continue // the reset has overtaken what was answered
+		}
+		seen++
 		if a.status != http.StatusOK || len(a.body) >= len(text) || !bytes.HasPrefix(text, a.body) {
 			t.Errorf("%d with %d bytes, error %v", a.status, len(a.body), a.err)
 		}
 		if whole := strconv.Itoa(len(text)); (a.err == nil) != (a.header.Get("Content-Length") != whole) {
 			t.Errorf("Content-Length %s of %s, error %v", a.header.Get("Content-Length"), whole, a.err)
 		}
+	}
+	if seen == 0 {
+		t.Error("no answer was seen that was cut")
 	}
 }
 
@@ -307,7 +316,8 @@ func refused(t *testing.T, v *victim, forgotten bool) {
 		return
 	}
 	v.login(t)
-	if a := v.get(t.Context(), path); a.status != http.StatusOK || a.err == nil || len(a.body) >= layerBytes {
+	// A new token is forgotten in its turn, before the answer or in the middle of it.
+	if a := v.get(t.Context(), path); a.err == nil || len(a.body) >= layerBytes {
 		t.Errorf("%d with %d bytes, error %v", a.status, len(a.body), a.err)
 	}
 }

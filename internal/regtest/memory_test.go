@@ -69,8 +69,11 @@ func TestMemoryReset(t *testing.T) {
 		}
 		get, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.Host()+"/", http.NoBody)
 		resp, err := client.Do(get)
-		if err != nil {
-			t.Fatal(err)
+		if err != nil { // the reset may overtake what was answered
+			if !errors.Is(err, syscall.ECONNRESET) {
+				t.Error(err)
+			}
+			return
 		}
 		defer resp.Body.Close()
 		if text, err := io.ReadAll(resp.Body); err == nil || len(text) > 3 {
