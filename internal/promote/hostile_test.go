@@ -19,7 +19,7 @@ import (
 
 // Bounds on what an attack may cost.
 const (
-	hostileMemory   = 96 << 20         // above what the process held before, registries included
+	hostileMemory   = 128 << 20        // above what the process held before, registries included
 	hostileBytes    = 96 << 20         // taken of what an attacker sends
 	hostileTime     = 25 * time.Minute // on the bubble's clock
 	hostileRequests = 3000
