@@ -16,6 +16,10 @@ import (
 func HintOf(err error) string {
 	var last *Error
 	var over cutShort
+	var other beside
+	if errors.As(err, &other) {
+		return HintOf(other.failure)
+	}
 	ended := errors.As(err, &over) // nothing is known to be wrong
 	for err != nil {
 		var e *Error

@@ -98,6 +98,9 @@ func (r *Repository) fail(op, ref string, err error) error {
 func said(err error) bool {
 	var e *Error
 	var over cutShort
+	if errors.As(err, new(beside)) {
+		return true
+	}
 	return errors.As(err, &e) && (!errors.As(err, &over) || errors.As(e.Err, &over))
 }
 

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -29,5 +30,21 @@ func TestEndNamesTheOperation(t *testing.T) {
 		if ended := errors.Is(err, errTimeUp); ended && HintOf(err) != "" {
 			t.Errorf("hint %q for a run that was ended", HintOf(err))
 		}
+	}
+}
+
+// TestBeside: who is cut short by another's failure tells that, with what to do
+// about it, and does not take it for an answer of its own.
+func TestBeside(t *testing.T) {
+	missing := &Error{Op: "read manifest", Side: "source", Ref: "there", Status: 404, Hint: "Look for it."}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(missing)
+	p := patience{host: newHost(1, defaultPatience)}
+	err := p.ended(ctx, context.Canceled)
+	if errors.Is(err, ErrNotFound) {
+		t.Error("another's answer passes for its own")
+	}
+	if err.Error() != missing.Error() || HintOf(err) != missing.Hint {
+		t.Errorf("error %v, hint %q", err, HintOf(err))
 	}
 }

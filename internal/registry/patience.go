@@ -219,16 +219,22 @@ func (p *patience) ended(ctx context.Context, err error) error {
 	return cutShort{p.inVain(context.Cause(ctx), err)}
 }
 
-// failed is the failure of something beside this that ended the context, as it
-// is: what was cut short for its sake has nothing to add. It is nil where the run
-// itself was ended.
+// failed is the failure of something beside this that ended the context: what was
+// cut short for its sake has nothing to add. It is nil where the run itself was
+// ended.
 func failed(ctx context.Context) error {
 	var e *Error
 	if cause := context.Cause(ctx); errors.As(cause, &e) {
-		return cause
+		return beside{cause}
 	}
 	return nil
 }
+
+// beside says what another failure says, and is not that failure: nobody may take
+// it for an answer to its own question, such as that something is not there.
+type beside struct{ failure error }
+
+func (b beside) Error() string { return b.failure.Error() }
 
 // endedBy is why the context ended before there was anything to wait for.
 func endedBy(ctx context.Context) error {
