@@ -1,10 +1,10 @@
 package graph
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 
+	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -23,19 +23,10 @@ func isElsewhere(d v1.Descriptor) bool { return len(d.URLs) > 0 }
 // manifest, as many manifests are held at once.
 func (l *descriptors) UnmarshalJSON(raw []byte) error {
 	*l = nil
-	if string(raw) == "null" {
-		return nil
+	if string(raw) != "null" {
+		*l = descriptors{} // an empty list tells an index from an image
 	}
-	in := json.NewDecoder(bytes.NewReader(raw))
-	if start, err := in.Token(); err != nil || start != json.Delim('[') {
-		return errors.New("what should be a list of content is none")
-	}
-	*l = descriptors{}
-	for in.More() {
-		var d v1.Descriptor
-		if err := in.Decode(&d); err != nil {
-			return err
-		}
+	return registry.EachDescriptor(raw, func(_ json.RawMessage, d v1.Descriptor) error {
 		if nameless(d) {
 			return errNameless
 		}
@@ -44,8 +35,8 @@ func (l *descriptors) UnmarshalJSON(raw []byte) error {
 			kept.URLs = someURL
 		}
 		*l = append(*l, kept)
-	}
-	return nil
+		return nil
+	})
 }
 
 func nameless(d v1.Descriptor) bool { return d.Digest.Hex == "" || d.Size < 0 }

@@ -30,10 +30,7 @@ func FuzzWalk(f *testing.F) {
 		f.Add([]byte(seed), false)
 	}
 	f.Fuzz(func(t *testing.T, recipe []byte, attachments bool) {
-		if len(recipe) > 400 {
-			t.Skip("long recipes only take long")
-		}
-		s := cook(recipe)
+		s := cook(recipe[:min(len(recipe), 400)]) // longer ones only take long
 		client := registry.New(registry.Options{Transport: s, Patience: time.Millisecond})
 		n, err := name.NewRepository("stranger.example/" + repo)
 		if err != nil {

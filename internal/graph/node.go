@@ -48,6 +48,9 @@ const large = 128 << 10
 
 var reading sync.Mutex // of a large one
 
+// maxWords is how much of a stranger's text is repeated, in bytes.
+const maxWords = 100
+
 // Parse reads what a manifest names.
 func Parse(m registry.Manifest) (*Node, error) {
 	if len(m.Raw) >= large {
@@ -57,7 +60,7 @@ func Parse(m registry.Manifest) (*Node, error) {
 	var w wire
 	if err := json.Unmarshal(m.Raw, &w); err != nil {
 		// What cannot be read may be quoted, at any length.
-		return nil, fmt.Errorf("read manifest of type %q: %s", cut(m.MediaType), cut(err.Error()))
+		return nil, fmt.Errorf("read manifest of type %q: %s", registry.Cut(m.MediaType, maxWords), registry.Cut(err.Error(), maxWords))
 	}
 	if w.Manifests == nil && types.MediaType(m.MediaType).IsIndex() {
 		w.Manifests = descriptors{} // an empty index, which some write as null
@@ -70,7 +73,7 @@ func Parse(m registry.Manifest) (*Node, error) {
 		// Read as the one by some and as the other by others (CVE-2021-41190).
 		return nil, errors.New("the manifest is an index and an image at once")
 	case w.Manifests == nil && w.Config == nil && w.Layers == nil && w.Blobs == nil && w.Subject == nil:
-		return nil, fmt.Errorf("the manifest of type %q names no content that can be copied", cut(m.MediaType))
+		return nil, fmt.Errorf("the manifest of type %q names no content that can be copied", registry.Cut(m.MediaType, maxWords))
 	}
 	n := &Node{Manifest: m, Children: w.Manifests, ArtifactType: w.ArtifactType, Annotations: w.Annotations, Config: w.Config}
 	if w.Subject != nil {

@@ -352,5 +352,5 @@ func platform(d v1.Descriptor) string {
 	if d.Platform == nil {
 		return ""
 	}
-	return cut(d.Platform.String())
+	return registry.Cut(d.Platform.String(), maxWords)
 }

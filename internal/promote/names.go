@@ -3,6 +3,7 @@ package promote
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/template"
@@ -16,6 +17,8 @@ type tag struct {
 	text     string // rendered
 	before   transfer.Observation
 	observed bool
+
+	observedAt time.Time // when its reading began
 
 	begun        bool // it was, or is being, written
 	acknowledged bool // the registry said that it has moved

@@ -169,8 +169,8 @@ func (p *promotion) describeCopy() string {
 	}
 }
 
-// verify reads every image again at its targets, and what the tags hold that are
-// to move: time has passed since they were read.
+// verify reads every image again at its targets, and beside it what the tags hold
+// that are to move: time has passed since they were read.
 func (r *run) verify(ctx context.Context) error {
 	r.Step("Verify")
 	g, ctx := group(ctx)

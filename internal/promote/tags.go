@@ -37,9 +37,10 @@ func (r *run) read(ctx context.Context, moves []move) error {
 	g, ctx := group(ctx)
 	for _, m := range moves {
 		g.Go(func() error {
+			began := time.Now()
 			before, err := transfer.Observe(ctx, m.target, m.text)
 			if err == nil {
-				m.before, m.observed = before, true
+				m.before, m.observed, m.observedAt = before, true, began
 			}
 			return err
 		})
@@ -89,6 +90,11 @@ func (r *run) moves() []move {
 // fails, those already moved are put back.
 func (r *run) moveTags(ctx context.Context) error {
 	r.Step("Move tags")
+	if r.stale() {
+		if err := r.observe(ctx); err != nil {
+			return err
+		}
+	}
 	begun, err := r.write(ctx)
 	if err == nil {
 		err = r.confirm(ctx, begun)
@@ -106,6 +112,14 @@ func (r *run) wrote() bool {
 		}
 	}
 	return false
+}
+
+// fresh is how long ago a tag may have been read when it moves. Somebody may have
+// moved it since, and a large image is verified for minutes.
+const fresh = 2 * time.Second
+
+func (r *run) stale() bool {
+	return slices.ContainsFunc(r.moves(), func(m move) bool { return time.Since(m.observedAt) > fresh })
 }
 
 // movesAtOnce is how many tags are written at the same time: the quicker they

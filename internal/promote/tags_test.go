@@ -12,6 +12,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/regtest"
+	"github.com/artifact-promotion/promote/internal/transfer"
 )
 
 // stage is a source with a new image, and a target whose tags hold an old one.
@@ -462,4 +463,31 @@ func TestCancelledWhilePuttingBack(t *testing.T) {
 	}
 	expect(t, d, document.Failed)
 	expectTag(t, d, ":first", document.TagLeft, s.old.Root, s.new.Root)
+}
+
+// TestTagReadAgainBeforeItMoves: a large image is verified for long, and somebody
+// may write a fixed tag meanwhile.
+func TestTagReadAgainBeforeItMoves(t *testing.T) {
+	var target *regtest.Registry
+	third := plain("third")
+	var once sync.Once
+	source := start(t, regtest.Options{})
+	target = start(t, regtest.Options{Wrap: forUs(hook(func(q *http.Request) bool {
+		return q.Method == http.MethodGet && strings.Contains(q.URL.Path, "/blobs/")
+	}, func() {
+		once.Do(func() {
+			time.Sleep(1500 * time.Millisecond) // the tags were read beside this
+			_ = regtest.PutTag(context.Background(), target.Access("", ""), "prod/app", "v1", third.Root)
+			time.Sleep(time.Second)
+		})
+	}))})
+	push(t, plain("new"), source, "acme/app", "dev")
+	push(t, third, target, "prod/app")
+	target.ResetRequests()
+	r := request(t, source.Host()+"/acme/app:dev", fixed+target.Host()+"/prod/app:v1")
+	r.Verify = transfer.Content
+	faulted(t, run(t, r), document.Denied, "the fixed tag", third.Root)
+	if got := holds(t, target, "prod/app", "v1"); got != third.Root {
+		t.Errorf("the tag holds %s", got)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -66,11 +67,11 @@ func (f *Finder) alone(ctx context.Context, subject v1.Hash) (done func(), err e
 	f.mu.Lock()
 	t, ok := f.attaching[subject]
 	if !ok {
-		t = newTurn()
+		t = queue.NewTurn()
 		f.attaching[subject] = t
 	}
 	f.mu.Unlock()
-	return t.give, t.take(ctx)
+	return t.Give, t.Take(ctx)
 }
 
 // await sees whether the API lists the referrers; its index may lag behind.

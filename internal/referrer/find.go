@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -20,12 +21,12 @@ import (
 type Finder struct {
 	repo *registry.Repository
 
-	probing   turn // taken while the first question is on its way
+	probing   queue.Turn // taken while the first question is on its way
 	mu        sync.Mutex
 	api       support
-	attaching map[v1.Hash]turn // by subject
-	written   map[v1.Hash]bool // subjects whose fallback tag this run may have written
-	contested map[v1.Hash]bool // subjects whose fallback tag somebody else was seen to write
+	attaching map[v1.Hash]queue.Turn // by subject
+	written   map[v1.Hash]bool       // subjects whose fallback tag this run may have written
+	contested map[v1.Hash]bool       // subjects whose fallback tag somebody else was seen to write
 
 	lists    [2]tagList
 	prepared atomic.Bool // both lists were asked for
@@ -41,9 +42,9 @@ const (
 
 // NewFinder returns a finder for a repository.
 func NewFinder(repo *registry.Repository) *Finder {
-	f := &Finder{repo: repo, probing: newTurn(), attaching: map[v1.Hash]turn{}, written: map[v1.Hash]bool{}, contested: map[v1.Hash]bool{}}
+	f := &Finder{repo: repo, probing: queue.NewTurn(), attaching: map[v1.Hash]queue.Turn{}, written: map[v1.Hash]bool{}, contested: map[v1.Hash]bool{}}
 	for n := range f.lists {
-		f.lists[n].turn = newTurn()
+		f.lists[n].turn = queue.NewTurn()
 	}
 	return f
 }
@@ -116,10 +117,10 @@ func (f *Finder) probe(ctx context.Context, subject v1.Hash) (answer []v1.Descri
 	if f.support() != unknown {
 		return nil, false, nil
 	}
-	if err := f.probing.take(ctx); err != nil {
+	if err := f.probing.Take(ctx); err != nil {
 		return nil, false, err
 	}
-	defer f.probing.give()
+	defer f.probing.Give()
 	if f.support() != unknown {
 		return nil, false, nil
 	}

@@ -4,12 +4,13 @@ import (
 	"context"
 	"sync"
 
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
 )
 
 // tagList is the repository's list of tags as one answer gave it.
 type tagList struct {
-	turn turn
+	turn queue.Turn
 	done bool
 	tags map[string]bool
 	all  bool // they are every tag of the repository
@@ -18,10 +19,10 @@ type tagList struct {
 // ask asks once. What it finds may be looked at after that, even if the context
 // ended meanwhile: nothing is known then.
 func (l *tagList) ask(ctx context.Context, repo *registry.Repository) (tags map[string]bool, all bool) {
-	if l.turn.take(ctx) != nil {
+	if l.turn.Take(ctx) != nil {
 		return nil, false
 	}
-	defer l.turn.give()
+	defer l.turn.Give()
 	if l.done {
 		return l.tags, l.all
 	}

@@ -21,10 +21,10 @@ func (s *session) challenged(ctx context.Context) (*transport.Challenge, error) 
 	if c := s.known(); c != nil {
 		return c, nil
 	}
-	if err := s.hold(ctx); err != nil {
+	if err := s.gate.Take(ctx); err != nil {
 		return nil, s.inVain(err)
 	}
-	defer s.release()
+	defer s.gate.Give()
 	if c := s.known(); c != nil {
 		return c, nil
 	}
@@ -169,7 +169,7 @@ func told(e *transport.Error) string {
 	if len(e.Errors) == 0 {
 		return quote(e.StatusCode)
 	}
-	return quote(e.StatusCode, cut(string(e.Errors[0].Code), 60), cut(e.Errors[0].Message, 300))
+	return quote(e.StatusCode, Cut(string(e.Errors[0].Code), 60), Cut(e.Errors[0].Message, 300))
 }
 
 // guarded sends ggcr's own requests (ping and token exchange) one time, and by

@@ -39,7 +39,7 @@ type Error struct {
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s at the %s %s", e.Op, e.Side, e.Ref)
 	if e.Err != nil {
-		return text + ": " + cut(e.Err.Error(), 1000) // net/http quotes a stranger's headers whole
+		return text + ": " + Cut(e.Err.Error(), 1000) // net/http quotes a stranger's headers whole
 	}
 	if e.Status != 0 {
 		return text + ": the registry answered " + quote(e.Status, e.Code, e.Detail)
@@ -130,11 +130,11 @@ func diagnose(a *answer) (code, detail string) {
 	if !errors.As(transport.CheckError(resp), &e) || len(e.Errors) == 0 {
 		return "", ""
 	}
-	return cut(string(e.Errors[0].Code), 60), cut(e.Errors[0].Message, 300)
+	return Cut(string(e.Errors[0].Code), 60), Cut(e.Errors[0].Message, 300)
 }
 
-// cut shortens a stranger's text to at most n bytes of whole characters.
-func cut(s string, n int) string {
+// Cut shortens a stranger's text to at most n bytes of whole characters.
+func Cut(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}

@@ -116,7 +116,7 @@ func (a *answer) names(m Manifest) error {
 		_, err := matches(m.Raw, got)
 		return err
 	}
-	return fmt.Errorf("%w: the registry names %s, the bytes are %s", ErrMismatch, cut(got, 80), want)
+	return fmt.Errorf("%w: the registry names %s, the bytes are %s", ErrMismatch, Cut(got, 80), want)
 }
 
 // mediaType is the type that the manifest itself states, else the one the

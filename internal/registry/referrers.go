@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/artifact-promotion/promote/internal/queue"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -77,10 +78,10 @@ func (r *Repository) firstPage(ctx context.Context, subject v1.Hash) (referrersP
 // askAgain does, where the API was said to be absent: once, or, where it answered
 // before, a few times.
 func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *lists) (p referrersPage, err error) {
-	if err := l.hold(ctx); err != nil {
-		return p, r.fail(listReferrers, subject.String(), err)
+	if l.gate.Take(ctx) != nil {
+		return p, r.fail(listReferrers, subject.String(), endedBy(ctx))
 	}
-	defer l.release()
+	defer l.gate.Give()
 	times := 1
 	if has := l.api(); has == no { // somebody else has asked again
 		return p, ErrNoReferrersAPI
@@ -101,7 +102,7 @@ func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *lists) (p
 
 // lists is what is known of a repository's lists of referrers.
 type lists struct {
-	gate chan struct{} // held while it is found out
+	gate queue.Turn // held while it is found out
 	mu   sync.Mutex
 	has  support
 }
@@ -119,7 +120,7 @@ func (s *session) listsOf(r *Repository) *lists {
 	defer s.mu.Unlock()
 	l := s.lists[r.name.RepositoryStr()]
 	if l == nil {
-		l = &lists{gate: make(chan struct{}, 1)}
+		l = &lists{gate: queue.NewTurn()}
 		s.lists[r.name.RepositoryStr()] = l
 	}
 	return l
@@ -139,17 +140,6 @@ func (l *lists) learn(has support) {
 		l.has = has
 	}
 }
-
-func (l *lists) hold(ctx context.Context) error {
-	select {
-	case l.gate <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return endedBy(ctx)
-	}
-}
-
-func (l *lists) release() { <-l.gate }
 
 // lacksReferrers tells what a registry answers that has no such API. The
 // specification knows 404; older registries refuse the unknown path otherwise,
@@ -223,32 +213,17 @@ type referrerList []v1.Descriptor
 
 // UnmarshalJSON reads a list of at most maxReferrers.
 func (l *referrerList) UnmarshalJSON(raw []byte) error {
-	if string(raw) == "null" {
-		return nil
-	}
-	in := json.NewDecoder(bytes.NewReader(raw))
-	if start, err := in.Token(); err != nil || start != json.Delim('[') {
-		return errors.New("no list of manifests")
-	}
-	for in.More() {
-		if len(*l) == maxReferrers {
-			return fmt.Errorf("%w: more than %d referrers", ErrTooLarge, maxReferrers)
-		}
-		var one json.RawMessage
-		var d v1.Descriptor
-		if err := in.Decode(&one); err != nil {
-			return err
-		}
-		if err := json.Unmarshal(one, &d); err != nil {
-			return err
-		}
+	return EachDescriptor(raw, func(text json.RawMessage, d v1.Descriptor) error {
 		// Go takes the names of members in any case; the protocol has one.
-		if d.Digest == (v1.Hash{}) || !bytes.Contains(one, []byte(`"digest"`)) {
+		switch {
+		case len(*l) == maxReferrers:
+			return fmt.Errorf("%w: more than %d referrers", ErrTooLarge, maxReferrers)
+		case d.Digest == (v1.Hash{}) || !bytes.Contains(text, []byte(`"digest"`)):
 			return errors.New("an entry has no digest")
 		}
 		*l = append(*l, d)
-	}
-	return nil
+		return nil
+	})
 }
 
 // link and linkNext read the header (RFC 8288 §3). They are put together when

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -24,8 +24,8 @@ type session struct {
 	hosts *hosts
 	at    *host
 
-	gate      chan struct{} // held while the challenge or a token is fetched
-	reads     atomic.Bool   // it was let read
+	gate      queue.Turn  // held while the challenge or a token is fetched
+	reads     atomic.Bool // it was let read
 	writes    atomic.Bool
 	mu        sync.Mutex
 	challenge *transport.Challenge
@@ -58,7 +58,7 @@ func newSession(registry name.Registry, cred credential.Credential, inner http.R
 	return &session{
 		host: registry, cred: cred, inner: inner, agent: agent,
 		hosts: hosts, at: hosts.of(registry.RegistryStr()),
-		gate:   make(chan struct{}, 1),
+		gate:   queue.NewTurn(),
 		access: map[string]Access{},
 		tokens: map[string]token{}, refused: map[string]bool{},
 		apart: map[need]bool{},
@@ -133,18 +133,6 @@ func scheme(c *transport.Challenge) string {
 	}
 	return "https"
 }
-
-// hold takes the gate, so that one goroutine asks and the others then find.
-func (s *session) hold(ctx context.Context) error {
-	select {
-	case s.gate <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (s *session) release() { <-s.gate }
 
 // refuseMount notes that a mount was refused, so that it is not tried for each
 // blob.

@@ -52,7 +52,7 @@ func readTags(body []byte) (tags []string, err error) {
 	}
 	for _, tag := range tags {
 		if err == nil && !isTag(tag) {
-			err = fmt.Errorf("%q is no tag", cut(tag, 140))
+			err = fmt.Errorf("%q is no tag", Cut(tag, 140))
 		}
 	}
 	if err != nil {

@@ -46,7 +46,7 @@ func (e *tokenError) Error() string {
 		return "the token service answered " + told(answered)
 	}
 	line, _, _ := strings.Cut(e.err.Error(), "\n")
-	return "get token: " + cut(line, 300)
+	return "get token: " + Cut(line, 300)
 }
 
 // refused reports whether the service said no, rather than not now.
@@ -90,10 +90,10 @@ func (s *session) bearer(ctx context.Context, n need) (grant, error) {
 	if g, ok, err := s.fresh(n); ok {
 		return g, err
 	}
-	if err := s.hold(ctx); err != nil {
+	if err := s.gate.Take(ctx); err != nil {
 		return grant{}, err
 	}
-	defer s.release()
+	defer s.gate.Give()
 	if g, ok, err := s.fresh(n); ok {
 		return g, err
 	}

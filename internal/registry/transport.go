@@ -93,10 +93,10 @@ func (a agent) RoundTrip(req *http.Request) (*http.Response, error) {
 // itself named by one (ggcr#2440).
 func checkElsewhere(from, to *url.URL) error {
 	if to.Scheme != "https" && (to.Scheme != "http" || from.Scheme != "http") {
-		return refusal(fmt.Sprintf("registry points from %s to %q: only https is followed", from.Scheme, cut(to.Scheme, 40)))
+		return refusal(fmt.Sprintf("registry points from %s to %q: only https is followed", from.Scheme, Cut(to.Scheme, 40)))
 	}
 	if !isASCII(to.Host) {
-		return refusal(fmt.Sprintf("registry points to the host %q: only names in ASCII are followed", cut(to.Hostname(), 100)))
+		return refusal(fmt.Sprintf("registry points to the host %q: only names in ASCII are followed", Cut(to.Hostname(), 100)))
 	}
 	if sameHost(from, to) {
 		return nil
@@ -109,7 +109,7 @@ func checkElsewhere(from, to *url.URL) error {
 		return errLinkLocal
 	}
 	if isPrivate(to.Hostname()) && !isPrivate(from.Hostname()) {
-		return refusal(fmt.Sprintf("registry points to the private address %q: not followed", cut(to.Hostname(), 100)))
+		return refusal(fmt.Sprintf("registry points to the private address %q: not followed", Cut(to.Hostname(), 100)))
 	}
 	return nil
 }

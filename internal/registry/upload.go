@@ -321,7 +321,7 @@ func (o *uploading) named(a *answer) error {
 	if o.begun = true; got == "" || o.Blob.Digest.Algorithm != algorithm(got) || got == o.Blob.Digest.String() {
 		return nil
 	}
-	return damaged(fmt.Errorf("%w: the registry names %s, the blob is %s", ErrMismatch, cut(got, 80), o.Blob.Digest))
+	return damaged(fmt.Errorf("%w: the registry names %s, the blob is %s", ErrMismatch, Cut(got, 80), o.Blob.Digest))
 }
 
 // judge turns an answer into an error: one to try again after if the session is

@@ -115,7 +115,12 @@ func (t *target) verifyExists(ctx context.Context, b v1.Descriptor) error {
 	f := t.blobs[b.Digest]
 	t.mu.Unlock()
 	if f != nil {
-		if <-f.done; f.err == nil {
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if f.err == nil {
 			return nil
 		}
 	}
@@ -132,18 +137,32 @@ func (t *target) verifyExists(ctx context.Context, b v1.Descriptor) error {
 	return nil
 }
 
+// rereads is how often a blob is read back: a byte that was changed on the way is
+// not the registry's fault.
+const rereads = 3
+
 // readBack reads a blob whole; the reader fails if size or digest are not right.
 func (e *Engine) readBack(ctx context.Context, t *target, b v1.Descriptor) error {
 	if t.has(t.verified, b.Digest) {
 		return nil
 	}
+	for n := 1; ; n++ {
+		err := t.readWhole(ctx, b)
+		if err == nil {
+			t.mark(t.verified, b.Digest)
+			return nil
+		}
+		if !errors.Is(err, registry.ErrMismatch) || n == rereads {
+			return fmt.Errorf("verify: %w", err)
+		}
+	}
+}
+
+func (t *target) readWhole(ctx context.Context, b v1.Descriptor) error {
 	body := t.repo.OpenBlob(ctx, b)
 	defer body.Close() //nolint:errcheck // it was only read
-	if _, err := io.Copy(io.Discard, body); err != nil {
-		return fmt.Errorf("verify: %w", err)
-	}
-	t.mark(t.verified, b.Digest)
-	return nil
+	_, err := io.Copy(io.Discard, body)
+	return err
 }
 
 // verifyTag reads a tag of cosign's scheme: it must hold what the copy settled on,

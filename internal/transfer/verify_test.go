@@ -1,12 +1,14 @@
 package transfer_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -265,5 +267,31 @@ func TestVerifyReadsABlobOnce(t *testing.T) {
 	}
 	if len(reads) != len(g.Blobs) {
 		t.Errorf("%d of %d blobs were read", len(reads), len(g.Blobs))
+	}
+}
+
+// TestReadBackAgain: a byte that was changed once on the way is not the
+// registry's fault; one that always is, is.
+func TestReadBackAgain(t *testing.T) {
+	t.Parallel()
+	v := verified{Image: regtest.Build(regtest.Spec{LayerSize: 100_000})} // too large to be held in memory
+	layer := v.Blobs[0].Digest
+	for times, seen := range map[int32]bool{1: false, 1000: true} {
+		var reads atomic.Int32
+		source, target := start(t, regtest.Options{}), start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				if q.Method == http.MethodGet && q.UserAgent() != regtest.Agent && strings.HasSuffix(q.URL.Path, layer) && reads.Add(1) <= times {
+					_, _ = w.Write(bytes.Repeat([]byte("x"), 100_000))
+					return
+				}
+				next.ServeHTTP(w, q)
+			})
+		}})
+		push(t, v.Image, source, sourceRepo, "dev")
+		_, proof, err := newRun(t, transfer.Content, 0).copyAndVerify(source, target, "dev")
+		check(t, proof, err, transfer.Content, seen, layer)
+		if n := reads.Load(); n < 2 || n > 4 {
+			t.Errorf("it was read %d times", n)
+		}
 	}
 }
