@@ -17,8 +17,8 @@ const module = "github.com/artifact-promotion/promote"
 
 // layers are the packages from the top down: each may import those below it only.
 var layers = []string{
-	"bench", "demo", "input", "runner", "promote", "template", "transfer", "graph", "referrer",
-	"report", "document", "registry", "credential", "queue", "regtest",
+	"bench", "demo", "input", "runner", "promote", "config", "gate", "ledger", "template", "transfer", "graph", "referrer",
+	"report", "document", "registry", "github", "credential", "queue", "regtest",
 }
 
 func TestPackagesImportDownwards(t *testing.T) {

@@ -11,6 +11,7 @@ const (
 	Promoted     Result = "promoted"      // tags moved, or something that was missing was copied
 	Unchanged    Result = "unchanged"     // everything was there already
 	WouldPromote Result = "would-promote" // a dry run that found something to do
+	Planned      Result = "planned"       // a plan was made
 	Denied       Result = "denied"        // a gate, a digest mismatch, drift, or a fixed tag
 	Invalid      Result = "invalid"       // bad input
 	Failed       Result = "failed"        // anything else; Report.Promotions says what state the target is in
@@ -20,7 +21,7 @@ const (
 // 1 failed, 2 bad input, 3 denied.
 func (r Result) ExitCode() int {
 	switch r {
-	case Promoted, Unchanged, WouldPromote:
+	case Promoted, Unchanged, WouldPromote, Planned:
 		return 0
 	case Invalid:
 		return 2
@@ -45,6 +46,12 @@ type Report struct {
 	Promotions []Promotion `json:"promotions"`
 	Faults     []Fault     `json:"faults,omitempty"`
 	Notices    []string    `json:"notices,omitempty"`
+
+	Config    *Config  `json:"config,omitempty"`
+	Overrides []string `json:"overrides,omitempty"` // gates that were overridden although they did not pass
+	Plan      *Plan    `json:"plan,omitempty"`      // that was made, or applied
+	PlanFile  string   `json:"planFile,omitempty"`  // where the plan was written, as it is too large for an output
+	Job       Job      `json:"job"`
 }
 
 // Fault is one thing that went wrong, and what to do about it.
@@ -65,6 +72,10 @@ type Promotion struct {
 	Content     Content      `json:"content"`
 	Copied      Copied       `json:"copied"`
 	Verified    string       `json:"verified,omitempty"` // manifests, blobs or content; empty until verified
+	Image       string       `json:"image,omitempty"`    // its name in the config's images
+	From        *Held        `json:"from,omitempty"`     // what the environment before holds
+	Gates       []Verdict    `json:"gates,omitempty"`    // every gate's verdict
+	Missing     *Missing     `json:"missing,omitempty"`  // of a plan: what a copy would bring
 }
 
 // Source is where an image was read from.

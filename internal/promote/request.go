@@ -3,14 +3,28 @@ package promote
 import (
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/gate"
+	"github.com/artifact-promotion/promote/internal/github"
 	"github.com/artifact-promotion/promote/internal/template"
 	"github.com/artifact-promotion/promote/internal/transfer"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
+// Mode is what a run does.
+type Mode string
+
+// The modes. Promote is also what the empty mode means.
+const (
+	Promote Mode = "promote"
+	Plan    Mode = "plan"  // pin every digest, judge the gates, write nothing
+	Apply   Mode = "apply" // promote exactly what a plan says
+)
+
 // Request is what a user asked for, checked for form and free of contradictions.
 type Request struct {
+	Mode        Mode
 	Items       []Item
 	DryRun      bool           // stop after the gates
 	Attachments bool           // carry signatures, attestations, SBOMs and other referrers
@@ -20,12 +34,34 @@ type Request struct {
 	NoGates     bool   // config: none
 	RunNumber   string // what {{run-number}} stands for
 	Started     time.Time
+
+	Job      document.Job
+	GitHub   *github.Client   // for the evidence of gates and for nothing else; nil: nobody to ask
+	Config   *document.Config // that was read; nil: none
+	Gates    *Gates           // of TargetEnv; nil: nothing is held to a gate
+	ValidFor time.Duration    // of a plan
+	Plan     *document.Plan   // that is applied; nil unless Mode is Apply
+}
+
+// Gates are what an environment asks, and what the user overrides of it.
+type Gates struct {
+	Policy    gate.Policy
+	Overrides []string // gates, each of which the config lets be overridden
 }
 
 // Item is one source image and everywhere it goes.
 type Item struct {
+	Image   string // its name in the config's images; may be empty
 	Source  Source
+	From    *From    // what must hold the image already; nil: nothing
 	Targets []Target // at least one, no repository twice
+}
+
+// From is the tag by which the environment before this one names what it holds.
+type From struct {
+	Environment string
+	Repository  name.Repository
+	Tag         string
 }
 
 // Source names an image: by Tag, by Digest, or by both, which then must agree.
@@ -45,5 +81,7 @@ type Target struct {
 // Tag is a tag that is rendered once the image is known.
 type Tag struct {
 	Template template.Template
-	Fixed    bool // written once, never changed
+	Fixed    bool    // written once, never changed
+	Pinned   bool    // a plan says what it held
+	Before   v1.Hash // what it held then; zero: it did not exist
 }

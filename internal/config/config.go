@@ -1,0 +1,45 @@
+package config
+
+import (
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/gate"
+	"github.com/artifact-promotion/promote/internal/template"
+)
+
+// Default is where the config file is looked for, in the repository.
+const Default = ".github/promotion.yml"
+
+// DefaultValidFor is how long a plan may be applied if its environment does not say.
+const DefaultValidFor = 7 * 24 * time.Hour
+
+// Config is a config file that was read without a fault.
+type Config struct {
+	Environments []*Environment // in the file's order
+	Images       []string       // that {{image}} stands for; nil: one image without a name
+	Digest       string         // sha256:… of the file's bytes
+}
+
+// Environment is a named stage.
+type Environment struct {
+	Name        string
+	From        *Environment        // nil: images come from a build
+	Repository  string              // registry/path; may hold {{image}}
+	Tags        []template.Template // moving ones, at least one
+	FixedTags   []template.Template
+	Gates       gate.Policy
+	RequirePlan bool
+	ValidFor    time.Duration // of a plan
+	Overridable []string      // names of gates
+}
+
+// Environment is the environment of a name, nil if there is none.
+func (c *Config) Environment(name string) *Environment { return nil }
+
+// Owner is the environment, and the image, that owns a tag of a repository; nil
+// if none does. A fixed tag's template owns every tag that it may render to.
+func (c *Config) Owner(repository, tag string) (owner *Environment, image string) { return nil, "" }
+
+// RepositoryOf is the environment's repository for an image; the image is empty
+// where the config has no images.
+func (e *Environment) RepositoryOf(image string) string { return e.Repository }
