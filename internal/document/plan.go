@@ -1,6 +1,12 @@
 package document
 
-import "time"
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+)
 
 // PlanSchema names the form of a plan.
 const PlanSchema = "https://github.com/artifact-promotion/promote/plan/v1"
@@ -64,23 +70,49 @@ type Missing struct {
 	Bytes     int64 `json:"bytes"` // of the blobs
 }
 
-// Encode is the plan's JSON; its digest names the plan.
-func (p Plan) Encode() []byte { panic("not yet") }
+// Encode is the plan's JSON; its digest names the plan. The same plan has the same
+// JSON, and so has what [ParsePlan] makes of it.
+func (p Plan) Encode() []byte {
+	raw := marshal(p.normal())
+	if !bytes.Contains(raw, []byte(`\ufffd`)) {
+		return raw
+	}
+	// A byte that is no UTF-8 is escaped here, but is a plain U+FFFD once it was read.
+	var again Plan
+	if err := json.Unmarshal(raw, &again); err != nil {
+		panic(err) // it was encoded just now
+	}
+	return marshal(again.normal())
+}
+
+func marshal(p Plan) []byte {
+	raw, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // plain values: only a time after the year 9999 could fail
+	}
+	return raw
+}
+
+// normal is the plan with lists where there must be some, and with times in UTC.
+func (p Plan) normal() Plan {
+	p.Created, p.Expires = p.Created.UTC(), p.Expires.UTC()
+	p.Promotions = append([]PlannedPromotion{}, p.Promotions...)
+	for i := range p.Promotions {
+		planned := &p.Promotions[i]
+		planned.Tags = append([]PlannedTag{}, planned.Tags...)
+		planned.Gates = append([]Verdict{}, planned.Gates...)
+		for j, verdict := range planned.Gates {
+			if verdict.FreeAt != nil {
+				free := verdict.FreeAt.UTC()
+				planned.Gates[j].FreeAt = &free
+			}
+		}
+	}
+	return p
+}
 
 // DigestOf is the digest of a plan's JSON: sha256:….
-func DigestOf(raw []byte) string { panic("not yet") }
-
-// Pack is a plan's JSON as text for an output: gzip and base64url, which no
-// masked value of a workflow can be part of by chance.
-func Pack(raw []byte) string { panic("not yet") }
-
-// Unpack is the JSON in a packed text. What takes more than the largest plan is
-// refused before it is unpacked.
-func Unpack(text string) ([]byte, error) { panic("not yet") }
-
-// ParsePlan reads a plan strictly: unknown and repeated keys, another schema, a
-// digest or a time that is none, are errors.
-func ParsePlan(raw []byte) (Plan, error) { panic("not yet") }
-
-// Split makes a plan of each image of a plan, for a matrix of jobs.
-func (p Plan) Split() []Plan { panic("not yet") }
+func DigestOf(raw []byte) string {
+	sum := sha256.Sum256(raw)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
