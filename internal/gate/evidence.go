@@ -114,6 +114,3 @@ const (
 	Identical Relation = "identical"
 	Diverged  Relation = "diverged" // neither contains the other
 )
-
-// Revision is temporary.
-func (i Image) Revision() (string, error) { return "", nil }
