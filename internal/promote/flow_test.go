@@ -395,7 +395,7 @@ func TestRequests(t *testing.T) {
 	count("again", 140, across, document.Unchanged)
 	within := request(t, source.Host()+"/acme/app:dev", source.Host()+"/prod/app:production")
 	count("other repository, same registry", 230, within, document.Promoted)
-	count("retag", 9, request(t, source.Host()+"/acme/app:dev", source.Host()+"/acme/app:staging"), document.Promoted)
+	count("retag", 10, request(t, source.Host()+"/acme/app:dev", source.Host()+"/acme/app:staging"), document.Promoted)
 }
 
 // TestVerificationGuardsTheTag: what is wrong at the target keeps the tag where it is.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/artifact-promotion/promote/internal/transfer"
 )
@@ -128,7 +129,7 @@ func TestFixedTagsMoveFirst(t *testing.T) {
 	expect(t, s.promote(t, "production", "latest", fixed+"v1"), document.Promoted)
 	var order []string
 	for _, w := range writes(s.target) {
-		if name := w[strings.LastIndex(w, "/")+1:]; !strings.HasPrefix(name, "sha256") && strings.Contains(w, "/manifests/") {
+		if name := w[strings.LastIndex(w, "/")+1:]; !strings.HasPrefix(name, "sha256") && !strings.HasPrefix(name, ledger.Prefix) && strings.Contains(w, "/manifests/") {
 			order = append(order, name)
 		}
 	}
