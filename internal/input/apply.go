@@ -138,15 +138,15 @@ func (r *reader) plannedItem(planned *document.PlannedPromotion) (promote.Item, 
 	source := promote.Source{Text: planned.Source.Reference, Tag: planned.Source.Tag}
 	var f *Fault
 	source.Repository, f = parseRepository(planned.Source.Repository)
-	r.refusePlanned("source", f)
+	r.refusePlanned("a source", f)
 	if source.Tag != "" && !template.ValidTag(source.Tag) {
-		r.refusePlanned("source", invalidTag(source.Text, source.Tag))
+		r.refusePlanned("a source", invalidTag(source.Text, source.Tag))
 	}
 	source.Digest, f = parseDigest(planned.Digest, "")
-	r.refusePlanned("image", f)
+	r.refusePlanned("an image", f)
 	target := promote.Target{Tags: r.plannedTags(planned.Tags)}
 	target.Repository, f = parseRepository(planned.Repository)
-	r.refusePlanned("target", f)
+	r.refusePlanned("a target", f)
 	item := promote.Item{Image: planned.Image, Source: source, Targets: []promote.Target{target}}
 	return item, len(r.faults) == before
 }
@@ -155,18 +155,18 @@ func (r *reader) plannedTags(planned []document.PlannedTag) []promote.Tag {
 	var tags []promote.Tag
 	for _, p := range planned {
 		if !template.ValidTag(p.Name) {
-			r.refusePlanned("tag", invalidTag(p.Name, p.Name))
+			r.refusePlanned("a tag", invalidTag(p.Name, p.Name))
 			continue
 		}
 		literal, err := template.Parse(p.Name)
 		if err != nil {
-			r.refusePlanned("tag", templateFault("plan", err))
+			r.refusePlanned("a tag", templateFault("plan", err))
 			continue
 		}
 		tag := promote.Tag{Template: literal, Fixed: p.Fixed, Pinned: true}
 		if p.Before != "" {
 			if tag.Before, err = v1.NewHash(p.Before); err != nil {
-				r.refusePlanned("tag", &Fault{Given: "digest " + quote(p.Before)})
+				r.refusePlanned("a tag", &Fault{Given: "digest " + quote(p.Before)})
 			}
 		}
 		tags = append(tags, tag)
@@ -176,7 +176,7 @@ func (r *reader) plannedTags(planned []document.PlannedTag) []promote.Tag {
 
 func (r *reader) refusePlanned(what string, f *Fault) {
 	if f != nil {
-		r.refuse("plan", "a plan with a "+what+" that cannot be: "+f.Given, "a plan of this program, unchanged", "")
+		r.refuse("plan", "a plan with "+what+" that cannot be: "+f.Given, "a plan of this program, unchanged", "")
 	}
 }
 

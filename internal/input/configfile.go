@@ -77,7 +77,11 @@ func (r *reader) load(ctx context.Context, read ReadFile) (c *config.Config, not
 		return nil, "", nil
 	}
 	raw, notice, err := read(ctx, r.place.path, r.place.ref)
+	var invalid *Error
 	switch {
+	case errors.As(err, &invalid):
+		r.faults = append(r.faults, invalid.Faults...)
+		return nil, notice, r.err()
 	case errors.Is(err, fs.ErrNotExist):
 		r.refuseMissing()
 		return nil, "", r.err()
