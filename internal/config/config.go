@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/gate"
@@ -34,12 +35,26 @@ type Environment struct {
 }
 
 // Environment is the environment of a name, nil if there is none.
-func (c *Config) Environment(name string) *Environment { return nil }
+func (c *Config) Environment(name string) *Environment {
+	for _, e := range c.Environments {
+		if e.Name == name {
+			return e
+		}
+	}
+	return nil
+}
 
-// Owner is the environment, and the image, that owns a tag of a repository; nil
-// if none does. A fixed tag's template owns every tag that it may render to.
-func (c *Config) Owner(repository, tag string) (owner *Environment, image string) { return nil, "" }
+// Names are the environments' names, in the file's order.
+func (c *Config) Names() []string {
+	names := make([]string, len(c.Environments))
+	for i, e := range c.Environments {
+		names[i] = e.Name
+	}
+	return names
+}
 
 // RepositoryOf is the environment's repository for an image; the image is empty
 // where the config has no images.
-func (e *Environment) RepositoryOf(image string) string { return e.Repository }
+func (e *Environment) RepositoryOf(image string) string {
+	return strings.ReplaceAll(e.Repository, placeholder, image)
+}

@@ -1,0 +1,191 @@
+package config
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/artifact-promotion/promote/internal/gate"
+)
+
+// policy reads the gates of an environment.
+func (r *reader) policy(gates *node) gate.Policy {
+	p := gate.Policy{
+		Freeze:      r.freeze(gates.list(gate.Freeze)),
+		Checks:      r.checks(gates.get(gate.Checks)),
+		Approvals:   approvals(gates.get(gate.Approvals)),
+		Deny:        r.deny(gates.list(gate.Deny)),
+		NoDowngrade: gates.isTrue(gate.NoDowngrade),
+		Labels:      r.labels(gates.get(gate.Labels)),
+		Expressions: r.expressions(gates.list(gate.Expressions)),
+	}
+	for _, n := range gates.list(gate.Platforms) {
+		platform, err := gate.ParsePlatform(n.text)
+		r.value(n, "the platform "+quote(n.text), err)
+		p.Platforms = append(p.Platforms, platform)
+	}
+	if n := gates.get(gate.MaxAge); n != nil {
+		p.MaxAge = r.duration(n, maxMaxAge, "3650d")
+	}
+	return p
+}
+
+// value reports what a gate says about a value of its own.
+func (r *reader) value(n *node, given string, err error) {
+	if err == nil {
+		return
+	}
+	n.bad = true
+	var fault *gate.Error
+	if !errors.As(err, &fault) {
+		r.fault(n, given, "another: "+quote(err.Error()))
+		return
+	}
+	at := r.inside(n, fault.Line, fault.Column)
+	r.fault(&at, given+": "+fault.Given, fault.Expected)
+}
+
+// inside is a place within a scalar's text, as far as the file has the text as it
+// is; else the scalar's own place.
+func (r *reader) inside(n *node, line, column int) node {
+	if line < 1 || column < 1 {
+		return *n
+	}
+	lines := strings.Split(n.text, "\n")
+	if line > len(lines) || column > len([]rune(lines[line-1]))+1 {
+		return *n
+	}
+	written := r.source.lines[n.line-1]
+	rest := string([]rune(written)[min(n.column-1, len([]rune(written))):])
+	if line == 1 && strings.HasPrefix(strings.TrimLeft(rest, `'"`), lines[0]) && len(rest)-len(strings.TrimLeft(rest, `'"`)) <= 1 && rest[0] != '|' && rest[0] != '>' {
+		return node{line: n.line, column: n.column + len(rest) - len(strings.TrimLeft(rest, `'"`)) + column - 1}
+	}
+	if !strings.HasPrefix(rest, "|") || n.line+line > len(r.source.lines) {
+		return *n
+	}
+	written = r.source.lines[n.line+line-1]
+	indent, whole := strings.CutSuffix(written, lines[line-1])
+	if !whole {
+		return *n
+	}
+	return node{line: n.line + line, column: len([]rune(indent)) + column}
+}
+
+func (r *reader) freeze(items []*node) []gate.Window {
+	var windows []gate.Window
+	for _, n := range items {
+		from, to, zone := n.get("from"), n.get("to"), n.get("timezone")
+		if from == nil || to == nil || zone == nil {
+			continue
+		}
+		window, err := gate.ParseWindow(from.text, to.text, zone.text, n.string("reason"))
+		if err != nil {
+			at := faultyPart(from, to, zone)
+			r.value(at, quote(at.text), err)
+		}
+		windows = append(windows, window)
+	}
+	return windows
+}
+
+// faultyPart is the part of a window without which it would be right: a window's
+// own error does not say.
+func faultyPart(from, to, zone *node) *node {
+	parses := func(from, to, zone string) bool {
+		_, err := gate.ParseWindow(from, to, zone, "")
+		return err == nil
+	}
+	weekly := func(text string) bool { return parses(text, "mon 00:00", "UTC") || parses(text, "tue 00:00", "UTC") }
+	once := func(text string) bool { return parses(text, "9998-12-31", "UTC") }
+	switch {
+	case parses(from.text, to.text, "UTC"):
+		return zone
+	case !weekly(from.text) && !once(from.text):
+		return from
+	}
+	return to
+}
+
+func (r *reader) checks(n *node) *gate.CheckPolicy {
+	if n == nil {
+		return nil
+	}
+	p := &gate.CheckPolicy{}
+	names := n
+	if n.kind == dictionary {
+		names = n.get("names")
+		if repository := n.get("repository"); repository != nil {
+			p.Repository = r.placeholders(repository)
+		}
+	}
+	if names == nil {
+		return p
+	}
+	for _, name := range names.items {
+		p.Names = append(p.Names, name.text)
+	}
+	return p
+}
+
+func approvals(n *node) *gate.ApprovalPolicy {
+	if n == nil {
+		return nil
+	}
+	p := &gate.ApprovalPolicy{Distinct: n.isTrue("distinct"), NotActor: n.isTrue("not-actor")}
+	for _, environment := range n.list("environments") {
+		p.Environments = append(p.Environments, environment.text)
+	}
+	return p
+}
+
+func (r *reader) deny(items []*node) []gate.Denial {
+	var denials []gate.Denial
+	seen := map[string]*node{}
+	for _, n := range items {
+		digest := n.get("digest")
+		if digest == nil {
+			continue
+		}
+		if first := seen[digest.text]; first != nil {
+			r.refuse(digest, quote(digest.text)+" again, first given at "+first.where(), "each digest once")
+			continue
+		}
+		seen[digest.text] = digest
+		denials = append(denials, gate.Denial{Digest: digest.text, Reason: n.string("reason")})
+	}
+	return denials
+}
+
+func (r *reader) labels(n *node) []gate.Label {
+	if n == nil {
+		return nil
+	}
+	var labels []gate.Label
+	for _, p := range n.pairs {
+		if p.key.bad || p.value.bad {
+			continue
+		}
+		label, err := gate.ParseLabel(p.key.text, p.value.text)
+		r.value(p.value, "the pattern "+quote(p.value.text), err)
+		labels = append(labels, label)
+	}
+	return labels
+}
+
+func (r *reader) expressions(items []*node) []gate.Expression {
+	var expressions []gate.Expression
+	seen := map[string]*node{}
+	for _, n := range items {
+		name, cel := n.get("name"), n.get("cel")
+		if name == nil || cel == nil {
+			continue
+		}
+		if first := seen[name.text]; first != nil {
+			r.refuse(name, quote(name.text)+" again, first given at "+first.where(), "a name of its own")
+		}
+		seen[name.text] = name
+		e, err := gate.ParseExpression(name.text, cel.text)
+		r.value(cel, quote(cel.text), err)
+		expressions = append(expressions, e)
+	}
+	return expressions
+}
