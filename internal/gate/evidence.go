@@ -43,7 +43,7 @@ type Image struct {
 
 // Variant is an image for one platform.
 type Variant struct {
-	Platform string // os/arch[/variant]
+	Platform string // os/arch[/variant]; empty: not known
 	Digest   string
 	Created  time.Time         // zero: not known
 	Labels   map[string]string // of its configuration, overlaid with its manifest's annotations and the index's
@@ -86,8 +86,8 @@ const (
 
 // ApprovalEvidence is who approved the run.
 type ApprovalEvidence struct {
-	List []Approval
-	Err  error
+	List []Approval // oldest first: of one person's reviews of an environment the last counts
+	Err  error      // GitHub could not be asked; the sentence says what to do
 }
 
 // Approval is one review of a run that waited for an environment.

@@ -53,6 +53,20 @@ func (g *Graph) Platforms() []string {
 	return all
 }
 
+// Platform is what an index of the graph says a manifest is for; empty if none
+// lists it.
+func (g *Graph) Platform(digest v1.Hash) string {
+	found := ""
+	g.below(func(n *Node) {
+		for _, c := range n.Children {
+			if c.Digest == digest && found == "" {
+				found = platform(c)
+			}
+		}
+	})
+	return found
+}
+
 // Images are the root's single images, in the index's order, attestation
 // manifests left out; the root itself if it is no index.
 func (g *Graph) Images() []*Node {

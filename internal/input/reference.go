@@ -102,7 +102,7 @@ func parseRepository(text string) (name.Repository, *Fault) {
 	if lower, ok := lowerCased(text); ok {
 		return name.Repository{}, &Fault{
 			Given:    "repository " + quote(text) + ", which has upper-case letters (as ${{ github.repository }} may have)",
-			Expected: "lower case: " + lower,
+			Expected: "lower case: " + plain(lower),
 		}
 	}
 	return name.Repository{}, &Fault{

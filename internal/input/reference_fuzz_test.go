@@ -17,6 +17,7 @@ func FuzzReference(f *testing.F) {
 		"a.io/x:1", "ghcr.io/acme/app", "acme/app:dev@" + digest, "ubuntu", "localhost:5000/x:y", "[::1]:5000/x:y", "a.io/x@" + digest,
 		"a.io/x:", "a.io/x@", "a.io/../x:1", "a.io//x", "https://user:secret@a.io/x", "A.io/X", "a.io:99999/x", "a.io/x@md5:00", "a.io/x@" + digest + "@" + digest,
 		"a.io/x y", "a.io/x%2fy", "a.io/x?y", "a.io/x#y", "a.io\\x", "a@b.io/x", "xn--a.io/x", "①②⑦.0.0.1/x", "index.docker.io/library/x", "docker.io/x", "a.io/x:{{version}}",
+		strings.Repeat("x", 3000) + "X",
 	} {
 		f.Add(seed)
 	}

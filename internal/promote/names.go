@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/template"
 	"github.com/artifact-promotion/promote/internal/transfer"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // tag is one tag of a promotion.
@@ -19,6 +21,12 @@ type tag struct {
 	observed bool
 
 	observedAt time.Time // when its reading began
+	pinned     bool      // a plan says what it held
+	planned    v1.Hash   // what it held then
+
+	journal  *ledger.Journal // of a release that moved it, or moves it; nil: none
+	looked   bool            // for the journal
+	recalled bool            // before is what it held before that release
 
 	begun        bool // it was, or is being, written
 	acknowledged bool // the registry said that it has moved
@@ -32,7 +40,7 @@ type tag struct {
 func tagsOf(t Target) []*tag {
 	var tags []*tag
 	for _, w := range t.Tags {
-		tags = append(tags, &tag{template: w.Template, fixed: w.Fixed, state: document.TagPending})
+		tags = append(tags, &tag{template: w.Template, fixed: w.Fixed, pinned: w.Pinned, planned: w.Before, state: document.TagPending})
 	}
 	return tags
 }

@@ -16,6 +16,10 @@ func (r *run) report(ctx context.Context, err error) document.Report {
 		TargetEnv: r.request.TargetEnv, Reason: r.request.Reason,
 		Started: r.request.Started, Ended: time.Now().UTC(),
 		Notices: r.notices,
+		Config:  r.request.Config, Overrides: r.overridden, Job: r.request.Job, Plan: r.request.Plan,
+	}
+	if r.plan != nil {
+		d.Plan = r.plan
 	}
 	if err != nil {
 		d.Faults = faultsOf(err)
@@ -55,6 +59,8 @@ func (r *run) result(err error) document.Result {
 	switch {
 	case err != nil:
 		return resultOf(err)
+	case r.request.Mode == Plan:
+		return document.Planned
 	case !r.changes():
 		return document.Unchanged
 	case r.request.DryRun:
@@ -84,6 +90,7 @@ func (p *promotion) document() document.Promotion {
 		},
 		Repository: p.target.Name(),
 		Copied:     p.copied,
+		Image:      p.item.Image, From: p.heldDocument(), Gates: p.verdicts, Missing: p.missing,
 	}
 	if p.root.Digest.Hex != "" {
 		d.Digest, d.MediaType = p.root.Digest.String(), p.root.MediaType
@@ -98,6 +105,14 @@ func (p *promotion) document() document.Promotion {
 		d.Tags = append(d.Tags, p.tagDocument(t))
 	}
 	return d
+}
+
+func (i *image) heldDocument() *document.Held {
+	h := i.held()
+	if h == nil {
+		return nil
+	}
+	return &document.Held{Environment: h.Environment, Reference: h.Reference, Digest: h.Digest}
 }
 
 func (p *promotion) describe(d *document.Promotion) {

@@ -40,13 +40,15 @@ type Request struct {
 	Config   *document.Config // that was read; nil: none
 	Gates    *Gates           // of TargetEnv; nil: nothing is held to a gate
 	ValidFor time.Duration    // of a plan
-	Plan     *document.Plan   // that is applied; nil unless Mode is Apply
+	Plan     *document.Plan   // that is applied, its promotions in the order of Items, each with one target; nil unless Mode is Apply
+	Settling time.Duration    // how long a release may be under way that looks as if it had been ended; 0: 30 s
 }
 
 // Gates are what an environment asks, and what the user overrides of it.
 type Gates struct {
-	Policy    gate.Policy
-	Overrides []string // gates, each of which the config lets be overridden
+	Policy      gate.Policy
+	Overridable []string // gates that the config lets be overridden
+	Overrides   []string // those of them that the user overrides, with a reason
 }
 
 // Item is one source image and everywhere it goes.
@@ -62,6 +64,7 @@ type From struct {
 	Environment string
 	Repository  name.Repository
 	Tag         string
+	Held        v1.Hash // what it held when the plan was made that is applied
 }
 
 // Source names an image: by Tag, by Digest, or by both, which then must agree.

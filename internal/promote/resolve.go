@@ -30,7 +30,7 @@ func (r *run) resolve(ctx context.Context) error {
 	early, stop := context.WithCancel(ctx)
 	defer stop()
 	observed := make(chan error, 1)
-	go func() { observed <- r.observeNamed(early) }()
+	go func() { observed <- r.readAhead(early) }()
 	err := r.resolveImages(ctx)
 	if err != nil {
 		stop() // the source's fault is the one to tell
@@ -43,8 +43,20 @@ func (r *run) resolve(ctx context.Context) error {
 	}
 	for _, i := range r.images {
 		r.Info(fmt.Sprintf("%s is %s (%s)", i.item.Source.Text, i.root.Digest, i.root.MediaType))
+		if i.moved != "" {
+			r.note(i.moved)
+		}
 	}
 	return nil
+}
+
+// readAhead reads what does not hang on the sources.
+func (r *run) readAhead(ctx context.Context) error {
+	g, ctx := group(ctx)
+	g.Go(func() error { return r.observeNamed(ctx) })
+	g.Go(func() error { return r.readFrom(ctx) })
+	g.Go(func() error { return r.readMoved(ctx) })
+	return g.Wait()
 }
 
 func (r *run) resolveImages(ctx context.Context) error {
@@ -78,8 +90,14 @@ func (i *image) resolve(ctx context.Context) error {
 	if ref == "" {
 		ref = want.Digest.String()
 	}
+	if i.pinned {
+		ref = want.Digest.String()
+	}
 	m, err := i.source.GetManifest(ctx, ref)
-	if errors.Is(err, registry.ErrNotFound) {
+	switch {
+	case errors.Is(err, registry.ErrNotFound) && i.pinned:
+		return i.gone()
+	case errors.Is(err, registry.ErrNotFound):
 		return missing(i.source, ref, err)
 	}
 	if err != nil {
@@ -134,7 +152,10 @@ func (r *run) nameAndObserve(ctx context.Context) error {
 	if err := r.observeNew(ctx); err != nil {
 		return err
 	}
-	return r.refuseTaken()
+	if err := r.lookBack(ctx); err != nil {
+		return err
+	}
+	return errors.Join(r.refuseTaken(), r.refuseDrift())
 }
 
 // survey begins to ask each target about what will be copied there. A survey's

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/gate"
 	"github.com/artifact-promotion/promote/internal/graph"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/report"
@@ -37,15 +38,25 @@ type run struct {
 	walkers    map[string]*graph.Walker // by source repository
 	ahead      sync.WaitGroup           // questions asked before their answers are needed
 	notices    []string
+	overridden []string // gates that did not pass and were overridden
+
+	resumed     bool           // an earlier run of the same release was killed
+	interrupted []*interrupted // other releases that were
+	plan        *document.Plan // that was made
 }
 
 // image is one source, resolved once; from there only its digest counts.
 type image struct {
 	item   Item
+	pinned bool   // a plan says its digest
+	moved  string // that its tag names another image since; empty: it does not
 	source *registry.Repository
 	root   registry.Manifest
 	graph  *graph.Graph
 	labels labels
+
+	variants []gate.Variant // nil until they were needed
+	from     *held          // nil: nothing must hold the image already
 }
 
 // promotion is one image on its way to one target repository.
@@ -57,10 +68,14 @@ type promotion struct {
 	copied   document.Copied
 	proof    transfer.Proof
 	verified bool
+
+	previous *gate.Image // what the first moving tag holds; nil until it was needed
+	evidence gate.Evidence
+	verdicts []document.Verdict
+	missing  *document.Missing // of a plan
 }
 
-// flow is the promotion, start to end. The gates of an environment come between
-// inspect and copy once there are any; until then a request without gates says so.
+// flow is the promotion, start to end.
 func (r *run) flow(ctx context.Context) error {
 	ctx, end := context.WithCancel(ctx)
 	defer r.ahead.Wait()
@@ -77,8 +92,17 @@ func (r *run) flow(ctx context.Context) error {
 	if err := r.inspect(ctx); err != nil {
 		return err
 	}
+	if err := r.judge(ctx); err != nil {
+		return err
+	}
+	if r.request.Mode == Plan {
+		return r.makePlan(ctx)
+	}
 	if r.request.DryRun {
 		return nil
+	}
+	if err := r.restore(ctx); err != nil {
+		return err
 	}
 	if err := r.copy(ctx); err != nil {
 		return err
@@ -97,7 +121,7 @@ func (r *run) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		i := &image{item: item, source: source}
+		i := &image{item: item, pinned: r.request.Mode == Apply, source: source}
 		r.images = append(r.images, i)
 		r.credentialNotice(source)
 		for _, wanted := range item.Targets {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/transfer"
 	"golang.org/x/sync/errgroup"
@@ -40,12 +41,28 @@ func (r *run) read(ctx context.Context, moves []move) error {
 			began := time.Now()
 			before, err := transfer.Observe(ctx, m.target, m.text)
 			if err == nil {
-				m.before, m.observed, m.observedAt = before, true, began
+				m.saw(before, began)
 			}
 			return err
 		})
+		if !m.fixed && !m.looked {
+			g.Go(func() (err error) {
+				m.journal, err = ledger.ReadJournal(ctx, m.target, m.text)
+				m.looked = err == nil
+				return err
+			})
+		}
 	}
 	return g.Wait()
+}
+
+// saw notes what the tag holds. One that an interrupted run of the same release
+// has moved already counts as what it held before, to which it would be put back.
+func (m move) saw(now transfer.Observation, began time.Time) {
+	m.observed, m.observedAt = true, began
+	if !m.recalled || now.Digest() != m.root.Digest {
+		m.before = now
+	}
 }
 
 // refuseTaken refuses fixed tags that hold something else.
@@ -95,14 +112,18 @@ func (r *run) moveTags(ctx context.Context) error {
 			return err
 		}
 	}
+	j, err := r.openJournal(ctx)
+	if err != nil {
+		return err
+	}
 	begun, err := r.write(ctx)
 	if err == nil {
 		err = r.confirm(ctx, begun)
 	}
-	if err == nil {
-		return nil
+	if err != nil {
+		err = errors.Join(err, r.putBack(ctx, begun))
 	}
-	return errors.Join(err, r.putBack(ctx, begun))
+	return errors.Join(err, r.finish(ctx, j, err, begun))
 }
 
 func (r *run) wrote() bool {
@@ -268,6 +289,9 @@ func (m move) restore(ctx context.Context) error {
 	}
 	return err
 }
+
+// isLeft reports whether the tag holds, or may hold, what it should not.
+func (m move) isLeft() bool { return m.state == document.TagLeft || m.state == document.TagUnknown }
 
 func digestText(o transfer.Observation) string {
 	if o.Digest().Hex == "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -69,7 +70,7 @@ func Move(ctx context.Context, p Proof, o Observation) error {
 	if err := together(p, o); err != nil {
 		return fmt.Errorf("move tag: %w", err)
 	}
-	ctx, cancel := outlive(ctx, tagGrace)
+	ctx, cancel := queue.Outlive(ctx, tagGrace)
 	defer cancel()
 	_, err := o.repo.PutManifest(ctx, o.tag, p.manifest)
 	return immutable(err, "The tags of this repository cannot be changed. Exclude "+o.tag+" from its immutability, or use fixed-tags, which are written once.")
@@ -100,7 +101,7 @@ func Confirm(ctx context.Context, p Proof, o Observation) error {
 	if err := together(p, o); err != nil {
 		return fmt.Errorf("confirm tag: %w", err)
 	}
-	ctx, cancel := outlive(ctx, tagGrace)
+	ctx, cancel := queue.Outlive(ctx, tagGrace)
 	defer cancel()
 	return settled(ctx, func() (bool, error) {
 		now, err := Observe(ctx, o.repo, o.tag)
@@ -192,18 +193,5 @@ func (o Observation) restored(ctx context.Context, p Proof) (Restored, error) {
 		return Taken, err
 	default:
 		return Unknown, err
-	}
-}
-
-// outlive is a context that ends a little after its parent.
-func outlive(parent context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(parent))
-	stop := context.AfterFunc(parent, func() {
-		timer := time.AfterFunc(grace, func() { cancel(context.Cause(parent)) })
-		context.AfterFunc(ctx, func() { timer.Stop() })
-	})
-	return ctx, func() {
-		stop()
-		cancel(nil)
 	}
 }

@@ -30,6 +30,7 @@ type target struct {
 	listed   map[v1.Hash]bool    // referrers that were read in their subject's list
 	tagged   map[string]v1.Hash  // cosign's tags: what each must hold in the end
 	verified map[v1.Hash]bool    // blobs whose content was read back
+	counted  map[v1.Hash]bool    // by an estimate
 }
 
 func (e *Engine) target(repo *registry.Repository) *target {
@@ -45,7 +46,7 @@ func (e *Engine) target(repo *registry.Repository) *target {
 			tags:      newMemory[string, *registry.Manifest](),
 			held:      newMemory[v1.Hash, bool](),
 			read:      map[v1.Hash]bool{}, blobs: map[v1.Hash]*flight{}, listed: map[v1.Hash]bool{},
-			tagged: map[string]v1.Hash{}, verified: map[v1.Hash]bool{},
+			tagged: map[string]v1.Hash{}, verified: map[v1.Hash]bool{}, counted: map[v1.Hash]bool{},
 		}
 		e.targets[repo.Name()] = t
 	}
@@ -108,6 +109,15 @@ func (t *target) mark(set map[v1.Hash]bool, digest v1.Hash) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	set[digest] = true
+}
+
+// first reports whether an estimate sees a digest for the first time.
+func (t *target) first(digest v1.Hash) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	seen := t.counted[digest]
+	t.counted[digest] = true
+	return !seen
 }
 
 func (t *target) has(set map[v1.Hash]bool, digest v1.Hash) bool {

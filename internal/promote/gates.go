@@ -1,0 +1,101 @@
+package promote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/registry"
+)
+
+// judge holds every promotion to the gates of its environment. Gates guard the
+// moving of tags: where none has to move, only what was left undone is repaired,
+// and nobody is asked.
+func (r *run) judge(ctx context.Context) error {
+	if r.request.Gates == nil {
+		return nil
+	}
+	r.Step("Gates")
+	judged := r.judged()
+	if err := r.gather(ctx, judged); err != nil {
+		return err
+	}
+	for _, p := range judged {
+		p.verdicts = r.override(r.request.Gates.Policy.Evaluate(p.evidence))
+	}
+	return r.rule(judged)
+}
+
+// judged are the promotions that move a tag. A plan shows the gates of all.
+func (r *run) judged() []*promotion {
+	return slices.DeleteFunc(slices.Clone(r.promotions), func(p *promotion) bool {
+		return r.request.Mode != Plan && !p.moves()
+	})
+}
+
+func (p *promotion) moves() bool {
+	return slices.ContainsFunc(p.tags, func(t *tag) bool { return t.before.Digest() != p.root.Digest })
+}
+
+// override marks the verdicts that the user overrides.
+func (r *run) override(verdicts []document.Verdict) []document.Verdict {
+	for i, v := range verdicts {
+		verdicts[i].Overridden = v.Status != document.Pass && slices.Contains(r.request.Gates.Overrides, v.Gate)
+	}
+	return verdicts
+}
+
+// rule tells every verdict, and refuses what did not pass. Only a plan may wait.
+func (r *run) rule(judged []*promotion) error {
+	var refused []error
+	for _, p := range judged {
+		for _, v := range p.verdicts {
+			r.tell(p, v)
+			if !v.Passes() && (r.request.Mode != Plan || v.Status != document.Pending) {
+				refused = append(refused, r.refusal(p, v))
+			}
+		}
+	}
+	return errors.Join(refused...)
+}
+
+func (r *run) tell(p *promotion, v document.Verdict) {
+	text := fmt.Sprintf("%s: gate %s: %s: %s", p.called(), nameOf(v), v.Status, v.Message)
+	switch {
+	case v.Overridden:
+		if !slices.Contains(r.overridden, v.Gate) {
+			r.overridden = append(r.overridden, v.Gate)
+		}
+		r.Warning(text + " — OVERRIDDEN: " + r.request.Reason)
+	default:
+		r.Info(text)
+	}
+}
+
+func (r *run) refusal(p *promotion, v document.Verdict) error {
+	e := &deniedError{message: fmt.Sprintf("%s: gate %s: %s: %s", p.called(), nameOf(v), v.Status, v.Message)}
+	if slices.Contains(r.request.Gates.Overridable, v.Gate) {
+		e.hint = fmt.Sprintf("The config lets this gate be overridden, with a reason that is reported:\n  override-gates: %s\n  reason: why, or a ticket", v.Gate)
+	}
+	return e
+}
+
+func nameOf(v document.Verdict) string {
+	if v.Name == "" {
+		return v.Gate
+	}
+	return fmt.Sprintf("%s (%s)", v.Gate, registry.Cut(v.Name, maxWords))
+}
+
+// maxWords is how much of a name in a message, in bytes.
+const maxWords = 100
+
+// called is a promotion's name in messages: the image's in the config, else its source.
+func (p *promotion) called() string {
+	if p.item.Image != "" {
+		return p.item.Image
+	}
+	return p.item.Source.Text
+}

@@ -1,0 +1,160 @@
+package promote
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/ledger"
+	"github.com/artifact-promotion/promote/internal/queue"
+	"github.com/artifact-promotion/promote/internal/registry"
+)
+
+// release names what the run brings where: a run that is to bring the same
+// finishes what another left undone.
+func (r *run) release() string {
+	var lines []string
+	for _, m := range r.moves() {
+		lines = append(lines, m.target.Reference(m.text)+" "+m.root.Digest.String()+"\n")
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "")))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// journal is what the run notes in the registry while its tags move. Nil is a
+// journal that is not needed: one tag alone moves or does not.
+type journal struct {
+	head  ledger.Journal
+	repo  *registry.Repository // the head's
+	pages []page
+}
+
+// page is one repository's part under one tag.
+type page struct {
+	repo  *registry.Repository
+	place ledger.Place
+	text  ledger.Journal
+	keep  []registry.Manifest
+}
+
+// openJournal notes what is about to move, the head first: nothing of a release
+// without a head has moved.
+func (r *run) openJournal(ctx context.Context) (*journal, error) {
+	j := r.newJournal()
+	if j == nil {
+		return nil, nil
+	}
+	head := j.pages[0]
+	if err := ledger.WriteJournal(ctx, head.repo, head.place.Tag, head.text, head.keep...); err != nil {
+		return nil, err
+	}
+	g, inner := group(ctx)
+	g.SetLimit(movesAtOnce)
+	for _, p := range j.pages[1:] {
+		g.Go(func() error { return ledger.WriteJournal(inner, p.repo, p.place.Tag, p.text, p.keep...) })
+	}
+	if err := g.Wait(); err != nil {
+		_ = j.close(ctx) // nothing has moved: if this fails too, the next run finds that out
+		return nil, err
+	}
+	return j, nil
+}
+
+// newJournal has a page for every moving tag that changes, as any of them may be
+// what another run moves next.
+func (r *run) newJournal() *journal {
+	changing := slices.DeleteFunc(r.moves(), func(m move) bool { return m.unchanged() })
+	named := slices.ContainsFunc(changing, func(m move) bool { return !m.fixed })
+	if len(changing) < 2 && !r.resumed || !named {
+		return nil
+	}
+	text := ledger.Journal{Release: r.release(), Written: time.Now().UTC(), Run: r.request.Job.URL, RunID: r.request.Job.RunID}
+	j := &journal{}
+	for _, p := range r.promotions {
+		j.pages = append(j.pages, pagesOf(p, changing, text)...)
+	}
+	slices.SortStableFunc(j.pages, func(a, b page) int { return len(a.text.Places) - len(b.text.Places) })
+	j.appoint()
+	return j
+}
+
+func pagesOf(p *promotion, changing []move, text ledger.Journal) (pages []page) {
+	var keep []registry.Manifest
+	var keys []string
+	for _, m := range changing {
+		if m.promotion != p {
+			continue
+		}
+		text.Moves = append(text.Moves, ledger.Move{Tag: m.text, Fixed: m.fixed, Before: digestText(m.before), After: m.root.Digest.String()})
+		if held, existed := m.before.Held(); existed {
+			keep = append(keep, held)
+		}
+		if !m.fixed {
+			keys = append(keys, m.text)
+		}
+	}
+	if len(text.Moves) > 0 && len(keys) == 0 {
+		keys = []string{text.Moves[0].Tag} // nobody looks there but who follows the head
+	}
+	keep = append(keep, p.root)
+	for _, key := range keys {
+		pages = append(pages, page{repo: p.target, place: ledger.Place{Repository: p.target.Name(), Tag: key}, text: text, keep: keep})
+	}
+	return pages
+}
+
+// appoint makes the first page of a moving tag the head, which knows all places.
+func (j *journal) appoint() {
+	at := slices.IndexFunc(j.pages, func(p page) bool {
+		return slices.ContainsFunc(p.text.Moves, func(m ledger.Move) bool { return m.Tag == p.place.Tag && !m.Fixed })
+	})
+	j.pages[0], j.pages[at] = j.pages[at], j.pages[0]
+	seen := map[string]bool{}
+	var places []ledger.Place
+	for _, p := range j.pages {
+		if !seen[p.place.Repository] {
+			seen[p.place.Repository] = true
+			places = append(places, p.place)
+		}
+	}
+	for i := range j.pages {
+		j.pages[i].text.Head = j.pages[0].place
+	}
+	j.pages[0].text.Places = places
+	j.head, j.repo = j.pages[0].text, j.pages[0].repo
+}
+
+// closingTime is how long the note that a release is over may still take once the
+// run has been ended.
+const closingTime = 2 * time.Second
+
+// close notes that the release is over: from here on it stands as it is.
+func (j *journal) close(ctx context.Context) error {
+	ctx, cancel := queue.Outlive(ctx, closingTime)
+	defer cancel()
+	done := j.head
+	done.Done, done.Moves, done.Places = true, nil, nil
+	return ledger.WriteJournal(ctx, j.repo, j.head.Head.Tag, done)
+}
+
+// finish closes the journal of a run whose tags have moved, or are as they were.
+// What was left otherwise is for the next run to put back.
+func (r *run) finish(ctx context.Context, j *journal, moved error, begun []move) error {
+	if j == nil {
+		return nil
+	}
+	if moved != nil && slices.ContainsFunc(begun, move.isLeft) {
+		r.note("The next promotion to these tags puts back what could not be put back now, or finishes this one if it is run again.")
+		return nil
+	}
+	err := j.close(ctx)
+	if err == nil || moved != nil {
+		return nil // as nothing has moved, there is nothing that the next run could undo
+	}
+	return fmt.Errorf("every tag has moved, but the registry could not be told that the release is complete; run it again, or the next promotion puts it back: %w", err)
+}
