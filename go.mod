@@ -11,7 +11,6 @@ require (
 	github.com/aws/smithy-go v1.24.1
 	github.com/goccy/go-yaml v1.19.2
 	github.com/google/cel-go v0.31.0
-	github.com/google/go-cmp v0.7.0
 	github.com/google/go-containerregistry v0.22.1
 	github.com/hashicorp/go-retryablehttp v0.7.8
 	github.com/olareg/olareg v0.1.2

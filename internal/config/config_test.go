@@ -3,13 +3,14 @@ package config
 import (
 	"crypto/sha256"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/gate"
 	"github.com/artifact-promotion/promote/internal/template"
-	"github.com/google/go-cmp/cmp"
 )
 
 func parse(t *testing.T, text string) *Config {
@@ -44,8 +45,8 @@ environments:
       deny: [{digest: "` + digestA + `", reason: CVE-1}]
 `
 	c := parse(t, text)
-	if diff := cmp.Diff([]string{"dev", "prod"}, c.Names()); diff != "" {
-		t.Error(diff)
+	if !slices.Equal(c.Names(), []string{"dev", "prod"}) {
+		t.Error(c.Names())
 	}
 	if want := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))); c.Digest != want {
 		t.Errorf("digest %s, want %s", c.Digest, want)
@@ -63,8 +64,8 @@ environments:
 	if got := dev.RepositoryOf("worker"); got != "ghcr.io/acme/worker" {
 		t.Error(got)
 	}
-	if diff := cmp.Diff([]string{"from", "checks"}, prod.Overridable); diff != "" {
-		t.Error(diff)
+	if !slices.Equal(prod.Overridable, []string{"from", "checks"}) {
+		t.Error(prod.Overridable)
 	}
 	if len(dev.Tags) != 2 || len(prod.FixedTags) != 2 || prod.FixedTags[1].String() != "r-{{date 'YYYYMMDD'}}" {
 		t.Error("tags are missing")
@@ -76,8 +77,8 @@ environments:
 		NoDowngrade: true,
 		Deny:        []gate.Denial{{Digest: digestA, Reason: "CVE-1"}},
 	}
-	if diff := cmp.Diff(want, prod.Gates); diff != "" {
-		t.Error(diff)
+	if !reflect.DeepEqual(prod.Gates, want) {
+		t.Errorf("gates are %+v, want %+v", prod.Gates, want)
 	}
 }
 
