@@ -6,7 +6,7 @@ type Output struct{ Name, Description string }
 
 // Outputs are all outputs, in the order in which they are documented.
 var Outputs = []Output{
-	{"result", "The outcome in one word: `promoted`, `unchanged`, `would-promote` (a dry run that found something to do), `denied`, `invalid` or `failed`."},
+	{"result", "The outcome in one word: `promoted`, `unchanged`, `would-promote` (a dry run that found something to do), `planned` (a plan was made), `denied`, `invalid` or `failed`."},
 	{"message", "The outcome in one line, as for a chat."},
 	{"changed", "`true` if anything was written at a target, else `false`."},
 	{"digest", "Digest of the promoted image, alone: the first one's, if there are several."},
@@ -14,5 +14,8 @@ var Outputs = []Output{
 	{"image", "The promoted image at its target as `repository@digest`: the first one, if there are several."},
 	{"images", "Every promoted image at its target as `repository@digest`, one per line."},
 	{"tags", "Full references of the tags that hold the image now (for a dry run: that would), one per line."},
-	{"results", "JSON: one object per promotion, with source, digest, target repository, tags before and after, and what was copied."},
+	{"plan", "The plan as text for `apply` (gzip and base64url); of a plan whose text is over 96 KiB, the path of its file. Only if `result` is `planned`."},
+	{"plan-digest", "Digest of the plan that was made or applied: the same in both runs."},
+	{"matrix", "JSON for `strategy.matrix`: for each image of the plan `image`, `environment`, `digest`, `plan` and `plan-digest`, where the plan is of that image alone. Empty if it is too large for an output. Only if `result` is `planned`."},
+	{"results", "JSON: one object per promotion, with source, digest, target repository, tags before and after, gates and their verdicts, and what was copied."},
 }

@@ -62,10 +62,10 @@ func (w *keyWalk) take(token json.Token) error {
 	if isKey, err := w.count(token); isKey || err != nil {
 		return err
 	}
-	switch {
-	case delimiter == '{':
+	switch delimiter {
+	case '{':
 		w.stack = append(w.stack, nesting{keys: map[string]bool{}})
-	case delimiter == '[':
+	case '[':
 		w.stack = append(w.stack, nesting{})
 	default:
 		w.done = len(w.stack) == 0

@@ -18,15 +18,63 @@ func facts(r document.Report) []string {
 		}
 	}
 	add("Reason", prose(r.Reason))
+	add("From", from(r))
 	add("Content", content(r))
+	add("Would copy", missing(r))
 	add("Copied", copied(r))
 	add("Platforms", platforms(r))
 	add("Attachments", attachments(r))
 	add("Verified", verified(r))
-	if r.NoGates {
-		add("Gates", "no gates (`config: none`): nothing was held to a condition")
-	}
+	add("Gates", noGates(r))
+	add("Config", config(r.Config))
+	add("Plan", planFact(r))
+	add("Job", job(r.Job))
 	return lines
+}
+
+// noGates says that nothing was held to a condition, and why not.
+func noGates(r document.Report) string {
+	switch {
+	case r.NoGates:
+		return "no gates (`config: none`): nothing was held to a condition"
+	case r.Config != nil && r.Result.ExitCode() == 0 && len(gateRows(r)) == 0:
+		return "no gate was judged: nothing was held to a condition"
+	default:
+		return ""
+	}
+}
+
+func config(c *document.Config) string {
+	if c == nil {
+		return ""
+	}
+	text := code(c.Path)
+	if c.Ref != "" {
+		text += " at " + code(c.Ref)
+	}
+	return text + ", " + code(short(c.Digest))
+}
+
+// job is what ran, for whom.
+func job(j document.Job) string {
+	var said []string
+	add := func(word, text string) {
+		if text != "" {
+			said = append(said, word+code(text))
+		}
+	}
+	add("", j.Name)
+	add("run ", j.RunID)
+	add("attempt ", j.Attempt)
+	add("of ", j.Repository)
+	add("workflow ", j.Workflow)
+	add("commit ", j.Commit)
+	add("started by ", j.Actor)
+	if j.TriggeringActor != j.Actor {
+		add("run again by ", j.TriggeringActor)
+	}
+	add("", j.URL)
+	return strings.Join(said, ", ")
 }
 
 // content is what belongs to the images, attachments included.
@@ -47,7 +95,7 @@ func copied(r document.Report) string {
 	sum := total(r)
 	idle := sum == document.Copied{Present: sum.Present}
 	switch {
-	case r.DryRun, idle && r.Result.ExitCode() != 0:
+	case r.DryRun, r.Result == document.Planned, idle && r.Result.ExitCode() != 0:
 		return ""
 	case idle:
 		return "nothing; everything needed was there already" + took(r)

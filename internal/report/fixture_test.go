@@ -29,6 +29,13 @@ func cases() map[string]document.Report {
 		"cancelled":               cancelled(),
 		"invalid-input":           invalid(),
 		"several-images":          several(3),
+		"planned":                 plannedRun(),
+		"planned-release":         plannedRelease(40),
+		"planned-without-gates":   plannedWithoutGates(),
+		"denied-by-gates":         deniedByGates(),
+		"denied-apply":            deniedApply(),
+		"overridden":              overriddenRun(),
+		"applied":                 applied(),
 		"hostile":                 hostile("| a | <b> ![x](https://evil.example) @octo #1\n::error::`x` \x1b[31m\u202e $(id)"),
 	}
 }
@@ -218,5 +225,27 @@ func hostile(text string) document.Report {
 	})
 	r.Reason, r.Notices = text, []string{text}
 	r.Faults = []document.Fault{{Message: text, Hint: "Do:\n" + text}}
+	hostileGates(&r, text)
 	return r
+}
+
+// hostileGates has the text in all that gates and plans bring.
+func hostileGates(r *document.Report, text string) {
+	p := &r.Promotions[0]
+	p.Image, p.From = text, &document.Held{Environment: text, Reference: text, Digest: "sha256:" + text}
+	p.Gates = []document.Verdict{
+		{Gate: text, Name: text, Status: document.Fail, Message: text},
+		{Gate: text + "2", Status: document.Pending, Message: text, Overridden: true},
+		{Gate: text + "3", Status: document.Status(text), Message: text},
+		{Gate: text + "4", Status: document.Pass, Message: text},
+	}
+	p.Missing = &document.Missing{Manifests: 1}
+	r.Config, r.Overrides, r.PlanFile = &document.Config{Path: text, Ref: text, Digest: text}, []string{text}, text
+	r.Job = document.Job{
+		Repository: text, RunID: text, Attempt: text, Name: text, URL: text,
+		Workflow: text, Commit: text, Actor: text, TriggeringActor: text + "2",
+	}
+	plan := planOf(*r)
+	plan.Environment = text
+	r.Plan = &plan
 }

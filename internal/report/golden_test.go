@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -24,11 +25,14 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// packed is a plan's text, which another version of Go may pack otherwise.
+var packed = regexp.MustCompile(`\bH4sI[A-Za-z0-9_-]{100,}`)
+
 func linesAndOutputs(r document.Report) string {
 	var text strings.Builder
 	text.WriteString(strings.Join(Lines(r), "\n") + "\n\n")
 	for _, o := range Outputs(r) {
-		text.WriteString(o.Name + "<<\n" + o.Value + "\n")
+		text.WriteString(o.Name + "<<\n" + packed.ReplaceAllString(o.Value, "H4sI…") + "\n")
 	}
 	return text.String()
 }

@@ -7,7 +7,8 @@ import (
 )
 
 // Lines are the closing lines of the log: the verdict, what each tag was and
-// is, what was copied, and each fault with what to do. Each is one line.
+// is, what each gate says, the plan, what was copied, and each fault with what
+// to do. Each is one line.
 func Lines(r document.Report) []string {
 	lines := []string{line(verdict(r))}
 	for _, p := range r.Promotions {
@@ -15,6 +16,8 @@ func Lines(r document.Report) []string {
 			lines = append(lines, "  "+line(tag.Reference+" "+fate(r, p, tag)))
 		}
 	}
+	lines = append(lines, gateLines(r)...)
+	lines = append(lines, planLines(r)...)
 	if text := copied(r); text != "" && len(r.Promotions) > 0 {
 		lines = append(lines, "  copied: "+line(text))
 	}

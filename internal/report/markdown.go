@@ -13,9 +13,9 @@ const (
 )
 
 // plainWord is a word that means nothing to GitHub's markdown: letters with
-// inner hyphens or apostrophes, or a short number. All else can be or join a
+// inner hyphens or apostrophes, a short number, a date, or a time of day. All else can be or join a
 // link, a mention, an issue, a commit, an emoji, a formula, or HTML.
-var plainWord = regexp.MustCompile(`^(?:\p{L}+(?:['’-]\p{L}+)*|[0-9]{1,6}(?:[.,][0-9]{1,6})*|[→—–%…])$`)
+var plainWord = regexp.MustCompile(`^(?:\p{L}+(?:['’-]\p{L}+)*|[0-9]{1,6}(?:[.,][0-9]{1,6})*|[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{2}:[0-9]{2}|[→—–%…])$`)
 
 // commitWord is letters that GitHub may take for the name of a commit.
 var commitWord = regexp.MustCompile(`(?i)\b[a-f]{7,}\b`)

@@ -83,7 +83,7 @@ func checkShape(t *testing.T, text string) {
 	if pasteable.MatchString(text) {
 		word = "word"
 	}
-	for _, result := range []document.Result{document.Failed, document.Promoted, document.WouldPromote} {
+	for _, result := range []document.Result{document.Failed, document.Promoted, document.WouldPromote, document.Planned, document.Denied} {
 		got, want := hostile(text), hostile(word)
 		got.Result, want.Result = result, result
 		if got, want := shape(t, Summary(got)), shape(t, Summary(want)); !slices.Equal(got, want) {
@@ -100,8 +100,8 @@ func TestSummaryOfBlankText(t *testing.T) {
 				cells++
 			}
 		}
-		if cells != 8 {
-			t.Errorf("the table for %q has %d cells, want 8", text, cells)
+		if cells != 8+5*3 {
+			t.Errorf("the tables for %q have %d cells, want 23", text, cells)
 		}
 	}
 }
@@ -113,6 +113,7 @@ func TestProse(t *testing.T) {
 		{"tag ghcr.io/acme/app:v1 holds sha256:ab (was sha256:cd).", "tag `ghcr.io/acme/app:v1` holds `sha256:ab` (was `sha256:cd`)."},
 		{"two\nlines\t and   blanks", "two lines and blanks"},
 		{"12 of 47, 1.5 s", "12 of 47, 1.5 s"},
+		{"until 2026-11-29 14:03 UTC, not 14:03:00 or 12026-11-29", "until 2026-11-29 14:03 UTC, not `14:03:00` or `12026-11-29`"},
 		{"GH-123 deadbeef 1234567 www.x.y a@b.c :tada: #1 @x", "`GH-123` `deadbeef` `1234567` `www.x.y` `a@b.c` `:tada`: `#1` `@x`"},
 		{"a`b|c", "`aˋb¦c`"},
 		{"Störung behoben", "Störung behoben"},

@@ -35,6 +35,9 @@ func Outputs(r document.Report) []Output {
 		{"image", first(imageReferences(r))},
 		{"images", strings.Join(imageReferences(r), "\n")},
 		{"tags", strings.Join(tagReferences(r), "\n")},
+		{"plan", planText(r)},
+		{"plan-digest", planDigest(r)},
+		{"matrix", matrix(r)},
 	}
 	room := maxOutputs
 	for _, o := range outputs {
@@ -139,7 +142,7 @@ func first(names []string) string {
 // to stay within GitHub's limit is named.
 type result struct {
 	document.Promotion
-	Omitted           []string `json:"omitted,omitempty"`           // attachments, platforms
+	Omitted           []string `json:"omitted,omitempty"`           // attachments, platforms, gates.message
 	PromotionsOmitted int      `json:"promotionsOmitted,omitempty"` // on the last: how many more there were
 }
 
@@ -147,7 +150,7 @@ type result struct {
 // with an image goes first, then the last promotions.
 func results(promotions []document.Promotion, room int) string {
 	texts := make([]string, len(promotions))
-	for depth := range 3 {
+	for depth := range 4 {
 		for i, p := range promotions {
 			texts[i] = encode(thin(p, depth))
 		}
@@ -171,6 +174,13 @@ func thin(p document.Promotion, depth int) result {
 		thinned.Platforms = nil
 		thinned.Omitted = append(thinned.Omitted, "platforms")
 	}
+	if depth >= 3 && len(p.Gates) > 0 {
+		thinned.Gates = slices.Clone(p.Gates)
+		for i := range thinned.Gates {
+			thinned.Gates[i].Message = ""
+		}
+		thinned.Omitted = append(thinned.Omitted, "gates.message")
+	}
 	return thinned
 }
 
@@ -187,7 +197,7 @@ func cut(promotions []document.Promotion, texts []string, room int) string {
 	if kept == 0 {
 		return "[]"
 	}
-	last := thin(promotions[kept-1], 2)
+	last := thin(promotions[kept-1], 3)
 	last.PromotionsOmitted = len(promotions) - kept
 	return array(append(slices.Clone(texts[:kept-1]), encode(last)))
 }
@@ -201,8 +211,10 @@ func encode(r result) string {
 	if err != nil {
 		panic(err) // plain values: json.Marshal has no way to fail
 	}
-	return shellSigns.Replace(string(text))
+	return shellSafe(text)
 }
+
+func shellSafe(text []byte) string { return shellSigns.Replace(string(text)) }
 
 var shellSigns = strings.NewReplacer("'", `\u0027`, "`", `\u0060`, "$", `\u0024`, ";", `\u003b`, "|", `\u007c`)
 

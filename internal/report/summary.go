@@ -13,11 +13,18 @@ func Summary(r document.Report) string {
 	p := newPage(maxSummary)
 	p.block("verdict", "### "+prose(verdict(r)))
 	faults(p, r)
-	p.rows("rows of the table", tableHead, table(r), "")
+	if r.Result == document.Denied { // most likely by a gate
+		gates(p, r)
+	}
+	p.rows("rows of the table", tableHead(r), table(r), "")
+	if r.Result != document.Denied {
+		gates(p, r)
+	}
 	p.rows("facts", "", facts(r), "")
 	p.rows("notices", "", notices(r), "")
 	fullDigests(p, r)
 	copyable(p, r)
+	howToApply(p, r)
 	return p.String()
 }
 
@@ -50,7 +57,13 @@ func hint(text string) string {
 	}
 }
 
-const tableHead = "| Source | Target | Before → after | State |\n| --- | --- | --- | --- |\n"
+func tableHead(r document.Report) string {
+	change := "Before → after"
+	if r.Result == document.Planned {
+		change = "Now → then"
+	}
+	return "| Source | Target | " + change + " | State |\n| --- | --- | --- | --- |\n"
+}
 
 // table has one row for each tag, in the order in which they were asked for.
 func table(r document.Report) []string {
@@ -87,6 +100,9 @@ func notices(r document.Report) []string {
 	const shown = 50
 	var lines []string
 	for _, notice := range r.Notices[:min(len(r.Notices), shown)] {
+		lines = append(lines, "- **Note:** "+prose(notice))
+	}
+	for _, notice := range planNotices(r) {
 		lines = append(lines, "- **Note:** "+prose(notice))
 	}
 	if more := len(r.Notices) - shown; more > 0 {

@@ -40,15 +40,17 @@ func tagCount(r document.Report) int {
 	return n
 }
 
-// wouldMove reports whether a dry run found that the tag would move.
+// wouldMove reports whether a dry run or a plan found that the tag would move.
 func wouldMove(r document.Report, tag document.Tag) bool {
-	return r.Result == document.WouldPromote && tag.State == document.TagPending
+	return (r.Result == document.WouldPromote || r.Result == document.Planned) && tag.State == document.TagPending
 }
 
 // stateOf is a tag's state for the table, without its note.
 func stateOf(r document.Report, tag document.Tag) string {
 	words := stateWords[tag.State]
 	switch {
+	case wouldMove(r, tag) && tag.Before == "" && r.Result == document.Planned:
+		words = "would be created"
 	case wouldMove(r, tag):
 		words = "would move"
 	case tag.State == document.TagMoved && tag.Before == "":

@@ -9,8 +9,10 @@ import (
 
 // verdict is one sentence that says how the run ended, what it was about, and,
 // if it went wrong, what state the target was left in; not why: faults say that.
-// Digests are short.
-func verdict(r document.Report) string {
+// Digests are short. A gate that was overridden is always told.
+func verdict(r document.Report) string { return outcome(r) + planned(r) + overridden(r) }
+
+func outcome(r document.Report) string {
 	switch r.Result {
 	case document.Promoted:
 		return promoted(r)
@@ -18,10 +20,12 @@ func verdict(r document.Report) string {
 		return unchanged(r)
 	case document.WouldPromote:
 		return "Dry run: would promote " + images(r) + toPlaces(r) + was(r, "now")
+	case document.Planned:
+		return "Planned: " + images(r) + toPlaces(r) + was(r, "now") + idle(r)
 	case document.Invalid:
 		return "Invalid input"
 	case document.Denied:
-		return "Denied" + notPromoted(r)
+		return "Denied" + byGates(r) + notPromoted(r)
 	default:
 		return "Failed" + notPromoted(r)
 	}
