@@ -20,6 +20,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/demo"
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/github"
 	"github.com/artifact-promotion/promote/internal/input"
 	"github.com/artifact-promotion/promote/internal/promote"
 	"github.com/artifact-promotion/promote/internal/registry"
@@ -88,30 +89,44 @@ func newRunner(getenv func(string) string, stdout, stderr io.Writer) *runner.Run
 // perform promotes what the settings ask for, or reports what is wrong with them.
 func perform(ctx context.Context, settings *input.Settings, invalid error, started time.Time, out *runner.Runner) document.Report {
 	if invalid != nil {
-		return document.Report{Result: document.Invalid, Started: started, Ended: time.Now().UTC(), Faults: faults(invalid)}
+		return refused(settings, started, invalid)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, settings.Timeout, fmt.Errorf("the timeout of %v has passed", settings.Timeout))
 	defer cancel()
+	notices, err := configure(ctx, settings, out)
+	if err != nil {
+		return refused(settings, started, err)
+	}
 	client := registry.New(registry.Options{
 		Credentials: settings.Credentials,
 		Roots:       roots(settings.CACertificates),
 		Secret:      out.Mask,
 		Transfers:   settings.Transfers,
-		UserAgent:   "promote/" + version + " (+https://github.com/artifact-promotion/promote)",
+		UserAgent:   userAgent(),
 	})
-	return promote.Run(ctx, client, settings.Request, out)
+	r := promote.Run(ctx, client, settings.Request, out)
+	r.Notices = append(notices, r.Notices...)
+	return r
 }
 
-func faults(err error) []document.Fault {
-	var e *input.Error
-	if !errors.As(err, &e) {
-		return []document.Fault{{Message: err.Error()}}
+// configure reads the config file and says whom to ask what gates need to know.
+func configure(ctx context.Context, settings *input.Settings, out *runner.Runner) (notices []string, err error) {
+	if settings.Request.Job.Repository != "" {
+		options := settings.GitHub
+		options.UserAgent = userAgent()
+		if settings.Request.GitHub, err = github.New(options); err != nil {
+			return nil, err
+		}
 	}
-	var all []document.Fault
-	for _, f := range e.Faults {
-		all = append(all, document.Fault{Message: f.Message(), Hint: f.Hint()})
+	notices, err = settings.Configure(ctx, settings.Files(settings.Request.GitHub))
+	for _, n := range notices {
+		out.Notice(n)
 	}
-	return all
+	return notices, err
+}
+
+func userAgent() string {
+	return "promote/" + version + " (+https://github.com/artifact-promotion/promote)"
 }
 
 // roots adds private authorities to the system's, or to the built-in ones where

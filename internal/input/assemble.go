@@ -27,7 +27,7 @@ func (r *reader) assemble(orders []order, fixed []wish) []promote.Item {
 	for _, o := range orders {
 		o.wishes = slices.Concat(o.wishes, fixed)
 		if targets := a.targets(o); len(targets) > 0 {
-			items = append(items, promote.Item{Source: o.source, Targets: targets})
+			items = append(items, promote.Item{Image: o.image, Source: o.source, From: o.from, Targets: targets})
 		}
 		if a.count > maxTags {
 			r.refuse("target", fmt.Sprintf("more than %d tags in all repositories together", maxTags), "fewer; promote the rest in another step", "")
@@ -108,16 +108,7 @@ func (a *assembly) claim(source promote.Source, repository name.Repository, w wi
 // on the image stands for itself: known is false.
 func (a *assembly) foresee(w wish, source promote.Source) (text string, known bool, f *Fault) {
 	tag := *w.tag
-	text, err := tag.Render(template.Values{
-		Now:       a.settings.Request.Started,
-		SourceTag: source.Tag,
-		Env:       a.settings.Request.TargetEnv,
-		RunNumber: a.settings.Request.RunNumber,
-		// Stand-ins, as short as they can be.
-		Revision: "0000000",
-		Version:  "0",
-		Digest:   "sha256:" + strings.Repeat("0", sha256Length),
-	})
+	text, err := tag.Render(a.foreseen(source))
 	if err != nil {
 		return "", false, templateFault(w.input, err)
 	}
@@ -125,6 +116,20 @@ func (a *assembly) foresee(w wish, source promote.Source) (text string, known bo
 		return tag.String(), false, nil
 	}
 	return text, true, nil
+}
+
+// foreseen are the values that are known before the image is.
+func (r *reader) foreseen(source promote.Source) template.Values {
+	return template.Values{
+		Now:       r.settings.Request.Started,
+		SourceTag: source.Tag,
+		Env:       r.settings.Request.TargetEnv,
+		RunNumber: r.settings.Request.RunNumber,
+		// Stand-ins, as short as they can be.
+		Revision: "0000000",
+		Version:  "0",
+		Digest:   "sha256:" + strings.Repeat("0", sha256Length),
+	}
 }
 
 // refuseTagless refuses a repository that a wish names without any tag for it.

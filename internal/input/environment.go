@@ -1,38 +1,26 @@
 package input
 
 import (
-	"errors"
-	"io/fs"
-	"os"
-	"strings"
-
+	"github.com/artifact-promotion/promote/internal/promote"
 	"github.com/artifact-promotion/promote/internal/template"
 )
 
-const (
-	// noConfig opts out of a config file and of its gates.
-	noConfig = "none"
+// staged says whether the run's target is an environment of the config.
+func (r *reader) staged() bool {
+	return r.text("target-env") != "" && !r.place.none
+}
 
-	defaultConfig = ".github/promotion.yml"
-)
-
-// readEnvironment reads target-env: without a config file, a tag of that name
-// in the source's repository. It never goes on without the gates that someone
-// may have meant to have.
+// readEnvironment reads target-env in its form. With config: none it is a tag of
+// that name in the source's repository; else [Settings.Configure] knows the rest.
 func (r *reader) readEnvironment() []wish {
-	env, config := r.text("target-env"), r.text("config")
+	env := r.text("target-env")
 	switch {
-	case env == "" && config != "" && config != noConfig:
-		r.refuse("config", quote(config)+", "+whereabouts(config), "no config, or `config: none`: this version reads no config files, and its gates would not be held", "")
 	case env == "":
-	case !template.ValidTag(env):
-		r.refuse("target-env", quote(env), "a name that can be a tag: 1 to 128 letters, digits, '_', '.' and '-', not beginning with '.' or '-'", "")
 	case r.text("target") != "":
 		r.refuse("target-env", quote(env)+" together with target", "one of them", "")
-	case config != noConfig:
-		r.refuse("target-env", quote(env)+", whose config file is "+configPath(config)+", "+whereabouts(configPath(config)),
-			"`target` in its place, or `config: none`: this version reads no config files yet. With `config: none`, target-env is a tag of that name in the source's repository, and nothing is held to a gate",
-			"target-env: "+env+"\nconfig: none")
+	case !r.place.none:
+	case !template.ValidTag(env):
+		r.refuse("target-env", quote(env), "a name that can be a tag: 1 to 128 letters, digits, '_', '.' and '-', not beginning with '.' or '-'", "")
 	default:
 		w := wish{input: "target-env", text: env}
 		r.add("target-env", w.parseTag(env))
@@ -41,25 +29,16 @@ func (r *reader) readEnvironment() []wish {
 	return nil
 }
 
-func configPath(config string) string {
-	if config == "" {
-		return defaultConfig
-	}
-	return plain(config)
-}
-
-// whereabouts says whether a config file is there.
-func whereabouts(path string) string {
-	if strings.Contains(path, "@") {
-		return "which names a ref and was not looked for"
-	}
-	_, err := os.Stat(path)
-	switch {
-	case err == nil:
-		return "which is there"
-	case errors.Is(err, fs.ErrNotExist):
-		return "which was looked for and is not there (in a workflow, actions/checkout must come first)"
-	default:
-		return "which cannot be looked at: " + cause(err)
+// readGated reads what has a meaning only together with an environment's config.
+func (r *reader) readGated() {
+	r.readOverrides()
+	for _, input := range []string{"images", "override-gates"} {
+		switch {
+		case r.text(input) == "":
+		case r.place.none:
+			r.refuse(input, quote(r.text(input))+" together with `config: none`", "a config, which has the images and the gates, or no "+input, "")
+		case r.text("target-env") == "" && r.settings.Request.Mode != promote.Apply:
+			r.refuse(input, quote(r.text(input))+" without target-env", "target-env, the environment that it is about", "target-env: production\n"+exampleOf(input))
+		}
 	}
 }

@@ -44,7 +44,7 @@ func FuzzTarget(f *testing.F) {
 		f.Add("", seed)
 	}
 	f.Fuzz(func(t *testing.T, source, target string) {
-		settings, err := Read(nil, env{"source": source, "target": target}.get, now)
+		settings, err := ask(nil, env{"source": source, "target": target})
 		if err != nil {
 			if text := err.Error(); strings.ContainsAny(text, "\r\x1b\x00") || len(text) > 64<<10 {
 				t.Fatalf("error is raw or long: %q", text)

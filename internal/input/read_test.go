@@ -1,6 +1,7 @@
 package input
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -33,6 +34,16 @@ func (e env) get(name string) string {
 		}
 	}
 	return ""
+}
+
+// ask reads the inputs and completes the request; config files are the disk's.
+func ask(args []string, e env) (*Settings, error) {
+	settings, err := Read(args, e.get, now)
+	if err != nil {
+		return settings, err
+	}
+	_, err = settings.Configure(context.Background(), settings.Files(nil))
+	return settings, err
 }
 
 // show writes items as "source => repository[tag fixed!]", apart by semicolons.
@@ -131,7 +142,7 @@ func TestItems(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			settings, err := Read(nil, tt.env.get, now)
+			settings, err := ask(nil, tt.env)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -228,16 +239,18 @@ func TestFaults(t *testing.T) {
 		{"digest for two arrows", env{"target": "a.io/x:1 => a\na.io/y:1 => b", "digest": digestA}, "digest", []string{"2 sources"}},
 
 		{"environment without config", env{"source": "a.io/x:1", "target-env": "staging"}, "target-env", []string{
-			".github/promotion.yml, which was looked for and is not there", "actions/checkout", "reads no config files yet", "target-env: staging\n           config: none"}},
-		{"environment with another config", env{"source": "a.io/x:1", "target-env": "staging", "config": "ci/x.yml"}, "target-env", []string{"ci/x.yml, which was looked for"}},
-		{"environment with a config at a ref", env{"source": "a.io/x:1", "target-env": "staging", "config": "ci/x.yml@main"}, "target-env", []string{"names a ref and was not looked for"}},
+			"whose config file is .github/promotion.yml, which was looked for and is not there: no .github/promotion.yml in /", "actions/checkout must come first",
+			"`config: none`, with which target-env is a tag of that name", "target-env: staging\n           config: .github/promotion.yml@main"}},
+		{"environment with another config", env{"source": "a.io/x:1", "target-env": "staging", "config": "ci/x.yml"}, "target-env", []string{"whose config file is ci/x.yml, which was looked for and is not there: no ci/x.yml in /"}},
+		{"environment with a config at a ref", env{"source": "a.io/x:1", "target-env": "staging", "config": "ci/x.yml@main"}, "config", []string{"no repository is known", "GITHUB_REPOSITORY"}},
 		{"environment and target", good(env{"target-env": "staging", "config": "none"}), "target-env", []string{"together with target"}},
 		{"environment that is no tag", env{"source": "a.io/x:1", "target-env": "{{env}}", "config": "none"}, "target-env", []string{"can be a tag"}},
-		{"config without environment", good(env{"config": ".github/promotion.yml"}), "config", []string{"is not there", "config: none", "gates would not be held"}},
+		{"config without environment", good(env{"config": ".github/promotion.yml"}), "config", []string{`".github/promotion.yml", which was looked for and is not there: no`, "config: .github/promotion.yml@main"}},
 
 		{"user without password", good(env{"source-username": "bob"}), "source-password", []string{"source-username is given", "fork"}},
 		{"password without user", good(env{"target-password": "hunter22"}), "target-username", []string{"target-password is given"}},
-		{"mode", good(env{"mode": "rollback"}), "mode", []string{`given "rollback"`, "expected promote, the only mode"}},
+		{"mode", good(env{"mode": "rollback"}), "mode", []string{`given "rollback"`, "expected one of promote, plan, apply"}},
+		{"mode with a slip", good(env{"mode": "plam"}), "mode", []string{"the closest is plan"}},
 		{"boolean", good(env{"dry-run": "yes"}), "dry-run", []string{`given "yes"`, "true or false"}},
 		{"boolean one", good(env{"summary": "1"}), "summary", []string{`given "1"`}},
 		{"choice", good(env{"verify": "blob"}), "verify", []string{`given "blob"`, "one of manifests, blobs, content; the closest is blobs"}},
@@ -257,7 +270,7 @@ func TestFaults(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			settings, err := Read(nil, tt.env.get, now)
+			settings, err := ask(nil, tt.env)
 			fault := expectOneFault(t, err)
 			if fault.Input != tt.input || fault.Given == "" || fault.Expected == "" || fault.Example == "" {
 				t.Errorf("fault is %+v, want one in %s with every field", fault, tt.input)
@@ -294,26 +307,8 @@ func expectText(t *testing.T, text string, want ...string) {
 	}
 }
 
-func TestConfigFileThatIsThere(t *testing.T) {
-	t.Chdir(t.TempDir())
-	if err := os.Mkdir(".github", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(defaultConfig, []byte("environments: {}\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	_, err := Read(nil, env{"source": "a.io/x:1", "target-env": "staging"}.get, now)
-	expectOneFault(t, err)
-	expectText(t, err.Error(), ".github/promotion.yml, which is there", "reads no config files yet")
-
-	// Without target-env the default file plays no part.
-	if _, err := Read(nil, good(nil).get, now); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestScalars(t *testing.T) {
-	settings, err := Read(nil, good(nil).get, now)
+	settings, err := ask(nil, good(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,11 +317,11 @@ func TestScalars(t *testing.T) {
 		request.TargetEnv != "" || !request.Started.Equal(now) || settings.Timeout != 30*time.Minute || !settings.Summary {
 		t.Errorf("defaults are %+v, timeout %v, summary %v", request, settings.Timeout, settings.Summary)
 	}
-	settings, err = Read(nil, env{
+	settings, err = ask(nil, env{
 		"source": "a.io/x:1", "target-env": "prod", "config": "none", "dry-run": "TRUE", "attachments": "none", "verify": "content", "concurrency": "64",
 		"reason": " CHG-1 ", "timeout": "24h", "summary": "False", "github-token": "ghs_x", "GITHUB_RUN_NUMBER": "12", "GITHUB_ACTOR": "bob",
 		"source-username": "u", "source-password": "p", "target-username": "v", "target-password": "q",
-	}.get, now)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +334,7 @@ func TestScalars(t *testing.T) {
 	if c.Source != (credential.Login{Username: "u", Password: "p"}) || c.Target != (credential.Login{Username: "v", Password: "q"}) || c.GitHubToken != "ghs_x" || c.GitHubActor != "bob" {
 		t.Error("credentials are not those given")
 	}
-	if settings, err = Read(nil, good(env{"reason": "#123"}).get, now); err != nil || settings.Request.Reason != "#123" {
+	if settings, err = ask(nil, good(env{"reason": "#123"})); err != nil || settings.Request.Reason != "#123" {
 		t.Errorf("reason is %q, %v", settings.Request.Reason, err)
 	}
 	if got := request.Items[0].Source.Text; got != "a.io/x:1" {
@@ -348,7 +343,7 @@ func TestScalars(t *testing.T) {
 }
 
 func TestFaultsAreReportedTogether(t *testing.T) {
-	_, err := Read([]string{"--sorce=x", "--timeout=5"}, env{"source": "A/b", "target": "x!,y!", "dry-run": "no"}.get, now)
+	_, err := ask([]string{"--sorce=x", "--timeout=5"}, env{"source": "A/b", "target": "x!,y!", "dry-run": "no"})
 	var e *Error
 	if !errors.As(err, &e) {
 		t.Fatal(err)
@@ -373,7 +368,7 @@ func TestManyFaultsAreCutShort(t *testing.T) {
 	for i := range 30 {
 		bad = append(bad, fmt.Sprintf("bad!%d", i))
 	}
-	_, err := Read(nil, good(env{"target": strings.Join(bad, ",") + "," + bad[0]}).get, now)
+	_, err := ask(nil, good(env{"target": strings.Join(bad, ",") + "," + bad[0]}))
 	var e *Error
 	if !errors.As(err, &e) || len(e.Faults) != 30 {
 		t.Fatalf("error is %v, want 30 faults", err)
@@ -390,14 +385,14 @@ func TestTagsAreBounded(t *testing.T) {
 		sources = append(sources, fmt.Sprintf("a.io/x%d:1", i))
 		targets = append(targets, fmt.Sprintf("t%d", i))
 	}
-	settings, err := Read(nil, env{"source": strings.Join(sources, "\n"), "target": strings.Join(targets, ",")}.get, now)
+	settings, err := ask(nil, env{"source": strings.Join(sources, "\n"), "target": strings.Join(targets, ",")})
 	expectTagBound(t, settings, err)
 
 	var repositories []string
 	for i := range 500 {
 		repositories = append(repositories, fmt.Sprintf("a.io/r%d", i))
 	}
-	settings, err = Read(nil, env{"source": "a.io/x:1", "target": strings.Join(slices.Concat(repositories, targets[:400]), ",")}.get, now)
+	settings, err = ask(nil, env{"source": "a.io/x:1", "target": strings.Join(slices.Concat(repositories, targets[:400]), ",")})
 	expectTagBound(t, settings, err)
 }
 
@@ -436,7 +431,7 @@ func TestArguments(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			settings, err := Read(tt.args, tt.env.get, now)
+			settings, err := ask(tt.args, tt.env)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -448,7 +443,7 @@ func TestArguments(t *testing.T) {
 }
 
 func TestBareBooleans(t *testing.T) {
-	settings, err := Read([]string{"--dry-run", "--summary=false"}, good(env{"dry-run": "false", "summary": "true"}).get, now)
+	settings, err := ask([]string{"--dry-run", "--summary=false"}, good(env{"dry-run": "false", "summary": "true"}))
 	if err != nil || !settings.Request.DryRun || settings.Summary {
 		t.Errorf("settings are %+v, %v", settings, err)
 	}
@@ -471,7 +466,7 @@ func TestBadArguments(t *testing.T) {
 		{"stray argument", []string{"--target=a", "b"}, []string{`argument 2: given "b"`, "flags only"}},
 		{"boolean apart", []string{"--dry-run", "false"}, []string{"argument 2", "--dry-run=false"}},
 		{"mode twice", []string{"promote", "--mode=promote"}, []string{"mode: given --mode twice"}},
-		{"unknown mode", []string{"rollback", "--target=a"}, []string{`mode: given "rollback"`, "expected promote"}},
+		{"unknown mode", []string{"rollback", "--target=a"}, []string{`mode: given "rollback"`, "expected one of promote"}},
 		{"no value", []string{"--reason", "--target=a"}, []string{"reason: given --reason without a value"}},
 		{"no value at the end", []string{"--reason"}, []string{"reason: given --reason without a value"}},
 		{"value twice", []string{"--reason=a", "--reason=b"}, []string{"reason: given --reason twice"}},
@@ -480,7 +475,7 @@ func TestBadArguments(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Read(tt.args, good(nil).get, now)
+			_, err := ask(tt.args, good(nil))
 			expectOneFault(t, err)
 			expectText(t, err.Error()+"\n", tt.want...)
 		})
@@ -488,23 +483,23 @@ func TestBadArguments(t *testing.T) {
 }
 
 func TestUnknownFlagsAndTheirNeighbours(t *testing.T) {
-	settings, _ := Read([]string{"--tarjet", "--dry-run"}, good(nil).get, now)
+	settings, _ := ask([]string{"--tarjet", "--dry-run"}, good(nil))
 	if !settings.Request.DryRun {
 		t.Error("a flag was taken for an unknown flag's value")
 	}
-	settings, _ = Read([]string{"--dryrun=x", "--reason=y"}, good(nil).get, now)
+	settings, _ = ask([]string{"--dryrun=x", "--reason=y"}, good(nil))
 	if settings.Request.Reason != "y" {
 		t.Error("a flag was taken for an unknown flag's value")
 	}
 	var e *Error
-	if _, err := Read([]string{"--dryrun", "x"}, good(nil).get, now); !errors.As(err, &e) || len(e.Faults) != 2 {
+	if _, err := ask([]string{"--dryrun", "x"}, good(nil)); !errors.As(err, &e) || len(e.Faults) != 2 {
 		t.Errorf("error is %v, want an unknown flag and a stray argument", err)
 	}
 }
 
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"-help"}, {"-h"}, {"promote", "--help"}, {"--nonsense", "--source-password=hunter22", "--help"}} {
-		settings, err := Read(args, env{}.get, now)
+		settings, err := ask(args, env{})
 		if !errors.Is(err, ErrHelp) || settings == nil {
 			t.Errorf("Read(%v) = %v, want ErrHelp", args, err)
 		}
@@ -551,7 +546,7 @@ func TestSecrets(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			settings, err := Read(tt.args, tt.env.get, now)
+			settings, err := ask(tt.args, tt.env)
 			for _, secret := range tt.want {
 				if !slices.Contains(settings.Secrets, secret) {
 					t.Errorf("secrets are %q, want %q among them", settings.Secrets, secret)
@@ -578,7 +573,7 @@ func TestSecrets(t *testing.T) {
 }
 
 func TestShortSecretsDoNotGarble(t *testing.T) {
-	_, err := Read(nil, good(env{"target-username": "u", "target-password": "e", "verify": "none"}).get, now)
+	_, err := ask(nil, good(env{"target-username": "u", "target-password": "e", "verify": "none"}))
 	expectText(t, err.Error(), `verify: given "none"`)
 }
 
@@ -598,7 +593,7 @@ func TestErrorsShowNoSecrets(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Read(tt.args, good(tt.env).get, now)
+			_, err := ask(tt.args, good(tt.env))
 			var e *Error
 			if !errors.As(err, &e) {
 				t.Fatal(err)
@@ -613,10 +608,10 @@ func TestErrorsShowNoSecrets(t *testing.T) {
 }
 
 func TestRegistryAuth(t *testing.T) {
-	if _, err := Read(nil, good(env{"registry-auth": secretYAML + "- registry: https://index.docker.io/v1/\n  username: a\n  password: !x\n"}).get, now); err == nil {
+	if _, err := ask(nil, good(env{"registry-auth": secretYAML + "- registry: https://index.docker.io/v1/\n  username: a\n  password: !x\n"})); err == nil {
 		t.Error("a tagged value was taken for text")
 	}
-	settings, err := Read(nil, good(env{"registry-auth": secretYAML + "- {registry: 'https://r.io:5000/team/', username: 1e3, password: true}\n- {registry: 'https://index.docker.io/v1/', username: a, password: b}"}).get, now)
+	settings, err := ask(nil, good(env{"registry-auth": secretYAML + "- {registry: 'https://r.io:5000/team/', username: 1e3, password: true}\n- {registry: 'https://index.docker.io/v1/', username: a, password: b}"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -638,7 +633,7 @@ func TestRegistryAuth(t *testing.T) {
 func TestRegistryAuthIsBounded(t *testing.T) {
 	start := time.Now()
 	for _, text := range []string{strings.Repeat("- ", 32<<10), strings.Repeat("[", 60<<10)} {
-		if _, err := Read(nil, good(env{"registry-auth": text}).get, now); err == nil {
+		if _, err := ask(nil, good(env{"registry-auth": text})); err == nil {
 			t.Error("deep text was taken for credentials")
 		}
 	}
@@ -683,7 +678,7 @@ func TestRegistryAuthFaults(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			settings, err := Read(nil, good(env{"registry-auth": tt.text}).get, now)
+			settings, err := ask(nil, good(env{"registry-auth": tt.text}))
 			var e *Error
 			if !errors.As(err, &e) || e.Faults[0].Input != "registry-auth" {
 				t.Fatalf("error is %v, want a fault in registry-auth", err)
@@ -723,7 +718,7 @@ func TestCertificates(t *testing.T) {
 		}
 	}
 	for _, value := range []string{certificate, "ca.pem", filepath.Join(dir, "ca.pem"), "# ours\n" + certificate + certificate} {
-		settings, err := Read(nil, good(env{"ca-certificates": value}).get, now)
+		settings, err := ask(nil, good(env{"ca-certificates": value}))
 		if err != nil || !strings.Contains(string(settings.CACertificates), strings.TrimSpace(certificate)) {
 			t.Errorf("certificates of %.40q: %v", value, err)
 		}
@@ -744,7 +739,7 @@ func TestCertificates(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			settings, err := Read(nil, good(env{"ca-certificates": tt.value}).get, now)
+			settings, err := ask(nil, good(env{"ca-certificates": tt.value}))
 			fault := expectOneFault(t, err)
 			if fault.Input != "ca-certificates" || settings.CACertificates != nil {
 				t.Errorf("fault is %+v", fault)

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/config"
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/promote"
 	"github.com/sethvargo/go-githubactions"
 )
 
@@ -17,6 +20,16 @@ type reader struct {
 	flags    map[string]bool   // inputs given as a flag
 	faults   []Fault
 	settings *Settings
+
+	// What Configure needs besides.
+	workspace string // where relative paths lie; empty: the working directory
+	place     place  // of the config
+	parse     func(path string, raw []byte) (*config.Config, error)
+	sources   []promote.Source // for an environment of the config
+	fixed     []wish           // likewise
+	overrides []string         // gates
+	plan      *document.Plan   // of mode apply
+	denied    *DeniedError     // why the plan is not applied, as its text alone says
 }
 
 // Read makes settings of the arguments and of the runner's variables; a flag
@@ -24,7 +37,8 @@ type reader struct {
 // every fault, and the settings hold whatever could be read: their secrets are
 // complete. If help was asked for the error is [ErrHelp].
 func Read(args []string, getenv func(string) string, now time.Time) (*Settings, error) {
-	r := &reader{values: map[string]string{}, flags: map[string]bool{}, settings: &Settings{}}
+	r := &reader{values: map[string]string{}, flags: map[string]bool{}, settings: &Settings{}, parse: config.Parse}
+	r.settings.reader = r
 	help := r.readArguments(args)
 	r.readVariables(getenv)
 	if help {
@@ -32,11 +46,12 @@ func Read(args []string, getenv func(string) string, now time.Time) (*Settings, 
 	}
 	r.dropOversized()
 	r.dropBlankLists()
-	r.readMode()
+	r.readPlace()
 	r.readScalars(getenv, now)
+	r.readJob(getenv)
 	r.readCredentials(getenv)
 	r.readCertificates()
-	r.settings.Request.Items = r.readItems()
+	r.readItems()
 	return r.settings, r.err()
 }
 

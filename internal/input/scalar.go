@@ -17,27 +17,20 @@ const (
 )
 
 // modes are those that this version has.
-var modes = []string{"promote"}
-
-func (r *reader) readMode() {
-	mode := r.text("mode")
-	if slices.Contains(modes, mode) {
-		return
-	}
-	r.refuse("mode", quote(mode), oneOf(modes)+", the only mode of this version", "")
-}
+var modes = []string{string(promote.Promote), string(promote.Plan), string(promote.Apply)}
 
 func (r *reader) readScalars(getenv func(string) string, now time.Time) {
 	r.settings.Timeout = r.duration("timeout")
 	r.settings.Summary = r.boolean("summary")
 	r.settings.Transfers = r.concurrency()
 	r.settings.Request = promote.Request{
+		Mode:        promote.Mode(r.choice("mode", modes...)),
 		DryRun:      r.boolean("dry-run"),
 		Attachments: r.choice("attachments", "all", "none") == "all",
 		Verify:      transfer.Level(r.choice("verify", string(transfer.Manifests), string(transfer.Blobs), string(transfer.Content))),
 		Reason:      r.text("reason"),
 		TargetEnv:   r.text("target-env"),
-		NoGates:     r.text("config") == noConfig,
+		NoGates:     r.place.none,
 		RunNumber:   strings.TrimSpace(getenv("GITHUB_RUN_NUMBER")),
 		Started:     now,
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/config"
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/github"
 	"github.com/artifact-promotion/promote/internal/promote"
@@ -21,18 +22,57 @@ type Settings struct {
 	Summary        bool              // write a job summary
 	Secrets        []string          // every password and token, to be masked; complete also beside an error
 	GitHub         github.Options    // whom to ask what gates need to know
+
+	reader *reader // what Read leaves for Configure
 }
 
 // ReadFile reads a config file: with a ref from the workflow's repository at that
 // ref, else from the checkout. The notice, which may be empty, is for the report.
+// The error is [fs.ErrNotExist] where there is no such file, and an [*Error] where
+// the user can mend it otherwise.
 type ReadFile func(ctx context.Context, path, ref string) (raw []byte, notice string, err error)
 
 // Configure reads the config file, if there is one to read, and makes the request
-// complete: what is promoted, where to, and which gates it is held to. The error
-// is an [*Error] or a [*config.Error] where the user can mend it, and nothing was
-// contacted besides GitHub.
+// complete: what is promoted, where to, and which gates it is held to. It comes
+// once, after [Read] without an error. Its error is an [*Error] or a
+// [*config.Error] where the user can mend it, and a [*DeniedError] where the
+// promotion must not be. Nothing was contacted besides GitHub.
 func (s *Settings) Configure(ctx context.Context, read ReadFile) (notices []string, err error) {
-	return nil, nil
+	r := s.reader
+	if r.denied != nil {
+		return nil, r.denied
+	}
+	c, notice, err := r.load(ctx, read)
+	if notice != "" {
+		notices = append(notices, notice)
+	}
+	if err != nil {
+		return notices, err
+	}
+	return notices, r.complete(c)
+}
+
+// complete makes the request complete with the config; nil is none.
+func (r *reader) complete(c *config.Config) error {
+	var denied error
+	switch {
+	case r.plan != nil:
+		if err := r.apply(c); err != nil {
+			return err
+		}
+	case r.staged():
+		if s := r.open(c); s != nil {
+			s.complete()
+			denied = s.denial()
+		}
+	}
+	if c != nil {
+		r.refuseOwned(c)
+	}
+	if err := r.err(); err != nil {
+		return err
+	}
+	return denied
 }
 
 // Format keeps secrets out of every fmt verb.

@@ -9,8 +9,18 @@ import (
 
 // order is one source and what is wished for it.
 type order struct {
+	image  string // its name in the config
 	source promote.Source
+	from   *promote.From
 	wishes []wish
+}
+
+func sourcesOf(orders []order) []*promote.Source {
+	sources := make([]*promote.Source, len(orders))
+	for i := range orders {
+		sources[i] = &orders[i].source
+	}
+	return sources
 }
 
 // key tells sources apart however they were written.
@@ -22,11 +32,22 @@ func key(s promote.Source) string {
 	return k
 }
 
-// readSources reads the input source.
+// sourceInput is the input that names the sources.
+func (r *reader) sourceInput() string {
+	if r.text("metadata") != "" {
+		return "metadata"
+	}
+	return "source"
+}
+
+// readSources reads the inputs metadata or source.
 func (r *reader) readSources() []promote.Source {
+	if r.text("metadata") != "" {
+		return r.readMetadata()
+	}
 	items := r.list("source")
 	if r.text("source") == "" {
-		r.refuse("source", "nothing", "an image: "+sourceForms, "")
+		r.refuse("source", "nothing", "an image: "+sourceForms+", or metadata", "")
 	}
 	seen := map[string]bool{}
 	var sources []promote.Source

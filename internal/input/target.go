@@ -10,30 +10,43 @@ import (
 
 const arrow = "=>"
 
-// readItems reads source, digest, target, target-env and fixed-tags together.
-func (r *reader) readItems() []promote.Item {
+// readItems reads what is promoted and where to, as far as the inputs alone say it.
+func (r *reader) readItems() {
+	r.readGated()
+	if r.settings.Request.Mode == promote.Apply {
+		r.readPlan()
+		return
+	}
+	if r.text("plan") != "" {
+		r.refuse("plan", "a plan together with mode: "+string(r.settings.Request.Mode), "mode: apply, which promotes what the plan says, or no plan", "mode: apply\n"+exampleOf("plan"))
+	}
 	environment := r.readEnvironment()
+	if r.staged() {
+		r.readStage()
+		return
+	}
+	r.settings.Request.Items = r.readTargets(environment)
+}
+
+// readTargets reads source, digest, target and fixed-tags together.
+func (r *reader) readTargets(environment []wish) []promote.Item {
 	entries := r.list("target")
 	fixed := r.readFixed()
 	var orders []order
-	holder := "source"
+	holder := r.sourceInput()
 	if hasArrow(entries) {
 		holder = "target"
 		orders = r.readArrows(entries)
 	} else {
 		wishes := slices.Concat(environment, r.readWishes(entries))
 		for _, source := range r.readSources() {
-			orders = append(orders, order{source, wishes})
+			orders = append(orders, order{source: source, wishes: wishes})
 		}
 	}
 	if r.text("target") == "" && r.text("target-env") == "" && r.text("fixed-tags") == "" {
 		r.refuse("target", "nothing, and neither target-env nor fixed-tags", "where the image goes: a reference, a tag, or both", "")
 	}
-	sources := make([]*promote.Source, len(orders))
-	for i := range orders {
-		sources[i] = &orders[i].source
-	}
-	r.applyDigest(holder, sources)
+	r.applyDigest(holder, sourcesOf(orders))
 	return r.assemble(orders, fixed)
 }
 
@@ -62,8 +75,10 @@ const arrowExample = "target: |\n  ghcr.io/acme/app:1.4.2 => registry.acme.examp
 // readArrows reads "source => target" lines. Lines of one source are one order;
 // what follows a comma on a line belongs to the line's source.
 func (r *reader) readArrows(entries []item) []order {
-	if r.text("source") != "" {
-		r.refuse("source", "source together with `source => target` lines in target", "sources in one of the two places", arrowExample)
+	for _, input := range []string{"source", "metadata"} {
+		if r.text(input) != "" {
+			r.refuse(input, input+" together with `source => target` lines in target", "sources in one of the two places", arrowExample)
+		}
 	}
 	var orders []order
 	places := map[string]int{}

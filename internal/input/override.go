@@ -1,0 +1,42 @@
+package input
+
+import (
+	"slices"
+
+	"github.com/artifact-promotion/promote/internal/config"
+	"github.com/artifact-promotion/promote/internal/gate"
+)
+
+// readOverrides reads the gates that are not to hold this once.
+func (r *reader) readOverrides() {
+	for _, i := range r.list("override-gates") {
+		if !slices.Contains(gate.Names, i.text) {
+			expected := "gates: " + oneOf(gate.Names)
+			if near := closest(i.text, gate.Names); near != "" {
+				expected += "; the closest is " + near
+			}
+			r.refuse("override-gates", quote(i.text), expected, "")
+			continue
+		}
+		if !slices.Contains(r.overrides, i.text) {
+			r.overrides = append(r.overrides, i.text)
+		}
+	}
+	if len(r.overrides) > 0 && r.text("reason") == "" {
+		r.refuse("reason", "nothing, but override-gates is given", "why a gate does not hold this once; it is shown in the summary", "")
+	}
+}
+
+// checkOverrides holds the overrides to what the environment lets be overridden.
+func (r *reader) checkOverrides(e *config.Environment) {
+	for _, name := range r.overrides {
+		if slices.Contains(e.Overridable, name) {
+			continue
+		}
+		expected := "no override: environment " + plain(e.Name) + " lets no gate be overridden (overridable in the config)"
+		if len(e.Overridable) > 0 {
+			expected = "gates that environment " + plain(e.Name) + " lets be overridden: " + oneOf(e.Overridable)
+		}
+		r.refuse("override-gates", quote(name), expected, "")
+	}
+}

@@ -1,0 +1,117 @@
+package input
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/artifact-promotion/promote/internal/config"
+	"github.com/artifact-promotion/promote/internal/promote"
+	"github.com/artifact-promotion/promote/internal/template"
+	"github.com/google/go-containerregistry/pkg/name"
+)
+
+// refuseOwned refuses tags that belong to an environment other than the run's:
+// they would be moved past its gates.
+func (r *reader) refuseOwned(c *config.Config) {
+	for _, item := range r.settings.Request.Items {
+		for _, target := range item.Targets {
+			for _, tag := range target.Tags {
+				r.refuseOwnedTag(c, item, target.Repository, tag)
+			}
+		}
+	}
+}
+
+func (r *reader) refuseOwnedTag(c *config.Config, item promote.Item, repository name.Repository, tag promote.Tag) {
+	own := c.Environment(r.settings.Request.TargetEnv)
+	owner, certain := r.owner(c, own, item, repository, tag)
+	if owner == nil || owner == own {
+		return
+	}
+	input := "target"
+	switch {
+	case r.plan != nil:
+		input = "plan"
+	case tag.Fixed:
+		input = "fixed-tags"
+	}
+	given := quote(repository.Name()+":"+tag.Template.String()) + ", which "
+	if !certain {
+		given += "the image's labels could make a tag that "
+	}
+	r.refuse(input, given+"environment "+quote(owner.Name)+" owns", "`target-env: "+plain(owner.Name)+"` in its place, which is held to the gates of "+r.place.String()+", or a tag that no environment owns",
+		"target-env: "+plain(owner.Name))
+}
+
+// owner is the environment whose tag it is, or could become once the image is
+// known.
+func (r *reader) owner(c *config.Config, own *config.Environment, item promote.Item, repository name.Repository, tag promote.Tag) (owner *config.Environment, certain bool) {
+	values := r.foreseen(item.Source)
+	if text, err := tag.Template.Render(values); err == nil {
+		if owner, _ := c.Owner(repository.Name(), text); owner != nil {
+			return owner, true
+		}
+	}
+	if !tag.Template.Uses("version") || isTagOf(own, tag.Template) {
+		return nil, true
+	}
+	return r.reachable(c, own, repository, tag.Template, values), false
+}
+
+// isTagOf says whether the template is one of the environment's own, which the
+// config was checked for.
+func isTagOf(e *config.Environment, tag template.Template) bool {
+	return e != nil && slices.ContainsFunc(slices.Concat(e.Tags, e.FixedTags), tag.Equal)
+}
+
+// reachable is another environment with a tag that the template could render to: a
+// version label may be anything.
+func (r *reader) reachable(c *config.Config, own *config.Environment, repository name.Repository, tag template.Template, values template.Values) *config.Environment {
+	able := pattern(tag, values.Env)
+	for _, e := range c.Environments {
+		values.Env = e.Name
+		for _, theirs := range slices.Concat(e.Tags, e.FixedTags) {
+			text, err := theirs.Render(values)
+			if err != nil || e == own || !able.MatchString(text) {
+				continue
+			}
+			if owner, _ := c.Owner(repository.Name(), text); owner == e {
+				return e
+			}
+		}
+	}
+	return nil
+}
+
+// classes are what expressions of templates may stand for.
+var classes = map[string]string{
+	"revision":   `[0-9a-f]{7}`,
+	"digest":     `[0-9a-f]{12}`,
+	"run-number": `[0-9]+`,
+}
+
+// pattern matches every tag that a template may render to, and with a date or a
+// label in it some more.
+func pattern(t template.Template, env string) *regexp.Regexp {
+	var b strings.Builder
+	rest := t.String()
+	for {
+		literal, after, found := strings.Cut(rest, "{{")
+		b.WriteString(regexp.QuoteMeta(literal))
+		if !found {
+			return regexp.MustCompile("^" + b.String() + "$")
+		}
+		inside, next, _ := strings.Cut(after, "}}")
+		expression, _, _ := strings.Cut(strings.TrimSpace(inside), " ")
+		class, known := classes[expression]
+		switch {
+		case expression == "env" && env != "":
+			class = regexp.QuoteMeta(env)
+		case !known:
+			class = `[A-Za-z0-9_.-]+`
+		}
+		b.WriteString(class)
+		rest = next
+	}
+}

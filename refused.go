@@ -1,0 +1,59 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/config"
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/input"
+)
+
+// refused reports a run that ended before it began: as its inputs, its config or
+// its plan do not let it.
+func refused(settings *input.Settings, started time.Time, err error) document.Report {
+	result, faults := explain(err)
+	request := settings.Request
+	return document.Report{
+		Result: result, Faults: faults, Started: started, Ended: time.Now().UTC(),
+		DryRun: request.DryRun, NoGates: request.NoGates, TargetEnv: request.TargetEnv, Reason: request.Reason,
+		Config: request.Config, Job: request.Job,
+	}
+}
+
+// explain says which outcome an error stands for, and what is wrong, one by one.
+func explain(err error) (document.Result, []document.Fault) {
+	var inputs *input.Error
+	var file *config.Error
+	var denied *input.DeniedError
+	var faults []document.Fault
+	switch {
+	case errors.As(err, &inputs):
+		for _, f := range inputs.Faults {
+			faults = append(faults, document.Fault{Message: f.Message(), Hint: f.Hint()})
+		}
+	case errors.As(err, &file):
+		for _, f := range file.Faults {
+			faults = append(faults, faultOf(file.Path, f))
+		}
+	case errors.As(err, &denied):
+		return document.Denied, []document.Fault{{Message: denied.Message, Hint: denied.Hint}}
+	default:
+		return document.Failed, []document.Fault{{Message: err.Error()}}
+	}
+	return document.Invalid, faults
+}
+
+// faultOf is what is wrong with a config file, with its place as editors know it.
+func faultOf(path string, f config.Fault) document.Fault {
+	place := path
+	if f.Line > 0 {
+		place = fmt.Sprintf("%s:%d:%d", path, f.Line, f.Column)
+	}
+	fault := document.Fault{Message: fmt.Sprintf("%s: given %s; expected %s", place, f.Given, f.Expected)}
+	if f.Source != "" {
+		fault.Hint = fmt.Sprintf("In line %d:\n  %s", f.Line, f.Source)
+	}
+	return fault
+}
