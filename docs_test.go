@@ -2,6 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,13 +15,32 @@ import (
 	"testing"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/config"
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/input"
 	"github.com/goccy/go-yaml"
 	"github.com/rhysd/actionlint"
 )
 
-var yamlBlock = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+var (
+	yamlBlock   = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	configBlock = regexp.MustCompile("(?s)<!-- config -->\n```yaml\n(.*?)```\n")
+)
+
+// readmeConfigs are the README's config files, each read as the program reads it.
+func readmeConfigs(t *testing.T, readme []byte) (all [][]byte) {
+	t.Helper()
+	for _, block := range configBlock.FindAllSubmatch(readme, -1) {
+		if _, err := config.Parse("README.md", block[1]); err != nil {
+			t.Errorf("example:\n%s%v", block[1], err)
+		}
+		all = append(all, block[1])
+	}
+	if len(all) < 2 {
+		t.Errorf("found %d config files; the README has more", len(all))
+	}
+	return all
+}
 
 // TestReadmeExamples checks every example of the README: a workflow by
 // actionlint, each step of this action by the table of its inputs and outputs.
@@ -26,7 +49,8 @@ func TestReadmeExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := yamlBlock.FindAllSubmatch(readme, -1)
+	configs := readmeConfigs(t, readme)
+	blocks := yamlBlock.FindAllSubmatch(configBlock.ReplaceAll(readme, nil), -1)
 	steps := 0
 	for _, block := range blocks {
 		text := string(block[1])
@@ -37,9 +61,9 @@ func TestReadmeExamples(t *testing.T) {
 		if err := yaml.Unmarshal(block[1], &tree); err != nil {
 			t.Errorf("example:\n%s%v", text, err)
 		}
-		steps += checkSteps(t, tree)
+		steps += checkSteps(t, tree, configs)
 	}
-	if len(blocks) < 15 || steps < 15 {
+	if len(blocks) < 25 || steps < 25 {
 		t.Errorf("found %d examples with %d steps of this action; the README has more", len(blocks), steps)
 	}
 }
@@ -78,58 +102,106 @@ func lint(t *testing.T, workflow string) []string {
 }
 
 // checkSteps finds the steps that use this action, anywhere in a document.
-func checkSteps(t *testing.T, tree any) (found int) {
+func checkSteps(t *testing.T, tree any, configs [][]byte) (found int) {
 	t.Helper()
 	switch node := tree.(type) {
 	case []any:
 		for _, child := range node {
-			found += checkSteps(t, child)
+			found += checkSteps(t, child, configs)
 		}
 	case map[string]any:
 		if uses, _ := node["uses"].(string); strings.HasPrefix(uses, "artifact-promotion/promote@") {
 			found++
-			checkInputs(t, node["with"])
+			checkInputs(t, node["with"], configs)
 		}
 		for _, child := range node {
-			found += checkSteps(t, child)
+			found += checkSteps(t, child, configs)
 		}
 	}
 	return found
 }
 
-func checkInputs(t *testing.T, with any) {
+// checkInputs reads the inputs of a step as the program does, beside one of the
+// README's config files.
+func checkInputs(t *testing.T, with any, configs [][]byte) {
 	t.Helper()
 	inputs, ok := with.(map[string]any)
 	if !ok {
 		t.Errorf("a step of this action has no inputs: %v", with)
 	}
-	env := map[string]string{"GITHUB_ACTIONS": "true"}
+	env := map[string]string{"GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "acme/app", "GITHUB_RUN_NUMBER": "7"}
 	for name, value := range inputs {
 		if !slices.ContainsFunc(input.Table, func(i input.Input) bool { return i.Name == name }) {
 			t.Errorf("there is no input %q", name)
 		}
-		env["INPUT_"+strings.ToUpper(name)] = example(fmt.Sprint(value))
+		env["INPUT_"+strings.ToUpper(name)] = example(fmt.Sprint(value), configs)
 	}
-	if _, err := input.Read(nil, func(key string) string { return env[key] }, time.Date(2026, 11, 22, 14, 30, 0, 0, time.UTC)); err != nil {
-		t.Errorf("the inputs %v are refused: %v", inputs, err)
+	var refusals []error
+	for _, c := range configs {
+		err := accept(t, env, c)
+		if err == nil {
+			return
+		}
+		refusals = append(refusals, err)
 	}
+	t.Errorf("the inputs %v are refused: %v", inputs, errors.Join(refusals...))
 }
 
-var expression = regexp.MustCompile(`\$\{\{\s*([^}]*?)\s*\}\}`)
+func accept(t *testing.T, env map[string]string, config []byte) error {
+	t.Helper()
+	settings, err := input.Read(nil, func(key string) string { return env[key] }, exampleTime)
+	if err != nil {
+		return err
+	}
+	_, err = settings.Configure(t.Context(), func(context.Context, string, string) ([]byte, string, error) { return config, "", nil })
+	return err
+}
+
+var (
+	exampleTime = time.Date(2026, 11, 22, 14, 30, 0, 0, time.UTC)
+	expression  = regexp.MustCompile(`\$\{\{\s*([^}]*?)\s*\}\}`)
+)
 
 // example puts in what an expression could stand for.
-func example(value string) string {
+func example(value string, configs [][]byte) string {
+	plan := examplePlan(configs[0]).Encode()
 	return expression.ReplaceAllStringFunc(value, func(e string) string {
 		name := expression.FindStringSubmatch(e)[1]
 		switch {
+		case strings.HasSuffix(name, "plan-digest"):
+			return document.DigestOf(plan)
+		case strings.HasSuffix(name, ".plan"):
+			return document.Pack(plan)
 		case strings.Contains(name, "digest"):
 			return "sha256:" + strings.Repeat("1a", 32)
 		case strings.Contains(name, "meta.outputs.tags"):
 			return "ghcr.io/acme/app:1.2.3\ndocker.io/acme/app:1.2.3"
+		case strings.HasSuffix(name, "outputs.metadata"):
+			return `{"app": {"containerimage.digest": "sha256:` + strings.Repeat("1a", 32) + `", "image.name": "ghcr.io/acme/app:7"},
+				"worker": {"containerimage.digest": "sha256:` + strings.Repeat("2b", 32) + `", "image.name": "ghcr.io/acme/worker:7"}}`
+		case name == "inputs.environment":
+			return "staging"
 		default:
 			return "text"
 		}
 	})
+}
+
+// examplePlan is a plan of the README's first config file.
+func examplePlan(raw []byte) document.Plan {
+	digest := "sha256:" + strings.Repeat("1a", 32)
+	sum := sha256.Sum256(raw)
+	return document.Plan{
+		Schema: document.PlanSchema, Created: exampleTime.Add(-time.Hour), Expires: exampleTime.Add(time.Hour),
+		Environment: "production", Config: &document.Config{Path: config.Default, Digest: "sha256:" + hex.EncodeToString(sum[:])},
+		Attachments: true, Verify: "blobs",
+		Promotions: []document.PlannedPromotion{{
+			Source: document.Source{Reference: "ghcr.io/acme/app:staging", Repository: "ghcr.io/acme/app", Tag: "staging"},
+			Digest: digest, MediaType: "application/vnd.oci.image.index.v1+json", Repository: "registry.acme.example/prod/app",
+			Tags: []document.PlannedTag{{Name: "production"}, {Name: "release-20261122-133000", Fixed: true}},
+			From: &document.Held{Environment: "staging", Reference: "ghcr.io/acme/app:staging", Digest: digest},
+		}},
+	}
 }
 
 // TestReadmeNamesOutputs holds the README's use of outputs to those there are.
