@@ -203,6 +203,12 @@ func (s *stage) admit(planned *document.PlannedPromotion, target promote.Target)
 	if !sameFrom(from, planned.From) {
 		return nil, s.foreign("another environment before it than the config")
 	}
+	if from != nil && planned.From.Digest != "" {
+		var f *Fault
+		if from.Held, f = parseDigest(planned.From.Digest, ""); f != nil {
+			return nil, s.foreign("the digest " + quote(planned.From.Digest))
+		}
+	}
 	return from, nil
 }
 

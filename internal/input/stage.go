@@ -62,7 +62,7 @@ func (s *stage) complete() {
 // gate holds the request to the environment's gates.
 func (s *stage) gate() {
 	s.checkOverrides(s.Environment)
-	s.settings.Request.Gates = &promote.Gates{Policy: s.Gates, Overrides: s.overrides}
+	s.settings.Request.Gates = &promote.Gates{Policy: s.Gates, Overridable: s.Overridable, Overrides: s.overrides}
 	s.settings.Request.ValidFor = s.ValidFor
 }
 

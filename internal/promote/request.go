@@ -40,7 +40,7 @@ type Request struct {
 	Config   *document.Config // that was read; nil: none
 	Gates    *Gates           // of TargetEnv; nil: nothing is held to a gate
 	ValidFor time.Duration    // of a plan
-	Plan     *document.Plan   // that is applied, its promotions in the order of Items, each with one target; nil unless Mode is Apply
+	Plan     *document.Plan   // that is applied; nil unless Mode is Apply
 	Settling time.Duration    // how long a release may be under way that looks as if it had been ended; 0: 30 s
 }
 

@@ -116,6 +116,10 @@ func (r *run) flow(ctx context.Context) error {
 // open finds the credentials of every repository, before the first request, so
 // that a host is asked for one token.
 func (r *run) open(ctx context.Context) error {
+	access := registry.Push
+	if r.request.Mode == Plan { // in a job that may read only
+		access = registry.Pull
+	}
 	for _, item := range r.request.Items {
 		source, err := r.client.Open(ctx, sideSource, item.Source.Repository, registry.Pull)
 		if err != nil {
@@ -125,7 +129,7 @@ func (r *run) open(ctx context.Context) error {
 		r.images = append(r.images, i)
 		r.credentialNotice(source)
 		for _, wanted := range item.Targets {
-			target, err := r.client.Open(ctx, sideTarget, wanted.Repository, registry.Push)
+			target, err := r.client.Open(ctx, sideTarget, wanted.Repository, access)
 			if err != nil {
 				return err
 			}
