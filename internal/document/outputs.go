@@ -16,6 +16,6 @@ var Outputs = []Output{
 	{"tags", "Full references of the tags that hold the image now (for a dry run: that would), one per line."},
 	{"plan", "The plan as text for `apply` (gzip and base64url); of a plan whose text is over 96 KiB, the path of its file. Only if `result` is `planned`."},
 	{"plan-digest", "Digest of the plan that was made or applied: the same in both runs."},
-	{"matrix", "JSON for `strategy.matrix`: for each image of the plan `image`, `environment`, `digest`, `plan` and `plan-digest`, where the plan is of that image alone. Empty if it is too large for an output. Only if `result` is `planned`."},
+	{"matrix", "JSON for `strategy.matrix`: for each image of the plan `image`, `environment`, `digest`, `plan` and `plan-digest`, where the plan is of that image alone; of several images where all would be too many for a matrix or an output. Empty if a part is too large all the same. Only if `result` is `planned`."},
 	{"results", "JSON: one object per promotion, with source, digest, target repository, tags before and after, gates and their verdicts, and what was copied."},
 }

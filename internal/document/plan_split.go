@@ -7,9 +7,12 @@ const maxShards = 256
 // Split makes a plan of each image of a plan, for a matrix of jobs: promotions of
 // one image stay together, and so do neighbours where there are more images than
 // a matrix can have jobs.
-func (p Plan) Split() []Plan {
+func (p Plan) Split() []Plan { return p.SplitInto(maxShards) }
+
+// SplitInto is Split into at most that many plans, at least one.
+func (p Plan) SplitInto(most int) []Plan {
 	images := p.images()
-	shards := make([]Plan, min(len(images), maxShards))
+	shards := make([]Plan, min(len(images), most, maxShards))
 	for i := range shards {
 		shards[i] = p
 		shards[i].Promotions = nil

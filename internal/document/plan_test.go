@@ -400,6 +400,17 @@ func imagesOf(p Plan) []int {
 	return all
 }
 
+func TestSplitInto(t *testing.T) {
+	p := planOf(numbers(600)...)
+	for most, want := range map[int]int{1: 1, 7: 7, 256: 256, 1000: 256} {
+		shards := p.SplitInto(most)
+		if len(shards) != want {
+			t.Errorf("%d shards at most are %d, want %d", most, len(shards), want)
+		}
+		checkShards(t, fmt.Sprint("into ", most), p, shards)
+	}
+}
+
 func TestSplitKeepsTheOrder(t *testing.T) {
 	var got []int
 	for _, shard := range planOf(numbers(600)...).Split() {

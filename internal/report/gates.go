@@ -111,6 +111,10 @@ func urgency(v document.Verdict) int {
 	}
 }
 
+// gatesFirst reports whether gates stand above the table of tags: where they were
+// most likely what denied, and where the table is long.
+func gatesFirst(r document.Report) bool { return r.Result == document.Denied || len(r.Promotions) > 1 }
+
 // gates is the section of the gates.
 func gates(p *page, r document.Report) {
 	rows := gateRows(r)
@@ -146,7 +150,7 @@ func gateLabel(v document.Verdict) string {
 	if v.Name == "" {
 		return clip(v.Gate, maxReference/2)
 	}
-	return clip(v.Gate, maxReference/2) + ": " + clip(v.Name, maxReference/2)
+	return clip(v.Gate, maxReference/2) + " (" + clip(v.Name, maxReference/2) + ")"
 }
 
 func verdictCell(v document.Verdict) string {
@@ -183,7 +187,7 @@ func why(row gateRow) string {
 	text := prose(row.Message)
 	switch {
 	case text == "" && len(row.images) > 1:
-		text = "each for its own reason; the output `results` has them"
+		text = "the output `results` says it for each image"
 	case text == "":
 		text = "—"
 	}
@@ -265,7 +269,7 @@ func list(names []string) string {
 }
 
 // byGates names the gates that denied: those that fail, or could not be judged.
-// Pending ones alone deny as well, but for a plan.
+// A pending one denies as well, but not a plan.
 func byGates(r document.Report) string {
 	failed, errors, pending := gatesThat(r, failing), gatesThat(r, unjudged), gatesThat(r, waiting)
 	for _, name := range errors {
@@ -275,7 +279,7 @@ func byGates(r document.Report) string {
 	}
 	switch {
 	case len(failed) > 0 && len(pending) > 0:
-		return " by " + list(failed) + " (and pending: " + list(pending) + ")"
+		return " by " + list(failed) + ", with " + list(pending) + " pending"
 	case len(failed) > 0:
 		return " by " + list(failed)
 	case len(pending) > 0:

@@ -89,7 +89,7 @@ func TestOutputsOfOneLineStaySo(t *testing.T) {
 	for _, text := range hostileTexts {
 		r := hostile(text)
 		r.Result = document.Promoted
-		for _, name := range []string{"result", "message", "changed", "digest", "previous-digest", "image", "images", "tags", "results"} {
+		for _, name := range []string{"result", "message", "changed", "digest", "previous-digest", "image", "images", "tags", "plan", "plan-digest", "matrix", "results"} {
 			if got := output(t, r, name); strings.ContainsAny(got, "\r\n\x00\x1b") {
 				t.Errorf("output %s of %q has several lines or control characters: %q", name, text, got)
 			}
@@ -141,6 +141,9 @@ func TestOutputsStayWithinGitHubsLimit(t *testing.T) {
 		"attachments": {attached(3000, 0), []string{"attachments"}, false},
 		"platforms":   {attached(3000, 60_000), []string{"attachments", "platforms"}, false},
 		"images":      {several(1500), []string{"attachments", "platforms"}, true},
+		"a plan":      {plannedRelease(40), nil, false},
+		"large plan":  {plannedRelease(240), []string{"attachments", "platforms", "gates.message"}, true},
+		"verdicts":    {wordy(plannedRelease(150)), []string{"attachments", "platforms", "gates.message"}, false},
 	} {
 		t.Run(name, func(t *testing.T) { checkLimit(t, test.report, test.omitted, test.cut) })
 	}
@@ -165,6 +168,17 @@ func checkLimit(t *testing.T, r document.Report, omitted []string, cut bool) {
 	if missing := len(r.Promotions) - len(got); last.PromotionsOmitted != missing || cut != (missing > 0) {
 		t.Errorf("%d promotions are missing and %d are said to be", missing, last.PromotionsOmitted)
 	}
+}
+
+// wordy has long reasons for every verdict.
+func wordy(r document.Report) document.Report {
+	for i := range r.Promotions {
+		r.Promotions[i].Gates = slices.Clone(r.Promotions[i].Gates)
+		for j := range r.Promotions[i].Gates {
+			r.Promotions[i].Gates[j].Message = strings.Repeat("because ", 100)
+		}
+	}
+	return r
 }
 
 func attached(attachments, platforms int) document.Report {

@@ -56,31 +56,42 @@ type shard struct {
 	Plan        string `json:"plan"`
 }
 
-// matrix is JSON for strategy.matrix: a plan for each image. It is empty if it, or
-// the plan of any image, is too large.
+// matrix is JSON for strategy.matrix: a plan for each image, or for several where
+// there is no room for so many. It is empty if there is none for any.
 func matrix(r document.Report) string {
 	if r.Result != document.Planned || r.Plan == nil || len(r.Plan.Promotions) == 0 {
 		return ""
 	}
-	var include struct {
+	shards := r.Plan.Split()
+	for {
+		text, fits := matrixOf(shards)
+		if fits || len(shards) == 1 {
+			return text
+		}
+		shards = r.Plan.SplitInto(len(shards) / 2)
+	}
+}
+
+func matrixOf(plans []document.Plan) (text string, fits bool) {
+	var all struct {
 		Include []shard `json:"include"`
 	}
 	room := maxMatrix
-	for _, p := range r.Plan.Split() {
+	for _, p := range plans {
 		s := shardOf(p)
 		if room -= 2 * len(s.Plan); room < 0 || PlanTooLarge(s.Plan) {
-			return ""
+			return "", false
 		}
-		include.Include = append(include.Include, s)
+		all.Include = append(all.Include, s)
 	}
-	raw, err := json.Marshal(include)
+	raw, err := json.Marshal(all)
 	if err != nil {
 		panic(err) // plain values: json.Marshal has no way to fail
 	}
-	if text := shellSafe(raw); utf16Size(text) <= maxMatrix {
-		return text
+	if text = shellSafe(raw); utf16Size(text) > maxMatrix {
+		return "", false
 	}
-	return ""
+	return text, true
 }
 
 func shardOf(p document.Plan) shard {
@@ -133,6 +144,8 @@ func planned(r document.Report) string {
 		return ""
 	case r.Result == document.Planned:
 		return toApply(r)
+	case r.Result == document.Failed:
+		return "; plan " + short(planDigest(r)) + " was not applied in full"
 	case r.Result.ExitCode() != 0:
 		return "; plan " + short(planDigest(r)) + " was not applied"
 	case r.DryRun:

@@ -13,11 +13,11 @@ func Summary(r document.Report) string {
 	p := newPage(maxSummary)
 	p.block("verdict", "### "+prose(verdict(r)))
 	faults(p, r)
-	if r.Result == document.Denied { // most likely by a gate
+	if gatesFirst(r) {
 		gates(p, r)
 	}
 	p.rows("rows of the table", tableHead(r), table(r), "")
-	if r.Result != document.Denied {
+	if !gatesFirst(r) {
 		gates(p, r)
 	}
 	p.rows("facts", "", facts(r), "")

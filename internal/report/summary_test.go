@@ -24,6 +24,8 @@ func TestSummaryOfManyImagesIsWhole(t *testing.T) {
 func TestSummaryNeverExceedsItsLimit(t *testing.T) {
 	for name, r := range map[string]document.Report{
 		"images":      several(2500),
+		"a plan":      plannedRelease(2500),
+		"verdicts":    unlike(plannedRelease(600)),
 		"hostile":     manyHostile(600),
 		"faults":      manyFaults(200),
 		"attachments": manyAttachments(50_000),
@@ -49,6 +51,17 @@ func TestSummarySaysWhatIsLeftOut(t *testing.T) {
 			t.Errorf("the last line does not say %q: %s", want, last)
 		}
 	}
+}
+
+// unlike has a verdict of its own for every image, so that none are told together.
+func unlike(r document.Report) document.Report {
+	for i := range r.Promotions {
+		for j := range r.Promotions[i].Gates {
+			v := &r.Promotions[i].Gates[j]
+			v.Status, v.Message = document.Fail, fmt.Sprint("for reason ", i, strings.Repeat(" x.y", 100))
+		}
+	}
+	return r
 }
 
 func manyHostile(n int) document.Report {
