@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 	_ "time/tzdata" // the image has no time zones of its own
@@ -148,6 +149,10 @@ func roots(pem []byte) *x509.CertPool {
 // later steps decide by, so that without them the step fails.
 func finish(out *runner.Runner, summary bool, r document.Report) int {
 	out.EndGroup() // GitHub folds groups: how it went stands below them
+	r = keepPlan(out, r)
+	for _, line := range report.Warnings(r) {
+		out.Warning(line)
+	}
 	for _, line := range report.Lines(r) {
 		out.Info(line)
 	}
@@ -165,4 +170,23 @@ func finish(out *runner.Runner, summary bool, r document.Report) int {
 		}
 	}
 	return code
+}
+
+// keepPlan writes a plan to a file that is too large for an output. A plan that
+// nobody can apply was not made.
+func keepPlan(out *runner.Runner, r document.Report) document.Report {
+	if r.Result != document.Planned || r.Plan == nil {
+		return r
+	}
+	raw := r.Plan.Encode()
+	if !out.NeedsFile(report.PlanTooLarge(document.Pack(raw))) {
+		return r
+	}
+	_, hex, _ := strings.Cut(document.DigestOf(raw), ":")
+	r.PlanFile = runner.PlanFile + hex[:12] + ".json"
+	if err := out.WriteFile(r.PlanFile, raw); err != nil {
+		r.Result, r.PlanFile = document.Failed, ""
+		r.Faults = append(r.Faults, document.Fault{Message: err.Error(), Hint: "The plan is too large for an output, so it goes into the workspace. Check that the step may write there."})
+	}
+	return r
 }

@@ -63,15 +63,13 @@ func (r *run) rule(judged []*promotion) error {
 
 func (r *run) tell(p *promotion, v document.Verdict) {
 	text := fmt.Sprintf("%s: gate %s: %s: %s", p.called(), nameOf(v), v.Status, v.Message)
-	switch {
-	case v.Overridden:
+	if v.Overridden {
+		text += " — OVERRIDDEN: " + r.request.Reason
 		if !slices.Contains(r.overridden, v.Gate) {
 			r.overridden = append(r.overridden, v.Gate)
 		}
-		r.Warning(text + " — OVERRIDDEN: " + r.request.Reason)
-	default:
-		r.Info(text)
 	}
+	r.Info(text)
 }
 
 func (r *run) refusal(p *promotion, v document.Verdict) error {
