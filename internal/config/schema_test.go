@@ -75,7 +75,7 @@ func TestSchemaAgreesOnSnippets(t *testing.T) {
 		if tt.meaning {
 			continue
 		}
-		err := validator.Validate(asJSON(t, tt.name, []byte(tt.text)))
+		err := validator.Validate(asJSON(t, tt.name, []byte(strings.Replace(tt.text, marker, "", 1))))
 		if err == nil {
 			t.Errorf("%s: the schema takes\n%s", tt.name, tt.text)
 		}

@@ -210,7 +210,7 @@ func (r *reader) checkFields(n *node, s *shape, owner *node) {
 		r.unknown(p.key, s)
 	}
 	for _, f := range s.fields {
-		if f.required && n.pair(f.name) == nil {
+		if f.required && n.pair(f.name) == nil && !n.partial {
 			f := f.shape
 			r.fault(owner, s.noun+" without the key "+quote(s.nameOf(f)), s.nameOf(f)+": "+f.form)
 		}
