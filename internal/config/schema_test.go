@@ -82,7 +82,7 @@ func TestSchemaAgreesOnSnippets(t *testing.T) {
 	}
 }
 
-func validator(t *testing.T) *jsonschema.Schema {
+func validator(t testing.TB) *jsonschema.Schema {
 	t.Helper()
 	text, err := os.ReadFile(schemaFile)
 	if err != nil {

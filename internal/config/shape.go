@@ -130,6 +130,7 @@ func (n *node) describe() string {
 		return "keys with values"
 	case nothing:
 		return "no value"
+	case text:
 	}
 	return quote(n.text)
 }
