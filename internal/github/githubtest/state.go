@@ -3,6 +3,7 @@ package githubtest
 import (
 	"crypto/sha1" //nolint:gosec // git's digest
 	"encoding/hex"
+	"maps"
 	"strings"
 	"time"
 )
@@ -86,8 +87,8 @@ func (s *Server) SetFile(repo, ref, path string, raw []byte) {
 		if !isCommit(ref) {
 			full := fullRef(ref)
 			id = digest(repo, full, path, string(raw), r.refs[full])
-			for path, raw := range r.commit(r.refs[full]).files {
-				r.commit(id).files[path] = raw
+			if before, ok := r.refs[full]; ok {
+				maps.Copy(r.commit(id).files, r.commit(before).files)
 			}
 			r.refs[full] = id
 		}
