@@ -63,7 +63,7 @@ func layerOf(folder string) (int, bool) {
 func TestForbiddenImports(t *testing.T) {
 	for _, rule := range []struct{ imported, only, why string }{
 		{"github.com/google/go-containerregistry/pkg/v1/remote", "internal/registry", "one package speaks to registries"},
-		{"github.com/hashicorp/go-retryablehttp", "internal/registry internal/credential", "retries are in one place"},
+		{"github.com/hashicorp/go-retryablehttp", "internal/registry internal/credential internal/github", "retries are in one place"},
 		{"github.com/sethvargo/go-githubactions", "internal/runner internal/input", "GitHub stays at the edge"},
 		{"github.com/olareg/olareg", "internal/regtest", "registries of our own are for tests and the demo"},
 		{module + "/internal/regtest", "internal/demo internal/bench", "registries of our own are for tests and the demo"},

@@ -28,6 +28,7 @@ func TestLimitIsWaitedFor(t *testing.T) {
 		{"secondary", githubtest.SecondaryHeader, 25 * time.Second, 2, 50 * time.Second, 50 * time.Second},
 		{"secondary of a minute", githubtest.SecondaryHeader, 60 * time.Second, 1, 60 * time.Second, 60 * time.Second},
 		{"secondary in words", githubtest.SecondaryWords, 0, 1, 60 * time.Second, 60 * time.Second},
+		{"at once", githubtest.TooMany, 0, 3, 3 * time.Second, 3 * time.Second},
 		{"429", githubtest.TooMany, 7 * time.Second, 3, 21 * time.Second, 21 * time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -113,7 +114,7 @@ func (c call) checkRuns() func(http.ResponseWriter) {
 	}
 	seen := map[key]bool{}
 	var list []shaped
-	for _, run := range commit.runs {
+	for _, run := range slices.Backward(commit.runs) {
 		if name := c.FormValue("check_name"); name != "" && name != run.Name || seen[key{run.Suite, run.Name}] {
 			continue
 		}
@@ -131,7 +132,7 @@ func (c call) status() func(http.ResponseWriter) {
 	}
 	seen := map[string]bool{}
 	var list []shaped
-	for _, s := range commit.statuses {
+	for _, s := range slices.Backward(commit.statuses) {
 		if !seen[s.context] {
 			seen[s.context] = true
 			list = append(list, s)

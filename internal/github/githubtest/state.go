@@ -19,7 +19,7 @@ type repository struct {
 
 type commit struct {
 	files    map[string][]byte
-	runs     []checkRun // newest first
+	runs     []checkRun // newest last, as the statuses
 	statuses []status
 }
 
@@ -119,7 +119,7 @@ func (s *Server) AddCheckRun(repo, sha string, run CheckRun) {
 			run.Began = first.Add(time.Duration(s.made) * time.Minute)
 		}
 		c := r.commit(sha)
-		c.runs = append([]checkRun{{run, s.made}}, c.runs...)
+		c.runs = append(c.runs, checkRun{run, s.made})
 	})
 }
 
@@ -129,7 +129,7 @@ func (s *Server) AddStatus(repo, sha, context, state string) {
 	s.change(repo, func(r *repository) {
 		s.made++
 		c := r.commit(sha)
-		c.statuses = append([]status{{s.made, context, state}}, c.statuses...)
+		c.statuses = append(c.statuses, status{s.made, context, state})
 	})
 }
 
