@@ -34,10 +34,7 @@ func (r *reader) open(c *config.Config) *stage {
 	if e := c.Environment(wanted); e != nil {
 		return &stage{r, c, e}
 	}
-	names := make([]string, len(c.Environments))
-	for i, e := range c.Environments {
-		names[i] = plain(e.Name)
-	}
+	names := c.Names()
 	expected := "an environment of " + r.place.String() + ": " + oneOf(names)
 	if near := closest(wanted, names); near != "" {
 		expected += "; the closest is " + near
@@ -62,7 +59,7 @@ func (s *stage) complete() {
 // gate holds the request to the environment's gates.
 func (s *stage) gate() {
 	s.checkOverrides(s.Environment)
-	s.settings.Request.Gates = &promote.Gates{Policy: s.Gates, Overrides: s.overrides}
+	s.settings.Request.Gates = &promote.Gates{Policy: s.Gates, Overridable: s.Overridable, Overrides: s.overrides}
 	s.settings.Request.ValidFor = s.ValidFor
 }
 
