@@ -316,3 +316,20 @@ func TestErrorsOfReading(t *testing.T) {
 		t.Errorf("error is %v, notices %v", err, notices)
 	}
 }
+
+// As many images as a config may have take no time worth speaking of.
+func TestManyImages(t *testing.T) {
+	c := fleet()
+	c.Images = nil
+	for i := range 500 {
+		c.Images = append(c.Images, fmt.Sprintf("image-%d", i))
+	}
+	start := time.Now()
+	settings, err := settle(c, env{"target-env": "production"})
+	if err != nil || len(settings.Request.Items) != 500 {
+		t.Fatalf("%d items, error %v", len(settings.Request.Items), err)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
