@@ -260,6 +260,7 @@ func TestOwnedTags(t *testing.T) {
 		{"by a label", acme(), env{"source": "ghcr.io/acme/app:1", "target": "{{version}}"}, "target", "dev"},
 		{"by a part of a label", acme(), env{"source": "ghcr.io/acme/app:1", "target": "d{{version}}"}, "target", "dev"},
 		{"of another environment by a label", acme(), env{"target-env": "staging", "fixed-tags": "{{version}}"}, "fixed-tags", "dev"},
+		{"of a later environment by a label", acme(), env{"target-env": "dev", "source": "a.io/x:1", "fixed-tags": "{{version}}"}, "fixed-tags", "staging"},
 		{"of one of several images", fleet(), env{"source": "a.io/x:1", "target": "ghcr.io/acme/worker:staging"}, "target", "staging"},
 		{"not by a label", acme(), env{"source": "ghcr.io/acme/app:1", "target": "v{{version}}"}, "", ""},
 		{"not by a commit", acme(), env{"source": "ghcr.io/acme/app:1", "target": "{{revision}},{{digest}}"}, "", ""},
