@@ -36,6 +36,24 @@ func around(c *config.Config, repository name.Repository) *config.Config {
 	return &near
 }
 
+// trespass tells which other environment a tag belongs to that a template has
+// rendered to, as a label said so; empty if it is the run's to write.
+func trespass(c *config.Config, own *config.Environment) func(name.Repository, string) string {
+	return func(repository name.Repository, tag string) string {
+		near := around(c, repository)
+		var owner *config.Environment
+		if own != nil {
+			owner = near.Trespass(own, repository.Name(), tag)
+		} else {
+			owner, _ = near.Owner(repository.Name(), tag)
+		}
+		if owner == nil {
+			return ""
+		}
+		return owner.Name
+	}
+}
+
 func (r *reader) refuseOwnedTag(c *config.Config, item promote.Item, repository name.Repository, tag promote.Tag) {
 	own := c.Environment(r.settings.Request.TargetEnv)
 	owner, certain := r.owner(c, own, item, repository, tag)
