@@ -175,10 +175,14 @@ func (r *run) survey(ctx context.Context) {
 	}
 }
 
+// walksAtOnce is how many source repositories are read at the same time: a walk
+// waits for most of its time, for one answer before the next question.
+const walksAtOnce = 64
+
 // walk reads the graphs, a source repository at a time as one walk.
 func (r *run) walk(ctx context.Context) error {
 	g, ctx := group(ctx)
-	g.SetLimit(atOnce)
+	g.SetLimit(walksAtOnce)
 	for name, images := range r.bySource() {
 		g.Go(func() error { return r.walkFrom(ctx, r.walkers[name], images) })
 	}
