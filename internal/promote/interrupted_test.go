@@ -407,7 +407,9 @@ func TestJournalThatLeadsElsewhere(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, other := newFleet(t, regtest.Options{}), start(t, regtest.Options{})
-			f.forge(t, 0, func(j *ledger.Journal) { where(j, ledger.Place{Repository: other.Host() + "/prod/x", Tag: "production"}) })
+			f.forge(t, 0, func(j *ledger.Journal) {
+				where(j, ledger.Place{Repository: other.Host() + "/prod/x", Tag: "production"})
+			})
 			f.target.ResetRequests()
 			d := run(t, f.request(t, "next"))
 			faulted(t, d, document.Denied, other.Host()+"/prod/x", "does not write to", "Run that release again")

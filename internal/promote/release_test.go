@@ -38,7 +38,7 @@ func repoOf(n int) string { return fmt.Sprint("prod/app", n) }
 
 func newFleet(t *testing.T, o regtest.Options) *fleet {
 	t.Helper()
-	f := &fleet{source: start(t, regtest.Options{})}
+	f := &fleet{source: start(t, regtest.Options{Delete: true})}
 	o.Wrap = forUs(f.wrap)
 	f.target = start(t, o)
 	tiny := func(seed string, n int) *regtest.Image {
