@@ -94,7 +94,7 @@ func (r *run) journalAt(ctx context.Context, from move, place ledger.Place) (*le
 			return m.journal, m.target, nil
 		}
 	}
-	repo, err := r.openPlace(ctx, place.Repository)
+	repo, err := r.openPlace(ctx, from, place.Repository)
 	if err != nil {
 		return nil, nil, fmt.Errorf("follow the journal of %s: %w", from.target.Reference(from.text), err)
 	}
@@ -102,10 +102,12 @@ func (r *run) journalAt(ctx context.Context, from move, place ledger.Place) (*le
 	return j, repo, err
 }
 
-func (r *run) openPlace(ctx context.Context, text string) (*registry.Repository, error) {
+func (r *run) openPlace(ctx context.Context, from move, text string) (*registry.Repository, error) {
+	forged := fmt.Sprintf("If there was no such release, somebody else has written %s: delete that tag, and find out who may write there.",
+		from.target.Reference(ledger.TagFor(from.text)))
 	repository, err := name.NewRepository(text)
 	if err != nil {
-		return nil, fmt.Errorf("it names %q, which is no repository", registry.Cut(text, maxWords))
+		return nil, &deniedError{message: fmt.Sprintf("it names %q, which is no repository", registry.Cut(text, maxWords)), hint: forged}
 	}
 	for _, item := range r.request.Items {
 		for _, t := range item.Targets {
@@ -116,7 +118,7 @@ func (r *run) openPlace(ctx context.Context, text string) (*registry.Repository,
 	}
 	return nil, &deniedError{
 		message: fmt.Sprintf("a release that was ended midway also moved tags in %s, which this run does not write to", repository.Name()),
-		hint:    "Run that release again, whole: it then finishes, or puts itself back.",
+		hint:    "Run that release again, whole: it then finishes, or puts itself back. " + forged,
 	}
 }
 
@@ -178,7 +180,15 @@ func (r *run) restore(ctx context.Context) error {
 	for _, m := range r.moves() {
 		m.recalled = false
 	}
-	return r.observe(ctx)
+	if err := r.observe(ctx); err != nil {
+		return err
+	}
+	for _, i := range r.resumed {
+		if err := r.recall(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settling is how long a release is believed to be under way still. Nobody tells
@@ -258,20 +268,19 @@ func (r *run) lookAgain(ctx context.Context) error {
 	if !slices.ContainsFunc(r.moves(), func(m move) bool { return m.looked && time.Since(m.lookedAt) > fresh }) {
 		return nil
 	}
-	read, err := r.readJournals(ctx)
-	if err != nil {
+	if err := r.readJournals(ctx); err != nil {
 		return err
 	}
-	for m, now := range read {
-		if now == nil || m.journal != nil && now.Release == m.journal.Release && now.Written.Equal(m.journal.Written) {
+	own := r.release()
+	for _, m := range r.moves() {
+		if m.journal == nil || m.journal.Release == own {
 			continue
 		}
-		m.journal = now
 		i, err := r.follow(ctx, m)
 		if err != nil {
 			return err
 		}
-		if i != nil && now.Release != r.release() {
+		if i != nil {
 			return &deniedError{
 				message: fmt.Sprintf("another release has begun to move the same tags meanwhile (%s)", i.described()),
 				hint:    "Run this promotion again once the other has come to its end. `concurrency: {group: promote-production}` in the workflow lets such runs wait for each other.",
@@ -281,22 +290,19 @@ func (r *run) lookAgain(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) readJournals(ctx context.Context) (map[move]*ledger.Journal, error) {
-	moves := slices.DeleteFunc(r.moves(), func(m move) bool { return m.fixed })
-	read := make([]*ledger.Journal, len(moves))
+func (r *run) readJournals(ctx context.Context) error {
 	g, ctx := group(ctx)
-	for n, m := range moves {
-		g.Go(func() (err error) {
-			read[n], err = ledger.ReadJournal(ctx, m.target, m.text)
-			return err
-		})
+	for _, m := range r.moves() {
+		if !m.fixed {
+			g.Go(func() error { return m.readJournal(ctx) })
+		}
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	all := map[move]*ledger.Journal{}
-	for n, m := range moves {
-		all[m] = read[n]
-	}
-	return all, nil
+	return g.Wait()
+}
+
+func (m move) readJournal(ctx context.Context) (err error) {
+	m.lookedAt = time.Now()
+	m.journal, err = ledger.ReadJournal(ctx, m.target, m.text)
+	m.looked = err == nil
+	return err
 }

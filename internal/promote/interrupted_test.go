@@ -412,7 +412,7 @@ func TestJournalThatLeadsElsewhere(t *testing.T) {
 			})
 			f.target.ResetRequests()
 			d := run(t, f.request(t, "next"))
-			faulted(t, d, document.Denied, other.Host()+"/prod/x", "does not write to", "Run that release again")
+			faulted(t, d, document.Denied, other.Host()+"/prod/x", "does not write to", "Run that release again", f.target.Host()+"/"+repoOf(0)+":"+ledger.TagFor("production")+": delete that tag")
 			untouched(t, f.target)
 			if n := len(other.Requests()); n > 0 {
 				t.Errorf("%d requests to the other registry", n)
@@ -422,7 +422,7 @@ func TestJournalThatLeadsElsewhere(t *testing.T) {
 	f := newFleet(t, regtest.Options{})
 	f.forge(t, 0, func(j *ledger.Journal) { j.Head.Repository = "https://not a repository\n" + strings.Repeat("x", 5000) })
 	d := run(t, f.request(t, "next"))
-	faulted(t, d, document.Failed, "which is no repository")
+	faulted(t, d, document.Denied, "which is no repository", "delete that tag")
 	if len(d.Faults[0].Message) > 1000 {
 		t.Errorf("a message of %d bytes", len(d.Faults[0].Message))
 	}

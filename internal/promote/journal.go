@@ -181,16 +181,20 @@ func closeHead(ctx context.Context, repo *registry.Repository, head ledger.Journ
 	return ledger.WriteJournal(ctx, repo, head.Head.Tag, head)
 }
 
-// finish closes the journal of a run whose tags have moved, or are as they were.
-// What was left otherwise is for the next run to put back.
+// finish closes the journal of a run whose tags have moved, or are as they were, and
+// says how the run has ended. What was left otherwise is for the next run to put back.
 func (r *run) finish(ctx context.Context, j *journal, moved error, begun []move) error {
-	if moved != nil && j != nil && slices.ContainsFunc(begun, move.isOpen) {
+	noted := j != nil || len(r.resumed) > 0
+	if moved != nil && noted && slices.ContainsFunc(begun, move.isOpen) {
 		r.note("The next promotion to these tags puts back what could not be put back now, or finishes this one if it is run again.")
-		return nil
+		return moved
 	}
 	err := r.closeAll(ctx, j)
-	if err == nil || moved != nil {
-		return nil // as nothing has moved, there is nothing that the next run could undo
+	if moved != nil { // what is as it was, the next run cannot undo
+		return moved
+	}
+	if err == nil {
+		return nil
 	}
 	return fmt.Errorf("every tag has moved, but the registry could not be told that the release is complete; run it again, or the next promotion puts it back: %w", err)
 }

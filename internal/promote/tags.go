@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
-	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/transfer"
 	"golang.org/x/sync/errgroup"
@@ -46,12 +45,7 @@ func (r *run) read(ctx context.Context, moves []move) error {
 			return err
 		})
 		if !m.fixed && !m.looked {
-			g.Go(func() (err error) {
-				m.lookedAt = time.Now()
-				m.journal, err = ledger.ReadJournal(ctx, m.target, m.text)
-				m.looked = err == nil
-				return err
-			})
+			g.Go(func() error { return m.readJournal(ctx) })
 		}
 	}
 	return g.Wait()
@@ -126,7 +120,7 @@ func (r *run) moveTags(ctx context.Context) error {
 		begun = r.touched(begun)
 		err = errors.Join(err, r.putBack(ctx, begun))
 	}
-	return errors.Join(err, r.finish(ctx, j, err, begun))
+	return r.finish(ctx, j, err, begun)
 }
 
 func (r *run) wrote() bool {
