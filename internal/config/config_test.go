@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/gate"
+	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/template"
 )
 
@@ -79,6 +81,24 @@ environments:
 	}
 	if !reflect.DeepEqual(prod.Gates, want) {
 		t.Errorf("gates are %+v, want %+v", prod.Gates, want)
+	}
+}
+
+// TestDesignHasItsGates counts what has no fields to look at.
+func TestDesignHasItsGates(t *testing.T) {
+	raw, err := os.ReadFile("testdata/good-design.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := parse(t, string(raw)).Environment("production").Gates
+	if len(p.Platforms) != 2 || p.Platforms[1].String() != "linux/arm64" || len(p.Freeze) != 2 || len(p.Labels) != 1 || len(p.Expressions) != 1 || p.MaxAge != 720*time.Hour {
+		t.Errorf("%+v", p)
+	}
+	holiday := gate.Evidence{Now: time.Date(2026, 12, 24, 12, 0, 0, 0, time.UTC)}
+	for _, v := range p.Evaluate(holiday) {
+		if v.Gate == gate.Freeze && !strings.Contains(v.Message, "holidays") {
+			t.Errorf("%+v", v)
+		}
 	}
 }
 
@@ -228,7 +248,7 @@ func TestReserved(t *testing.T) {
 		"promotion-journal": true, "promotion-journal-x": true, "promotion-ledger": true, "promotion-ledger.prod": true,
 		"promotion-": false, "promotion": false, "xpromotion-ledger": false, "Promotion-ledger": false, "promotion-led": false,
 	} {
-		if Reserved(tag) != want {
+		if ledger.Reserved(tag) != want {
 			t.Errorf("Reserved(%q) is %v", tag, !want)
 		}
 	}

@@ -27,9 +27,11 @@ const (
 type node struct {
 	kind         kind
 	text         string // of a scalar; of a number and a boolean as it was written
-	quoted       bool
+	quoted       bool   // in quotes of either kind
+	literal      bool   // a block after |
 	line, column int
 	pairs        []pair
+	partial      bool // a key of it was refused
 	items        []*node
 	bad          bool
 }
@@ -185,8 +187,12 @@ func (r *reader) scalar(n *node, from ast.Node) {
 	case *ast.StringNode:
 		n.kind, n.text = text, from.Value
 		n.quoted = from.GetToken().Type == token.SingleQuoteType || from.GetToken().Type == token.DoubleQuoteType
+		// The parser takes {a: b c: d}, where a comma is missing, for one text.
+		if !n.quoted && strings.Contains(n.text, ": ") {
+			r.refuse(n, quote(n.text), "quotes around text with ': ' in it, or a comma between a value and the next key")
+		}
 	case *ast.LiteralNode:
-		n.kind, n.text, n.quoted = text, from.Value.Value, true
+		n.kind, n.text, n.literal = text, from.Value.Value, from.Start.Type == token.LiteralType
 	case *ast.BoolNode:
 		n.kind, n.text = boolean, written(from)
 	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
@@ -209,6 +215,7 @@ func written(from ast.Node) string { return strings.TrimSpace(from.GetToken().Va
 // addPair takes a key and its value over; a key that was there before is at fault.
 func (r *reader) addPair(n *node, from *ast.MappingValueNode, depth int) {
 	key := r.place(tokenOf(from.Key))
+	defer func() { n.partial = n.partial || key.bad }()
 	switch from.Key.(type) {
 	case *ast.MergeKeyNode:
 		r.refuse(&key, "a merge key (<<)", "no merge keys: each value is written where it holds")
@@ -228,5 +235,35 @@ func (r *reader) addPair(n *node, from *ast.MappingValueNode, depth int) {
 		r.refuse(&key, "the key "+quote(key.text)+" again, first given at "+first.key.where(), "each key once")
 		return
 	}
-	n.pairs = append(n.pairs, pair{&key, r.node(from.Value, depth+1)})
+	value := r.node(from.Value, depth+1)
+	if colon := from.Start; colon != nil && !key.quoted && !value.quoted && value.line == colon.Position.Line && value.column == colon.Position.Column+1 && value.kind == text {
+		r.refuse(value, quote(key.text+":"+value.text), "a blank after the colon")
+	}
+	n.pairs = append(n.pairs, pair{&key, value})
+}
+
+// inside is a place within a scalar's text, as far as the file has the text as it
+// is; else the scalar's own place.
+func (r *reader) inside(n *node, line, column int) node {
+	lines := strings.Split(n.text, "\n")
+	if line < 1 || line > len(lines) || column < 1 {
+		return *n
+	}
+	sought := lines[line-1]
+	if n.literal && n.line+line <= len(r.source.lines) {
+		indent, whole := strings.CutSuffix(r.source.lines[n.line+line-1], sought)
+		if whole {
+			return node{line: n.line + line, column: len([]rune(indent)) + column}
+		}
+		return *n
+	}
+	before := n.column - 1
+	if n.quoted {
+		before++
+	}
+	written := []rune(r.source.lines[n.line-1])
+	if line == 1 && before <= len(written) && strings.HasPrefix(string(written[before:]), sought) {
+		return node{line: n.line, column: before + column}
+	}
+	return *n
 }

@@ -67,6 +67,9 @@ func TestApply(t *testing.T) {
 			t.Errorf("tag %d is %+v", i, tag)
 		}
 	}
+	if held := r.Items[0].From.Held.String(); held != digestB {
+		t.Errorf("the environment before held %s", held)
+	}
 	if r.Mode != promote.Apply || r.Attachments || r.Verify != transfer.Manifests || r.Reason != "CHG-1" || r.TargetEnv != "production" || r.NoGates ||
 		r.Gates == nil || r.Gates.Policy.MaxAge != time.Hour || r.Config == nil || r.Plan == nil || string(r.Plan.Encode()) != string(plan.Encode()) {
 		t.Errorf("request is %+v", r)
@@ -90,7 +93,7 @@ func TestApplyWithoutEnvironment(t *testing.T) {
 		p.Promotions[2].Repository = "c.io/x"
 	}
 	const source = "ghcr.io/acme/app:staging@"
-	want := source + digestB + " => a.io/x[production] b.io/x[production]; " + source + digestA + " => c.io/x[production]"
+	want := source + digestB + " => a.io/x[production]; " + source + digestB + " => b.io/x[production]; " + source + digestA + " => c.io/x[production]"
 	for _, c := range []*config.Config{nil, acme()} {
 		settings, err := settle(c, handed(planned(change), nil))
 		if err != nil {
@@ -233,6 +236,7 @@ func TestPlanFaults(t *testing.T) {
 		{"override for none", handed(planned(func(p *document.Plan) { p.Environment = "" }), env{"override-gates": "freeze", "reason": "x"}), "override-gates", []string{"no environment"}},
 		{"verify of the plan", handed(planned(func(p *document.Plan) { p.Verify = "" }), nil), "plan", []string{`verify is ""`}},
 		{"source of the plan", handed(first(func(p *document.PlannedPromotion) { p.Source.Repository = "a.io/../x" }), nil), "plan", []string{`a source that cannot be: repository "a.io/../x"`}},
+		{"another source than was asked for", handed(first(func(p *document.PlannedPromotion) { p.Source.Reference = "ghcr.io/acme/other:1" }), nil), "plan", []string{`a source that cannot be: "ghcr.io/acme/other:1" of the repository "ghcr.io/acme/app"`}},
 		{"tag of its source", handed(first(func(p *document.PlannedPromotion) { p.Source.Tag = "\x1b" }), nil), "plan", []string{"a source that cannot be", `\x1b`}},
 		{"digest of the plan", handed(first(func(p *document.PlannedPromotion) { p.Digest = "sha512:" + strings.Repeat("a1", 64) }), nil), "plan", []string{"an image that cannot be: digest"}},
 		{"target of the plan", handed(first(func(p *document.PlannedPromotion) { p.Repository = "A/b" }), nil), "plan", []string{"a target that cannot be"}},

@@ -1,7 +1,6 @@
 package input
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -16,10 +15,42 @@ import (
 func (r *reader) refuseOwned(c *config.Config) {
 	for _, item := range r.settings.Request.Items {
 		for _, target := range item.Targets {
+			near := around(c, target.Repository)
 			for _, tag := range target.Tags {
-				r.refuseOwnedTag(c, item, target.Repository, tag)
+				r.refuseOwnedTag(near, item, target.Repository, tag)
 			}
 		}
+	}
+}
+
+// around is the config with only those images that may be in the repository: their
+// names stand in its path. To compare it with each of hundreds takes seconds.
+func around(c *config.Config, repository name.Repository) *config.Config {
+	near := *c
+	near.Images = slices.DeleteFunc(slices.Clone(c.Images), func(image string) bool {
+		return !strings.Contains(repository.RepositoryStr(), image)
+	})
+	if len(near.Images) == 0 && len(c.Images) > 0 {
+		near.Images = c.Images[:1] // none at all would be one without a name
+	}
+	return &near
+}
+
+// trespass tells which other environment a tag belongs to that a template has
+// rendered to, as a label said so; empty if it is the run's to write.
+func trespass(c *config.Config, own *config.Environment) func(name.Repository, string) string {
+	return func(repository name.Repository, tag string) string {
+		near := around(c, repository)
+		var owner *config.Environment
+		if own != nil {
+			owner = near.Trespass(own, repository.Name(), tag)
+		} else {
+			owner, _ = near.Owner(repository.Name(), tag)
+		}
+		if owner == nil {
+			return ""
+		}
+		return owner.Name
 	}
 }
 
@@ -68,12 +99,12 @@ func isTagOf(e *config.Environment, tag template.Template) bool {
 // reachable is another environment with a tag that the template could render to: a
 // version label may be anything.
 func (r *reader) reachable(c *config.Config, own *config.Environment, repository name.Repository, tag template.Template, values template.Values) *config.Environment {
-	able := pattern(tag, values.Env)
+	env := values.Env
 	for _, e := range c.Environments {
 		values.Env = e.Name
 		for _, theirs := range slices.Concat(e.Tags, e.FixedTags) {
 			text, err := theirs.Render(values)
-			if err != nil || e == own || !able.MatchString(text) {
+			if err != nil || e == own || !mayRender([]template.Template{tag}, env, text) {
 				continue
 			}
 			if owner, _ := c.Owner(repository.Name(), text); owner == e {
@@ -84,34 +115,10 @@ func (r *reader) reachable(c *config.Config, own *config.Environment, repository
 	return nil
 }
 
-// classes are what expressions of templates may stand for.
-var classes = map[string]string{
-	"revision":   `[0-9a-f]{7}`,
-	"digest":     `[0-9a-f]{12}`,
-	"run-number": `[0-9]+`,
-}
-
-// pattern matches every tag that a template may render to, and with a date or a
-// label in it some more.
-func pattern(t template.Template, env string) *regexp.Regexp {
-	var b strings.Builder
-	rest := t.String()
-	for {
-		literal, after, found := strings.Cut(rest, "{{")
-		b.WriteString(regexp.QuoteMeta(literal))
-		if !found {
-			return regexp.MustCompile("^" + b.String() + "$")
-		}
-		inside, next, _ := strings.Cut(after, "}}")
-		expression, _, _ := strings.Cut(strings.TrimSpace(inside), " ")
-		class, known := classes[expression]
-		switch {
-		case expression == "env" && env != "":
-			class = regexp.QuoteMeta(env)
-		case !known:
-			class = `[A-Za-z0-9_.-]+`
-		}
-		b.WriteString(class)
-		rest = next
-	}
+// mayRender says whether one of the templates can stand for a tag.
+func mayRender(tags []template.Template, env, text string) bool {
+	const anywhere = "registry.example/image"
+	alone := config.Config{Environments: []*config.Environment{{Name: env, Repository: anywhere, Tags: tags}}}
+	owner, _ := alone.Owner(anywhere, text)
+	return owner != nil
 }
