@@ -339,11 +339,13 @@ func TestReleaseMeanwhile(t *testing.T) {
 	f.expect(t, "the next", f.next, nil)
 }
 
+var longAgo = time.Date(2026, 11, 22, 14, 30, 0, 0, time.UTC)
+
 // forge writes a journal for the tag production of a repository, as its owner may.
 func (f *fleet) forge(t *testing.T, n int, change func(*ledger.Journal)) {
 	t.Helper()
 	j := ledger.Journal{
-		Release: digestOf("forged"), Begun: time.Now().Add(-time.Hour), Written: time.Now().Add(-time.Hour),
+		Release: digestOf("forged"), Begun: longAgo, Written: longAgo,
 		Head:  ledger.Place{Repository: f.target.Host() + "/" + repoOf(n), Tag: "production"},
 		Moves: []ledger.Move{{Tag: "production", Before: f.third[n].Root, After: f.old[n].Root}},
 	}
@@ -371,11 +373,23 @@ func TestForgedJournals(t *testing.T) {
 			f.forge(t, 1, func(j *ledger.Journal) { j.Head, j.Places = place(f, 2), nil })
 			f.forge(t, 0, func(j *ledger.Journal) { j.Moves, j.Places = nil, []ledger.Place{place(f, 0), place(f, 1)} })
 		},
+		"of another release": func(t *testing.T, f *fleet) {
+			f.forge(t, 1, func(j *ledger.Journal) { j.Release, j.Head, j.Places = digestOf("another"), place(f, 0), nil })
+			f.forge(t, 0, func(j *ledger.Journal) { j.Moves, j.Places = nil, []ledger.Place{place(f, 0), place(f, 1)} })
+		},
 		"of a release at another time": func(t *testing.T, f *fleet) {
 			f.forge(t, 1, func(j *ledger.Journal) { j.Head, j.Places, j.Begun = place(f, 0), nil, j.Begun.Add(-time.Hour) })
 			f.forge(t, 0, func(j *ledger.Journal) { j.Moves, j.Places = nil, []ledger.Place{place(f, 0), place(f, 1)} })
 		},
 		"with a head that is not there": func(t *testing.T, f *fleet) {
+			f.forge(t, 0, func(j *ledger.Journal) { j.Head = place(f, 1) })
+		},
+		"with the head of another release that is under way": func(t *testing.T, f *fleet) {
+			f.forge(t, 1, func(j *ledger.Journal) { j.Release = digestOf("another") })
+			f.forge(t, 0, func(j *ledger.Journal) { j.Head = place(f, 1) })
+		},
+		"with a head that calls another the head": func(t *testing.T, f *fleet) {
+			f.forge(t, 1, func(j *ledger.Journal) { j.Head = place(f, 2) })
 			f.forge(t, 0, func(j *ledger.Journal) { j.Head = place(f, 1) })
 		},
 		"with a head of another release": func(t *testing.T, f *fleet) {
@@ -426,4 +440,19 @@ func TestJournalThatLeadsElsewhere(t *testing.T) {
 	if len(d.Faults[0].Message) > 1000 {
 		t.Errorf("a message of %d bytes", len(d.Faults[0].Message))
 	}
+}
+
+// TestFinishThatCopies something, and reads the tags again for it: they still count as what they held at first.
+func TestFinishThatCopies(t *testing.T) {
+	f := newFleet(t, regtest.Options{Delete: true})
+	f.killed(t, 5)
+	f.new[1].Sign(f.new[1].Root, ".sig", "later")
+	push(t, f.new[1], f.source, "acme/app1")
+	f.refuse(putOf(2, "production"))
+	d := run(t, f.request(t, "dev"))
+	faulted(t, d, document.Failed, "403")
+	if d.Promotions[1].Copied.Manifests == 0 {
+		t.Error("nothing was copied")
+	}
+	f.expect(t, "refused", f.old, nil)
 }
