@@ -34,6 +34,7 @@ type Journal struct {
 	Release string    `json:"release"` // names the release: what it brings where
 	Head    Place     `json:"head"`
 	Done    bool      `json:"done,omitempty"` // of the head: the release is over, and nothing is left to do
+	Begun   time.Time `json:"begun"`          // when its tags began to move; a run that finishes it keeps that
 	Written time.Time `json:"written"`
 	Run     string    `json:"run,omitempty"`   // URL of the run's page
 	RunID   string    `json:"runId,omitempty"` // which all attempts of a run share
@@ -99,6 +100,10 @@ func ReadJournal(ctx context.Context, repo *registry.Repository, tag string) (*J
 // in the repository; they are kept for as long as it stands.
 func WriteJournal(ctx context.Context, repo *registry.Repository, tag string, j Journal, keep ...registry.Manifest) error {
 	_, err := repo.PutManifest(ctx, TagFor(tag), j.manifest(keep))
+	var refused *registry.Error
+	if errors.Is(err, registry.ErrTagImmutable) && errors.As(err, &refused) {
+		refused.Hint = "A release notes there what it moves, so that one that is killed can be finished or put back. Exclude " + Prefix + "* from the immutability of this repository's tags."
+	}
 	return err
 }
 
@@ -162,16 +167,25 @@ func (j *Journal) check() error {
 	if !isDigest(j.Release) || j.Head.Repository == "" || !template.ValidTag(j.Head.Tag) {
 		return errors.New("the journal names no release")
 	}
+	tags, repositories := map[string]bool{}, map[string]bool{}
 	for _, m := range j.Moves {
 		if !template.ValidTag(m.Tag) || !isDigest(m.After) || m.Before != "" && !isDigest(m.Before) {
 			return fmt.Errorf("the journal names a tag or a digest that is none: %q, %q, %q",
 				registry.Cut(m.Tag, 100), registry.Cut(m.Before, 100), registry.Cut(m.After, 100))
 		}
+		if tags[m.Tag] {
+			return fmt.Errorf("the journal names the tag %s twice", m.Tag)
+		}
+		tags[m.Tag] = true
 	}
 	for _, p := range j.Places {
 		if p.Repository == "" || !template.ValidTag(p.Tag) {
 			return fmt.Errorf("the journal names a place that is none: %q, %q", registry.Cut(p.Repository, 100), registry.Cut(p.Tag, 100))
 		}
+		if repositories[p.Repository] {
+			return fmt.Errorf("the journal names the repository %q twice", registry.Cut(p.Repository, 100))
+		}
+		repositories[p.Repository] = true
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/ledger"
@@ -23,8 +24,9 @@ type interrupted struct {
 
 // found is a repository's part of the journal.
 type found struct {
-	repo *registry.Repository
-	text *ledger.Journal
+	repo  *registry.Repository
+	place ledger.Place
+	text  *ledger.Journal
 }
 
 // lookBack finds releases that were ended while they moved tags that this run
@@ -32,12 +34,16 @@ type found struct {
 // where the same release stopped, or puts the other one back first.
 func (r *run) lookBack(ctx context.Context) error {
 	own := r.release()
-	seen := map[string]bool{}
+	type release struct {
+		name string
+		head ledger.Place
+	}
+	seen := map[release]bool{}
 	for _, m := range r.moves() {
-		if m.journal == nil || seen[m.journal.Release] {
+		if m.journal == nil || seen[release{m.journal.Release, m.journal.Head}] {
 			continue
 		}
-		seen[m.journal.Release] = true
+		seen[release{m.journal.Release, m.journal.Head}] = true
 		i, err := r.follow(ctx, m)
 		if err != nil {
 			return err
@@ -49,7 +55,7 @@ func (r *run) lookBack(ctx context.Context) error {
 			return err
 		}
 		if m.journal.Release == own {
-			r.resumed = true
+			r.resumed = append(r.resumed, i)
 			r.note("An earlier run of the same release was ended while its tags moved (" + i.described() + "); this run finishes it.")
 		} else {
 			r.interrupted = append(r.interrupted, i)
@@ -58,10 +64,12 @@ func (r *run) lookBack(ctx context.Context) error {
 	return nil
 }
 
-// follow reads the other parts of a journal. It is nil if the release is over.
+// follow reads the other parts of a journal. It is nil if the release is over. A
+// part counts if it says itself that it belongs to this head, and to what is under
+// way: one that an earlier release has left there does not.
 func (r *run) follow(ctx context.Context, m move) (*interrupted, error) {
 	head, repo, err := r.journalAt(ctx, m, m.journal.Head)
-	if err != nil || head == nil || head.Release != m.journal.Release || head.Done {
+	if err != nil || head == nil || head.Release != m.journal.Release || head.Head != m.journal.Head || head.Done {
 		return nil, err
 	}
 	i := &interrupted{head: head, repo: repo}
@@ -70,8 +78,8 @@ func (r *run) follow(ctx context.Context, m move) (*interrupted, error) {
 		if err != nil {
 			return nil, err
 		}
-		if text != nil && text.Release == head.Release {
-			i.pages = append(i.pages, found{repo, text})
+		if text != nil && text.Release == head.Release && text.Head == head.Head && text.Begun.Equal(head.Begun) {
+			i.pages = append(i.pages, found{repo, place, text})
 		}
 	}
 	return i, nil
@@ -86,7 +94,7 @@ func (r *run) journalAt(ctx context.Context, from move, place ledger.Place) (*le
 			return m.journal, m.target, nil
 		}
 	}
-	repo, err := r.openPlace(ctx, place.Repository)
+	repo, err := r.openPlace(ctx, from, place.Repository)
 	if err != nil {
 		return nil, nil, fmt.Errorf("follow the journal of %s: %w", from.target.Reference(from.text), err)
 	}
@@ -94,21 +102,23 @@ func (r *run) journalAt(ctx context.Context, from move, place ledger.Place) (*le
 	return j, repo, err
 }
 
-func (r *run) openPlace(ctx context.Context, text string) (*registry.Repository, error) {
+func (r *run) openPlace(ctx context.Context, from move, text string) (*registry.Repository, error) {
+	forged := fmt.Sprintf("If there was no such release, somebody else has written %s: delete that tag, and find out who may write there.",
+		from.target.Reference(ledger.TagFor(from.text)))
 	repository, err := name.NewRepository(text)
 	if err != nil {
-		return nil, fmt.Errorf("it names %q, which is no repository", registry.Cut(text, maxWords))
+		return nil, &deniedError{message: fmt.Sprintf("it names %q, which is no repository", registry.Cut(text, maxWords)), hint: forged}
 	}
 	for _, item := range r.request.Items {
 		for _, t := range item.Targets {
 			if t.Repository.RegistryStr() == repository.RegistryStr() {
-				return r.client.Open(ctx, sideTarget, repository, registry.Push)
+				return r.client.Open(ctx, sideTarget, repository, r.access())
 			}
 		}
 	}
 	return nil, &deniedError{
 		message: fmt.Sprintf("a release that was ended midway also moved tags in %s, which this run does not write to", repository.Name()),
-		hint:    "Run that release again, whole: it then finishes, or puts itself back.",
+		hint:    "Run that release again, whole: it then finishes, or puts itself back. " + forged,
 	}
 }
 
@@ -145,7 +155,7 @@ func hash(text string) v1.Hash {
 }
 
 func (i *interrupted) described() string {
-	text := "begun " + i.head.Written.UTC().Format("2006-01-02 15:04 UTC")
+	text := "begun " + i.head.Begun.UTC().Format("2006-01-02 15:04 UTC")
 	if i.head.Run != "" {
 		text += ", " + registry.Cut(i.head.Run, 2*maxWords)
 	}
@@ -170,7 +180,15 @@ func (r *run) restore(ctx context.Context) error {
 	for _, m := range r.moves() {
 		m.recalled = false
 	}
-	return r.observe(ctx)
+	if err := r.observe(ctx); err != nil {
+		return err
+	}
+	for _, i := range r.resumed {
+		if err := r.recall(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settling is how long a release is believed to be under way still. Nobody tells
@@ -187,16 +205,19 @@ func (r *run) await(ctx context.Context, i *interrupted) error {
 	if r.request.Settling > 0 {
 		patience = r.request.Settling
 	}
-	left := patience - time.Since(i.head.Written)
-	for left = min(left, patience); left > 0; left -= patience / 10 {
+	pause := max(patience/10, time.Millisecond)
+	for left := min(patience-time.Since(i.head.Written), patience); left > 0; left -= pause {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(patience / 10):
+		case <-time.After(pause):
 		}
 		now, err := ledger.ReadJournal(ctx, i.repo, i.head.Head.Tag)
 		if err != nil {
 			return err
+		}
+		if now != nil && !now.Done && now.Release == i.head.Release && now.Written.After(i.head.Written) {
+			i.head, left = now, patience // somebody finishes it
 		}
 		if now == nil || now.Release != i.head.Release || now.Done {
 			return &deniedError{
@@ -217,24 +238,71 @@ func (r *run) undo(ctx context.Context, i *interrupted) error {
 			}
 		}
 	}
-	done := *i.head
-	done.Done, done.Moves, done.Places = true, nil, nil
-	return ledger.WriteJournal(ctx, i.repo, i.head.Head.Tag, done)
+	return closeHead(ctx, i.repo, *i.head)
 }
 
 func (r *run) undoMove(ctx context.Context, repo *registry.Repository, m ledger.Move) error {
 	restored, err := transfer.Undo(ctx, repo, m.Tag, hash(m.Before), hash(m.After))
 	reference := repo.Reference(m.Tag)
 	var taken *transfer.TakenError
+	var gone *transfer.GoneError
 	switch {
 	case err == nil && restored == transfer.Back:
 		r.note(fmt.Sprintf("Put back %s: it holds %s again.", reference, orNone(m.Before, m.Before)))
 	case errors.As(err, &taken):
 		r.note(fmt.Sprintf("Let %s alone: it holds %s, which is neither what it held before nor what it was moved to.", reference, orNone(taken.Holds.String(), taken.Holds.Hex)))
+	case errors.As(err, &gone):
+		r.note(fmt.Sprintf("Let %s alone: %v.", reference, err))
 	case err != nil && m.Before == "" && restored == transfer.Left:
 		r.note(fmt.Sprintf("The tag %s, which did not exist before, could not be removed (%v); delete it by hand.", reference, err))
 	case err != nil:
 		return fmt.Errorf("put back what an interrupted release moved: %w", err)
 	}
 	return nil
+}
+
+// lookAgain refuses to go on where another release has begun to move the same tags
+// since this run read their journals, and has not come to its end: its journal would
+// be overwritten.
+func (r *run) lookAgain(ctx context.Context) error {
+	if !slices.ContainsFunc(r.moves(), func(m move) bool { return m.looked && time.Since(m.lookedAt) > fresh }) {
+		return nil
+	}
+	if err := r.readJournals(ctx); err != nil {
+		return err
+	}
+	own := r.release()
+	for _, m := range r.moves() {
+		if m.journal == nil || m.journal.Release == own {
+			continue
+		}
+		i, err := r.follow(ctx, m)
+		if err != nil {
+			return err
+		}
+		if i != nil {
+			return &deniedError{
+				message: fmt.Sprintf("another release has begun to move the same tags meanwhile (%s)", i.described()),
+				hint:    "Run this promotion again once the other has come to its end. `concurrency: {group: promote-production}` in the workflow lets such runs wait for each other.",
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) readJournals(ctx context.Context) error {
+	g, ctx := group(ctx)
+	for _, m := range r.moves() {
+		if !m.fixed {
+			g.Go(func() error { return m.readJournal(ctx) })
+		}
+	}
+	return g.Wait()
+}
+
+func (m move) readJournal(ctx context.Context) (err error) {
+	m.lookedAt = time.Now()
+	m.journal, err = ledger.ReadJournal(ctx, m.target, m.text)
+	m.looked = err == nil
+	return err
 }

@@ -1,14 +1,17 @@
 package promote
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
@@ -49,6 +52,9 @@ func (r *run) openJournal(ctx context.Context) (*journal, error) {
 	if j == nil {
 		return nil, nil
 	}
+	if err := r.lookAgain(ctx); err != nil {
+		return nil, err
+	}
 	head := j.pages[0]
 	if err := ledger.WriteJournal(ctx, head.repo, head.place.Tag, head.text, head.keep...); err != nil {
 		return nil, err
@@ -56,13 +62,31 @@ func (r *run) openJournal(ctx context.Context) (*journal, error) {
 	g, inner := group(ctx)
 	g.SetLimit(movesAtOnce)
 	for _, p := range j.pages[1:] {
+		if r.stands(p) {
+			continue
+		}
 		g.Go(func() error { return ledger.WriteJournal(inner, p.repo, p.place.Tag, p.text, p.keep...) })
 	}
 	if err := g.Wait(); err != nil {
-		_ = j.close(ctx) // nothing has moved: if this fails too, the next run finds that out
+		if len(r.resumed) == 0 {
+			_ = j.close(ctx) // nothing has moved: if this fails too, the next run finds that out
+		}
 		return nil, err
 	}
 	return j, nil
+}
+
+// stands reports whether a page is there already, as an earlier run of the same
+// release wrote it: what it is kept under may be a tag that is written once.
+func (r *run) stands(p page) bool {
+	for _, i := range r.resumed {
+		for _, f := range i.pages {
+			if f.repo.Same(p.repo) && f.place == p.place && f.text.Begun.Equal(p.text.Begun) && slices.Equal(f.text.Moves, p.text.Moves) {
+				return f.text.Head == p.text.Head
+			}
+		}
+	}
+	return false
 }
 
 // newJournal has a page for every moving tag that changes, as any of them may be
@@ -70,40 +94,52 @@ func (r *run) openJournal(ctx context.Context) (*journal, error) {
 func (r *run) newJournal() *journal {
 	changing := slices.DeleteFunc(r.moves(), func(m move) bool { return m.unchanged() })
 	named := slices.ContainsFunc(changing, func(m move) bool { return !m.fixed })
-	if len(changing) < 2 && !r.resumed || !named {
+	if len(changing) < 2 && len(r.resumed) == 0 || !named {
 		return nil
 	}
-	text := ledger.Journal{Release: r.release(), Written: time.Now().UTC(), Run: r.request.Job.URL, RunID: r.request.Job.RunID}
-	j := &journal{}
-	for _, p := range r.promotions {
-		j.pages = append(j.pages, pagesOf(p, changing, text)...)
+	now := time.Now().UTC()
+	text := ledger.Journal{Release: r.release(), Begun: now, Written: now, Run: r.request.Job.URL, RunID: r.request.Job.RunID}
+	for _, i := range r.resumed {
+		text.Begun = i.head.Begun
 	}
-	slices.SortStableFunc(j.pages, func(a, b page) int { return len(a.text.Places) - len(b.text.Places) })
+	j := &journal{}
+	seen := map[string]bool{}
+	for _, m := range changing {
+		if !seen[m.target.Name()] {
+			seen[m.target.Name()] = true
+			j.pages = append(j.pages, pagesOf(m.target, changing, text)...)
+		}
+	}
+	// The same release has the same head, in whatever order its images are named.
+	slices.SortFunc(j.pages, func(a, b page) int {
+		return cmp.Or(cmp.Compare(a.place.Repository, b.place.Repository), cmp.Compare(a.place.Tag, b.place.Tag))
+	})
 	j.appoint()
 	return j
 }
 
-func pagesOf(p *promotion, changing []move, text ledger.Journal) (pages []page) {
+// pagesOf are one repository's: each says everything that changes there.
+func pagesOf(repo *registry.Repository, changing []move, text ledger.Journal) (pages []page) {
 	var keep []registry.Manifest
 	var keys []string
 	for _, m := range changing {
-		if m.promotion != p {
+		if !m.target.Same(repo) {
 			continue
 		}
 		text.Moves = append(text.Moves, ledger.Move{Tag: m.text, Fixed: m.fixed, Before: digestText(m.before), After: m.root.Digest.String()})
 		if held, existed := m.before.Held(); existed {
 			keep = append(keep, held)
 		}
+		keep = append(keep, m.root)
 		if !m.fixed {
 			keys = append(keys, m.text)
 		}
 	}
-	if len(text.Moves) > 0 && len(keys) == 0 {
+	if len(keys) == 0 {
 		keys = []string{text.Moves[0].Tag} // nobody looks there but who follows the head
 	}
-	keep = append(keep, p.root)
 	for _, key := range keys {
-		pages = append(pages, page{repo: p.target, place: ledger.Place{Repository: p.target.Name(), Tag: key}, text: text, keep: keep})
+		pages = append(pages, page{repo: repo, place: ledger.Place{Repository: repo.Name(), Tag: key}, text: text, keep: keep})
 	}
 	return pages
 }
@@ -137,24 +173,50 @@ const closingTime = 2 * time.Second
 func (j *journal) close(ctx context.Context) error {
 	ctx, cancel := queue.Outlive(ctx, closingTime)
 	defer cancel()
-	done := j.head
-	done.Done, done.Moves, done.Places = true, nil, nil
-	return ledger.WriteJournal(ctx, j.repo, j.head.Head.Tag, done)
+	return closeHead(ctx, j.repo, j.head)
 }
 
-// finish closes the journal of a run whose tags have moved, or are as they were.
-// What was left otherwise is for the next run to put back.
+func closeHead(ctx context.Context, repo *registry.Repository, head ledger.Journal) error {
+	head.Done, head.Moves, head.Places = true, nil, nil
+	return ledger.WriteJournal(ctx, repo, head.Head.Tag, head)
+}
+
+// finish closes the journal of a run whose tags have moved, or are as they were, and
+// says how the run has ended. What was left otherwise is for the next run to put back.
 func (r *run) finish(ctx context.Context, j *journal, moved error, begun []move) error {
-	if j == nil {
-		return nil
-	}
-	if moved != nil && slices.ContainsFunc(begun, move.isLeft) {
+	noted := j != nil || len(r.resumed) > 0
+	if moved != nil && noted && slices.ContainsFunc(begun, move.isOpen) {
 		r.note("The next promotion to these tags puts back what could not be put back now, or finishes this one if it is run again.")
-		return nil
+		return moved
 	}
-	err := j.close(ctx)
-	if err == nil || moved != nil {
-		return nil // as nothing has moved, there is nothing that the next run could undo
+	err := r.closeAll(ctx, j)
+	if moved != nil { // what is as it was, the next run cannot undo
+		return moved
+	}
+	if err == nil {
+		return nil
 	}
 	return fmt.Errorf("every tag has moved, but the registry could not be told that the release is complete; run it again, or the next promotion puts it back: %w", err)
+}
+
+// closeAll closes the run's own journal, and that of the run that it finishes where
+// this is another.
+func (r *run) closeAll(ctx context.Context, j *journal) error {
+	var all []error
+	for _, i := range r.resumed {
+		if j == nil || i.head.Head != j.head.Head {
+			all = append(all, (&journal{head: *i.head, repo: i.repo}).close(ctx))
+		}
+	}
+	if j != nil {
+		all = append(all, j.close(ctx))
+	}
+	return errors.Join(all...)
+}
+
+// isOpen reports whether the tag holds, or may come to hold, what it should not: it
+// was left so, or its write was never answered.
+func (m move) isOpen() bool {
+	return m.state == document.TagLeft || m.state == document.TagUnknown ||
+		m.state == document.TagPending && m.begun && !m.refused
 }

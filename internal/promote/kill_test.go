@@ -64,12 +64,16 @@ func TestKill(t *testing.T) {
 			all = append(all, s)
 		}
 	}
+	all = append(all, setting{name: "release", images: 3, layers: 1, layerSize: 10, verify: "blobs", bare: true})
 	for n, s := range all {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			share := kills / len(all)
 			if n == 0 {
 				share += kills % len(all)
+			}
+			if s.bare {
+				share *= 3 // one for each kind of run that may come next
 			}
 			newMurder(t, s).run(t, share)
 		})
@@ -130,12 +134,16 @@ func (m *murder) run(t *testing.T, times int) {
 		at := 1 + (n*whole+dice.IntN(whole))/times
 		after := time.Duration(dice.Int64N(int64(5 * time.Millisecond)))
 		g.Go(func() error {
-			killed, err := m.kill(t, fmt.Sprintf("kill-%d-", n), int32(at), after)
+			next := theSame
+			if m.base.bare {
+				next = successor(n % int(successors))
+			}
+			killed, err := m.kill(t, fmt.Sprintf("kill-%d-", n), int32(at), after, next)
 			if !killed {
 				survived.Add(1)
 			}
 			if err != nil {
-				t.Errorf("killed %s after request %d of %d: %v", after, at, whole, err)
+				t.Errorf("killed %s after request %d of %d, then %s: %v", after, at, whole, next, err)
 			}
 			return nil
 		})
@@ -190,7 +198,7 @@ func (m *murder) process(ctx context.Context, w *world, agent string) *exec.Cmd 
 }
 
 // kill makes one run that is killed, if it does not end before, and one that is not.
-func (m *murder) kill(t *testing.T, name string, at int32, after time.Duration) (killed bool, err error) {
+func (m *murder) kill(t *testing.T, name string, at int32, after time.Duration, next successor) (killed bool, err error) {
 	w, v := m.world(t, name), &victim{at: at, now: make(chan struct{})}
 	m.victims.Store(name, v)
 	process := m.process(t.Context(), w, name)
@@ -215,11 +223,19 @@ func (m *murder) kill(t *testing.T, name string, at int32, after time.Duration) 
 	if err := w.either(t.Context(), !killed); err != nil {
 		return killed, err
 	}
-	d := promote.Run(t.Context(), w.client(nil, "again"), w.request(), &watcher{})
+	before, _ := w.together(t.Context())
+	if next != theSame {
+		if err := w.addNext(t.Context()); err != nil {
+			return killed, err
+		}
+	}
+	request := w.succeeds(next)
+	request.Settling = settle
+	d := promote.Run(t.Context(), w.client(nil, "again"), request, &watcher{})
 	if d.Result.ExitCode() != 0 {
 		return killed, fmt.Errorf("the next run ends as %s: %+v", d.Result, d.Faults)
 	}
-	if err := w.done(t.Context()); err != nil {
+	if err := w.succeeded(t.Context(), next, !killed, before); err != nil {
 		return killed, fmt.Errorf("after the next run: %w", err)
 	}
 	return killed, nil

@@ -24,9 +24,11 @@ type tag struct {
 	pinned     bool      // a plan says what it held
 	planned    v1.Hash   // what it held then
 
-	journal  *ledger.Journal // of a release that moved it, or moves it; nil: none
-	looked   bool            // for the journal
-	recalled bool            // before is what it held before that release
+	journal  *ledger.Journal      // of a release that moved it, or moves it; nil: none
+	looked   bool                 // for the journal
+	lookedAt time.Time            // when that began
+	recalled bool                 // before is what it held before that release
+	shown    transfer.Observation // what it held when it was read; differs from before where that was recalled
 
 	begun        bool // it was, or is being, written
 	acknowledged bool // the registry said that it has moved

@@ -137,7 +137,10 @@ func (p *promotion) tagDocument(t *tag) document.Tag {
 		if t.state == document.TagPending {
 			d.After = d.Before
 		}
-		if t.state == document.TagPending && p.root.Digest.Hex != "" && t.before.Digest() == p.root.Digest {
+		if t.state == document.TagPending && t.recalled {
+			d.After = digestText(t.shown)
+		}
+		if t.state == document.TagPending && !t.recalled && p.root.Digest.Hex != "" && t.before.Digest() == p.root.Digest {
 			d.State = document.TagUnchanged
 		}
 	}

@@ -41,7 +41,7 @@ type run struct {
 	notices    []string
 	overridden []string // gates that did not pass and were overridden
 
-	resumed     bool           // an earlier run of the same release was killed
+	resumed     []*interrupted // earlier runs of the same release that were killed
 	interrupted []*interrupted // other releases that were
 	plan        *document.Plan // that was made
 }
@@ -118,10 +118,6 @@ func (r *run) flow(ctx context.Context) error {
 // open finds the credentials of every repository, before the first request, so
 // that a host is asked for one token.
 func (r *run) open(ctx context.Context) error {
-	access := registry.Push
-	if r.request.Mode == Plan { // in a job that may read only
-		access = registry.Pull
-	}
 	for _, item := range r.request.Items {
 		source, err := r.client.Open(ctx, sideSource, item.Source.Repository, registry.Pull)
 		if err != nil {
@@ -131,7 +127,7 @@ func (r *run) open(ctx context.Context) error {
 		r.images = append(r.images, i)
 		r.credentialNotice(source)
 		for _, wanted := range item.Targets {
-			target, err := r.client.Open(ctx, sideTarget, wanted.Repository, access)
+			target, err := r.client.Open(ctx, sideTarget, wanted.Repository, r.access())
 			if err != nil {
 				return err
 			}
@@ -140,6 +136,15 @@ func (r *run) open(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// access is what the run asks for at its targets. A plan is made in a job that may
+// only read.
+func (r *run) access() registry.Access {
+	if r.request.Mode == Plan {
+		return registry.Pull
+	}
+	return registry.Push
 }
 
 func (r *run) credentialNotice(repo *registry.Repository) {

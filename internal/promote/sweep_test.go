@@ -186,6 +186,10 @@ func patchOnly(s setting) func(http.Handler) http.Handler {
 
 // promote makes a run whose requests are told to the plan; with none they are not.
 func (w *swept) promote(ctx context.Context, p *plan) document.Report {
+	return w.promoteRequest(ctx, p, w.request())
+}
+
+func (w *swept) promoteRequest(ctx context.Context, p *plan, r promote.Request) document.Report {
 	ctx, cancel := context.WithTimeout(ctx, limitOfRun)
 	defer cancel()
 	transport := w.memory.Transport()
@@ -194,7 +198,7 @@ func (w *swept) promote(ctx context.Context, p *plan) document.Report {
 	if p != nil {
 		agent = planned
 	}
-	return promote.Run(ctx, w.client(transport, agent), w.request(), &watcher{})
+	return promote.Run(ctx, w.client(transport, agent), r, &watcher{})
 }
 
 // failing is for helpers that cannot fail here.

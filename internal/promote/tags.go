@@ -9,19 +9,18 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
-	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/transfer"
 	"golang.org/x/sync/errgroup"
 )
 
 // observe reads what every tag holds, and refuses a fixed tag that holds
-// something else.
+// something else, and any that no longer holds what a plan says.
 func (r *run) observe(ctx context.Context) error {
 	if err := r.read(ctx, r.moves()); err != nil {
 		return err
 	}
-	return r.refuseTaken()
+	return errors.Join(r.refuseTaken(), r.refuseDrift())
 }
 
 // observeNamed reads the tags whose names are known.
@@ -46,11 +45,7 @@ func (r *run) read(ctx context.Context, moves []move) error {
 			return err
 		})
 		if !m.fixed && !m.looked {
-			g.Go(func() (err error) {
-				m.journal, err = ledger.ReadJournal(ctx, m.target, m.text)
-				m.looked = err == nil
-				return err
-			})
+			g.Go(func() error { return m.readJournal(ctx) })
 		}
 	}
 	return g.Wait()
@@ -60,6 +55,7 @@ func (r *run) read(ctx context.Context, moves []move) error {
 // has moved already counts as what it held before, to which it would be put back.
 func (m move) saw(now transfer.Observation, began time.Time) {
 	m.observed, m.observedAt = true, began
+	m.shown = now
 	if !m.recalled || now.Digest() != m.root.Digest {
 		m.before = now
 	}
@@ -121,9 +117,10 @@ func (r *run) moveTags(ctx context.Context) error {
 		err = r.confirm(ctx, begun)
 	}
 	if err != nil {
+		begun = r.touched(begun)
 		err = errors.Join(err, r.putBack(ctx, begun))
 	}
-	return errors.Join(err, r.finish(ctx, j, err, begun))
+	return r.finish(ctx, j, err, begun)
 }
 
 func (r *run) wrote() bool {
@@ -133,6 +130,12 @@ func (r *run) wrote() bool {
 		}
 	}
 	return false
+}
+
+// touched adds to what this run has begun to write what the run before it moved, which
+// this one was to finish.
+func (r *run) touched(begun []move) []move {
+	return append(begun, slices.DeleteFunc(r.moves(), func(m move) bool { return !m.recalled || m.begun })...)
 }
 
 // fresh is how long ago a tag may have been read when it moves. Somebody may have
@@ -268,6 +271,7 @@ func (m move) restore(ctx context.Context) error {
 	switch {
 	case restored == transfer.Back:
 		m.state, m.after = document.TagPutBack, digestText(m.before)
+	case restored == transfer.Unmoved && !m.begun:
 	case restored == transfer.Unmoved:
 		m.note = "the write failed, and the tag shows what it held before; read it again in a minute"
 		if m.refused {
@@ -289,9 +293,6 @@ func (m move) restore(ctx context.Context) error {
 	}
 	return err
 }
-
-// isLeft reports whether the tag holds, or may hold, what it should not.
-func (m move) isLeft() bool { return m.state == document.TagLeft || m.state == document.TagUnknown }
 
 func digestText(o transfer.Observation) string {
 	if o.Digest().Hex == "" {

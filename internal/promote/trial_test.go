@@ -37,6 +37,7 @@ type setting struct {
 	rtt, tokenTTL        time.Duration // of the network, none by default; of tokens, a minute by default
 	patch                bool          // the target takes only small bodies in a PUT
 	lean                 bool          // few attachments
+	bare                 bool          // none, and one platform
 }
 
 // settings are all of them, with images of 2 platforms × 6 layers.
@@ -127,6 +128,9 @@ func (w *world) at(r *regtest.Registry) regtest.Access {
 }
 
 func (s setting) build(seed string) *regtest.Image {
+	if s.bare {
+		return regtest.Build(regtest.Spec{Seed: seed, Layers: s.layers, LayerSize: s.layerSize})
+	}
 	return regtest.Build(regtest.Spec{
 		Seed: seed, Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: s.layers, LayerSize: s.layerSize,
 	})
@@ -134,6 +138,9 @@ func (s setting) build(seed string) *regtest.Image {
 
 // attach gives an image what is attached to it; one that is lean gets one of each kind.
 func (s setting) attach(i *regtest.Image, by string) {
+	if s.bare {
+		return
+	}
 	if !s.lean {
 		attach(i, by)
 		return

@@ -62,7 +62,7 @@ func (c *counting) visit(digest v1.Hash, hopeful bool) {
 			c.count(document.Missing{Manifests: 1})
 		}
 		for _, child := range n.Children {
-			c.visit(child.Digest, true)
+			c.visit(child.Digest, there || !c.target.finder.Empty(c.ctx))
 		}
 		for _, b := range n.Blobs {
 			c.blob(b, there)
@@ -77,9 +77,6 @@ func (c *counting) visit(digest v1.Hash, hopeful bool) {
 func (t *target) holdsManifest(ctx context.Context, digest v1.Hash) (bool, error) {
 	if t.has(t.read, digest) {
 		return true, nil
-	}
-	if t.finder.Empty(ctx) {
-		return false, nil
 	}
 	m, err := t.manifest(ctx, digest)
 	return m != nil, err

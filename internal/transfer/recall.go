@@ -26,7 +26,8 @@ func Recall(ctx context.Context, repo *registry.Repository, tag string, before v
 // Undo makes a tag what a journal says it held, if it holds what the journal says
 // it was moved to. What it holds otherwise is let alone: it never moved, or
 // somebody else has moved it since, which is a [*TakenError]. A tag that did not
-// exist is removed, where the registry allows that.
+// exist is removed, where the registry allows that. What cannot be put back as it is
+// no longer there is a [*GoneError].
 //
 // PutBack has seen what it puts back; Undo believes a journal, which who can
 // write to the repository can write, as he can move its tags.
@@ -50,12 +51,22 @@ func Undo(ctx context.Context, repo *registry.Repository, tag string, before, af
 	return o.restored(ctx, Proof{repo: repo, manifest: registry.Manifest{Digest: after}})
 }
 
-// gone says what cannot be put back.
+// GoneError says that a tag cannot be put back, as what it held is no longer in the
+// repository.
+type GoneError struct {
+	Reference string
+	Digest    v1.Hash
+}
+
+func (e *GoneError) Error() string {
+	return fmt.Sprintf("put back tag %s: %s, which it held, is no longer in the repository", e.Reference, e.Digest)
+}
+
 func gone(err error, reference string, before v1.Hash) error {
 	if !errors.Is(err, registry.ErrNotFound) {
 		return err
 	}
-	return fmt.Errorf("put back tag %s: %s, which it held, is no longer in the repository: %w", reference, before, err)
+	return &GoneError{Reference: reference, Digest: before}
 }
 
 // Held is the manifest that the tag held, and whether it existed.
