@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/github/githubtest"
 	"github.com/artifact-promotion/promote/internal/input"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/artifact-promotion/promote/internal/runner/runnertest"
@@ -64,6 +65,22 @@ func TestScripts(t *testing.T) {
 			"show":      showManifest,
 			"requests":  countRequests,
 			"output":    checkOutput,
+			"github":    startGitHub,
+			"check":     addCheck,
+			"approve":   approve,
+			"compare":   compareCommits,
+			"commit":    commitFile,
+			"protect":   protect,
+			"permit":    permit,
+			"ratelimit": limitRate,
+			"asked":     countAsked,
+			"checkout":  checkOut,
+			"moment":    setMoment,
+			"keep":      keepOutput,
+			"matrix":    splitMatrix,
+			"age":       agePlan,
+			"forge":     forgePlan,
+			"damage":    damagePlan,
 		},
 	})
 }
@@ -75,6 +92,7 @@ type world struct {
 	registries map[string]*regtest.Registry // by name
 	access     map[string]regtest.Access    // by host: with every right
 	secrets    []string                     // what no run may show
+	github     *githubtest.Server           // nil: there is none
 
 	interrupted *exec.Cmd
 	at          time.Time // when it was interrupted
@@ -501,12 +519,7 @@ func wanted(q regtest.Request, what []string) bool {
 //
 //	output NAME REGEXP
 func checkOutput(ts *testscript.TestScript, neg bool, args []string) {
-	outputs, err := runnertest.ParseKeyValueFile(ts.ReadFile("github_output"))
-	ts.Check(err)
-	value, ok := outputs[args[0]]
-	if !ok {
-		ts.Fatalf("there is no output %q", args[0])
-	}
+	value := outputOf(ts, args[0])
 	if neg == regexp.MustCompile(`^(?s:`+args[1]+`)$`).MatchString(value) {
 		ts.Fatalf("output %s is %q", args[0], value)
 	}
