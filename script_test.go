@@ -107,8 +107,8 @@ func setUpScript(env *testscript.Env) error {
 func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
 
 // pushImage builds an image, pushes it, and sets VARIABLE to its digest,
-// VARIABLE_hex to that without "sha256:", VARIABLE_child to its first child's, and
-// VARIABLE_referrer to its last referrer's. The same options make the same image.
+// VARIABLE_hex to that without "sha256:", VARIABLE_child to its first child's,
+// VARIABLE_layer to its first layer's, and VARIABLE_referrer to its last referrer's. The same options make the same image.
 //
 //	image REFERENCE VARIABLE [-seed TEXT] [-single] [-nested] [-docker] [-buildkit] [-artifact TYPE] [-foreign N] [-layers N] [-size BYTES] [-label KEY=VALUE]... [-annotation KEY=VALUE]... [-signed KEY]... [-sbom TEXT] [-refer TYPE]... [-attached]
 //
@@ -159,9 +159,19 @@ func pushImage(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(image.Push(context.Background(), access, repository, tag))
 	ts.Setenv(variable, image.Root)
 	ts.Setenv(variable+"_hex", strings.TrimPrefix(image.Root, "sha256:"))
+	ts.Setenv(variable+"_layer", firstLayer(image))
 	if children := image.Children(); len(children) > 0 {
 		ts.Setenv(variable+"_child", children[0])
 	}
+}
+
+func firstLayer(image *regtest.Image) string {
+	for _, b := range image.Blobs {
+		if strings.Contains(b.MediaType, "layer") {
+			return b.Digest
+		}
+	}
+	return ""
 }
 
 // pairs reads KEY=VALUE, with \n, \r and \e for an escape in the value.
