@@ -7,6 +7,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/config"
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/github"
 	"github.com/artifact-promotion/promote/internal/input"
 )
 
@@ -37,10 +38,13 @@ func explain(err error) (document.Result, []document.Fault) {
 		for _, f := range file.Faults {
 			faults = append(faults, faultOf(file.Path, f))
 		}
+		if file.More > 0 {
+			faults = append(faults, document.Fault{Message: fmt.Sprintf("and %d more in %s", file.More, file.Path)})
+		}
 	case errors.As(err, &denied):
 		return document.Denied, []document.Fault{{Message: denied.Message, Hint: denied.Hint}}
 	default:
-		return document.Failed, []document.Fault{{Message: err.Error()}}
+		return document.Failed, []document.Fault{{Message: err.Error(), Hint: github.HintOf(err)}}
 	}
 	return document.Invalid, faults
 }
@@ -51,7 +55,7 @@ func faultOf(path string, f config.Fault) document.Fault {
 	if f.Line > 0 {
 		place = fmt.Sprintf("%s:%d:%d", path, f.Line, f.Column)
 	}
-	fault := document.Fault{Message: fmt.Sprintf("%s: given %s; expected %s", place, f.Given, f.Expected)}
+	fault := document.Fault{Message: place + ": " + f.Message()}
 	if f.Source != "" {
 		fault.Hint = fmt.Sprintf("In line %d:\n  %s", f.Line, f.Source)
 	}

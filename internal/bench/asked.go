@@ -18,6 +18,7 @@ var wishes = []asked{
 	within("retag", 0.35), against("retag", regctl, 1.1),
 	within("mount", 0.88), against("mount", crane, 0.75),
 	against("many", crane, 1.0/8),
+	within("plan", 1.5), within("plan-again", 1.5),
 	requests("cross", 275), requests("again", 112), requests("mount", 170), requests("retag", 11),
 	resident("cross"), resident("layer"), resident("crowd"),
 	spent("cross"), spent("layer"),

@@ -100,7 +100,7 @@ func parse(args []string) (choice, error) {
 	flags.StringVar(&c.memory, "memory", "/dev/shm", "folder of a file system in memory, for the registries' content")
 	flags.StringVar(&c.trace, "trace", "", "file for the timeline of this program's requests")
 	only := flags.String("only", "", "only the tools whose names begin so: promote,crane")
-	cases := flags.String("cases", "", "only the cases whose names begin so, of "+strings.Join(caseNames(), ",")+" (again needs cross)")
+	cases := flags.String("cases", "", "only the cases whose names begin so, of "+strings.Join(caseNames(), ",")+" (again needs cross, plan-again needs many)")
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}

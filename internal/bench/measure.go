@@ -108,6 +108,9 @@ func (w *world) once(ctx context.Context, s scenario, t tool, attempt string) (f
 	}
 	before := at.cpu()
 	for _, args := range t.runs(s.pairs(at, attempt)) {
+		if s.mode != "" {
+			args = append(args, "--mode="+s.mode)
+		}
 		one, err := w.weighed(ctx, binary, args)
 		if err != nil {
 			return f, err

@@ -32,6 +32,7 @@ func (r *results) write(out io.Writer) error {
 	r.reached(&p)
 	r.four(&p)
 	r.many(&p)
+	r.plans(&p)
 	r.sharing(&p)
 	r.memoryTable(&p)
 	r.processor(&p)

@@ -12,6 +12,7 @@ import (
 type scenario struct {
 	name, title string
 	near        bool      // at the registries without a network
+	mode        string    // of ours; empty: promote
 	holds       []holding // at the source
 	tools       []string  // who takes part; empty: all
 	once        []string  // who of them runs once only, because it takes long
@@ -54,6 +55,8 @@ var scenarios = []scenario{
 		tools: []string{us, crane, regctlEverything},
 		once:  []string{regctlEverything},
 	},
+	{name: "plan", title: "a plan of 40 images", mode: "plan", holds: services(40), pairs: toOwn("plan", 40, service, "prod"), tools: []string{us}},
+	{name: "plan-again", title: "a plan of 40 images that are there", mode: "plan", holds: services(40), pairs: toOwn("many", 40, service, "prod"), tools: []string{us}},
 	{name: "crowd", title: "200 images", holds: services(200), pairs: toOwn("crowd", 200, service, "prod"), tools: []string{us}, once: []string{us}},
 	{
 		name: "layer", title: "one large layer", near: true,

@@ -101,6 +101,25 @@ verified. The others run once for each image, one after the other. %s`, r.onceOn
 	p.table([]string{"", "wall, requests", "we are faster by", "processor", "registries' processor", "peak memory", "carries"}, rows)
 }
 
+// plans is the table of what it takes to plan the 40 images.
+func (r *results) plans(p *page) {
+	var rows [][]string
+	for _, name := range r.measured([]string{"plan", "plan-again"}) {
+		if f, ok := r.median(name, us); ok {
+			rows = append(rows, []string{titleOf(name), seconds(f.wall), fmt.Sprint(len(f.requests)), mebibytes(r.peak(name, us))})
+		} else {
+			rows = append(rows, []string{titleOf(name), "fails", "—", "—"})
+		}
+	}
+	if rows == nil {
+		return
+	}
+	p.say("## A plan of them")
+	p.say(`The same 40 images, planned: each is resolved, everything that belongs to it is read, its tag at the target too, and
+what is missing there is counted. Nothing is written.`)
+	p.table([]string{"", "wall", "requests", "peak memory"}, rows)
+}
+
 // onceOnly names who was measured once and not several times.
 func (r *results) onceOnly(scenario string) string {
 	var names []string

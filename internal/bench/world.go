@@ -156,7 +156,7 @@ func (w *world) logIn(ctx context.Context) error {
 }
 
 func (w *world) environment() []string {
-	return append(os.Environ(), "HOME="+w.folder, "DOCKER_CONFIG="+filepath.Join(w.folder, ".docker"), "GITHUB_ACTIONS=")
+	return append(os.Environ(), "HOME="+w.folder, "DOCKER_CONFIG="+filepath.Join(w.folder, ".docker"), "GITHUB_ACTIONS=", "GITHUB_WORKSPACE="+w.folder)
 }
 
 func (w *world) close() {

@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -79,6 +80,24 @@ environments:
 	}
 	if !reflect.DeepEqual(prod.Gates, want) {
 		t.Errorf("gates are %+v, want %+v", prod.Gates, want)
+	}
+}
+
+// TestDesignHasItsGates counts what has no fields to look at.
+func TestDesignHasItsGates(t *testing.T) {
+	raw, err := os.ReadFile("testdata/good-design.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := parse(t, string(raw)).Environment("production").Gates
+	if len(p.Platforms) != 2 || p.Platforms[1].String() != "linux/arm64" || len(p.Freeze) != 2 || len(p.Labels) != 1 || len(p.Expressions) != 1 || p.MaxAge != 720*time.Hour {
+		t.Errorf("%+v", p)
+	}
+	holiday := gate.Evidence{Now: time.Date(2026, 12, 24, 12, 0, 0, 0, time.UTC)}
+	for _, v := range p.Evaluate(holiday) {
+		if v.Gate == gate.Freeze && !strings.Contains(v.Message, "holidays") {
+			t.Errorf("%+v", v)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ type Fault struct {
 	Given        string // the offending text in quotes, and what is wrong with it
 	Expected     string // what was expected
 	Source       string // the offending line as it is in the file, escaped; may be empty
+	mark         int    // bytes of Source before the column
 }
 
 // Error is everything that is wrong with a config file, by line.
@@ -54,12 +56,12 @@ func (f Fault) in(path string) string {
 	return text
 }
 
-// marker points at the column, where escapes have not moved it.
+// marker points at the column, if it is in what is shown.
 func (f Fault) marker(width int) string {
-	if f.Column > len(f.Source) || strings.Contains(f.Source, `\`) {
+	if f.mark >= len(f.Source) {
 		return ""
 	}
-	return "\n  " + strings.Repeat(" ", width) + " | " + strings.Repeat(" ", f.Column-1) + "^"
+	return "\n  " + strings.Repeat(" ", width) + " | " + strings.Repeat(" ", f.mark) + "^"
 }
 
 // report is the faults in the order of their places, each once, with their lines.
@@ -74,7 +76,7 @@ func report(path string, lines []string, faults []Fault) *Error {
 	}
 	for i, f := range e.Faults {
 		if 0 < f.Line && f.Line <= len(lines) {
-			e.Faults[i].Source = visible(lines[f.Line-1])
+			e.Faults[i].Source, e.Faults[i].mark = visible(lines[f.Line-1], f.Column)
 		}
 	}
 	return e
@@ -95,23 +97,28 @@ func quote(text string) string {
 	return strconv.QuoteToASCII(text)
 }
 
-// visible is a line with what is not plain ASCII escaped; quotes stay as they are.
-func visible(line string) string {
-	short := shorten(strings.TrimRight(line, " "), maxSource)
+// visible is a line with what is not plain ASCII escaped, and how long it is before
+// a column; quotes stay as they are.
+func visible(line string, column int) (shown string, before int) {
+	line = strings.TrimRight(line, " ")
+	short := shorten(line, maxSource)
 	var b strings.Builder
-	for _, r := range short {
-		switch {
-		case r == '"' || r == '\'' || r == '\\':
-			b.WriteRune(r)
-		default:
-			escaped := strconv.QuoteRuneToASCII(r)
-			b.WriteString(escaped[1 : len(escaped)-1])
+	before = math.MaxInt
+	for i, r := range []rune(short) {
+		if i == column-1 {
+			before = b.Len()
 		}
+		if r == '"' || r == '\'' || r == '\\' {
+			b.WriteRune(r)
+			continue
+		}
+		escaped := strconv.QuoteRuneToASCII(r)
+		b.WriteString(escaped[1 : len(escaped)-1])
 	}
-	if len(short) < len(strings.TrimRight(line, " ")) {
+	if len(short) < len(line) {
 		b.WriteString("…")
 	}
-	return b.String()
+	return b.String(), before
 }
 
 // shorten cuts text at the end of a character.

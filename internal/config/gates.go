@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/artifact-promotion/promote/internal/gate"
 )
@@ -20,7 +19,7 @@ func (r *reader) policy(gates *node) gate.Policy {
 	}
 	for _, n := range gates.list(gate.Platforms) {
 		platform, err := gate.ParsePlatform(n.text)
-		r.value(n, "the platform "+quote(n.text), err)
+		r.value(n, err)
 		p.Platforms = append(p.Platforms, platform)
 	}
 	if n := gates.get(gate.MaxAge); n != nil {
@@ -30,44 +29,18 @@ func (r *reader) policy(gates *node) gate.Policy {
 }
 
 // value reports what a gate says about a value of its own.
-func (r *reader) value(n *node, given string, err error) {
+func (r *reader) value(n *node, err error) {
 	if err == nil {
 		return
 	}
 	n.bad = true
 	var fault *gate.Error
 	if !errors.As(err, &fault) {
-		r.fault(n, given, "another: "+quote(err.Error()))
+		r.fault(n, quote(n.text)+": "+quote(err.Error()), "another value")
 		return
 	}
 	at := r.inside(n, fault.Line, fault.Column)
-	r.fault(&at, given+": "+fault.Given, fault.Expected)
-}
-
-// inside is a place within a scalar's text, as far as the file has the text as it
-// is; else the scalar's own place.
-func (r *reader) inside(n *node, line, column int) node {
-	if line < 1 || column < 1 {
-		return *n
-	}
-	lines := strings.Split(n.text, "\n")
-	if line > len(lines) || column > len([]rune(lines[line-1]))+1 {
-		return *n
-	}
-	written := r.source.lines[n.line-1]
-	rest := string([]rune(written)[min(n.column-1, len([]rune(written))):])
-	if line == 1 && strings.HasPrefix(strings.TrimLeft(rest, `'"`), lines[0]) && len(rest)-len(strings.TrimLeft(rest, `'"`)) <= 1 && rest[0] != '|' && rest[0] != '>' {
-		return node{line: n.line, column: n.column + len(rest) - len(strings.TrimLeft(rest, `'"`)) + column - 1}
-	}
-	if !strings.HasPrefix(rest, "|") || n.line+line > len(r.source.lines) {
-		return *n
-	}
-	written = r.source.lines[n.line+line-1]
-	indent, whole := strings.CutSuffix(written, lines[line-1])
-	if !whole {
-		return *n
-	}
-	return node{line: n.line + line, column: len([]rune(indent)) + column}
+	r.fault(&at, fault.Given, fault.Expected)
 }
 
 func (r *reader) freeze(items []*node) []gate.Window {
@@ -79,8 +52,7 @@ func (r *reader) freeze(items []*node) []gate.Window {
 		}
 		window, err := gate.ParseWindow(from.text, to.text, zone.text, n.string("reason"))
 		if err != nil {
-			at := faultyPart(from, to, zone)
-			r.value(at, quote(at.text), err)
+			r.value(faultyPart(from, to, zone), err)
 		}
 		windows = append(windows, window)
 	}
@@ -95,7 +67,7 @@ func faultyPart(from, to, zone *node) *node {
 		return err == nil
 	}
 	weekly := func(text string) bool { return parses(text, "mon 00:00", "UTC") || parses(text, "tue 00:00", "UTC") }
-	once := func(text string) bool { return parses(text, "9998-12-31", "UTC") }
+	once := func(text string) bool { return parses(text, "2199-12-31", "UTC") }
 	switch {
 	case parses(from.text, to.text, "UTC"):
 		return zone
@@ -165,7 +137,7 @@ func (r *reader) labels(n *node) []gate.Label {
 			continue
 		}
 		label, err := gate.ParseLabel(p.key.text, p.value.text)
-		r.value(p.value, "the pattern "+quote(p.value.text), err)
+		r.value(p.value, err)
 		labels = append(labels, label)
 	}
 	return labels
@@ -184,7 +156,7 @@ func (r *reader) expressions(items []*node) []gate.Expression {
 		}
 		seen[name.text] = name
 		e, err := gate.ParseExpression(name.text, cel.text)
-		r.value(cel, quote(cel.text), err)
+		r.value(cel, err)
 		expressions = append(expressions, e)
 	}
 	return expressions

@@ -112,7 +112,7 @@ var gatesShape = &shape{
 		{gate.Platforms, false, &shape{
 			kind: list, form: "a list of platforms, such as [linux/amd64, linux/arm64]",
 			about: "Platforms that the image must be built for.", examples: []any{[]string{"linux/amd64", "linux/arm64"}},
-			unique: true, item: &shape{kind: text, form: "os/arch or os/arch/variant, such as linux/arm64", outline: `^[a-z0-9]+/[a-z0-9_]+(/[a-z0-9_.]+)?$`},
+			unique: true, item: &shape{kind: text, form: "os/arch or os/arch/variant, such as linux/arm64", outline: `^[a-z0-9]{1,32}(/[a-z0-9]{1,32}){1,2}$`},
 		}},
 		{gate.Freeze, false, &shape{
 			kind: list, form: `a list of windows, as in - {from: "fri 16:00", to: "mon 08:00", timezone: Europe/Berlin, reason: weekend}`,
@@ -207,7 +207,7 @@ var expressionShape = &shape{
 		{"name", true, &shape{kind: text, form: "a name, such as base image is ours", about: "What it demands, in words.", examples: []any{"base image is ours"}}},
 		{"cel", true, &shape{
 			kind: text, form: "a condition in CEL (https://cel.dev)", about: "A condition in CEL over image, labels, platforms, source, target, environment, actor, commit and now.",
-			examples: []any{`image.labels["org.opencontainers.image.base.name"].startsWith("ghcr.io/acme/")`}, most: 10000,
+			examples: []any{`image.labels["org.opencontainers.image.base.name"].startsWith("ghcr.io/acme/")`}, most: 4096,
 		}},
 	},
 }

@@ -17,10 +17,10 @@ func (r *reader) order(stages []*stage) {
 			continue
 		}
 		before := byName[from.text]
-		switch {
-		case before == s:
+		switch before {
+		case s:
 			r.refuse(from, quote(from.text)+", the environment itself", "another environment, or no from where images come from a build")
-		case before == nil:
+		case nil:
 			r.refuse(from, "the unknown environment "+quote(from.text), "one of "+listed(names)+didYouMean(from.text, names))
 		default:
 			s.From = before.Environment

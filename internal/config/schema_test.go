@@ -75,14 +75,14 @@ func TestSchemaAgreesOnSnippets(t *testing.T) {
 		if tt.meaning {
 			continue
 		}
-		err := validator.Validate(asJSON(t, tt.name, []byte(tt.text)))
+		err := validator.Validate(asJSON(t, tt.name, []byte(strings.Replace(tt.text, marker, "", 1))))
 		if err == nil {
 			t.Errorf("%s: the schema takes\n%s", tt.name, tt.text)
 		}
 	}
 }
 
-func validator(t *testing.T) *jsonschema.Schema {
+func validator(t testing.TB) *jsonschema.Schema {
 	t.Helper()
 	text, err := os.ReadFile(schemaFile)
 	if err != nil {

@@ -130,6 +130,7 @@ func (n *node) describe() string {
 		return "keys with values"
 	case nothing:
 		return "no value"
+	case text:
 	}
 	return quote(n.text)
 }
@@ -210,7 +211,7 @@ func (r *reader) checkFields(n *node, s *shape, owner *node) {
 		r.unknown(p.key, s)
 	}
 	for _, f := range s.fields {
-		if f.required && n.pair(f.name) == nil {
+		if f.required && n.pair(f.name) == nil && !n.partial {
 			f := f.shape
 			r.fault(owner, s.noun+" without the key "+quote(s.nameOf(f)), s.nameOf(f)+": "+f.form)
 		}

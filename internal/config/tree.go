@@ -27,9 +27,11 @@ const (
 type node struct {
 	kind         kind
 	text         string // of a scalar; of a number and a boolean as it was written
-	quoted       bool
+	quoted       bool   // in quotes of either kind
+	literal      bool   // a block after |
 	line, column int
 	pairs        []pair
+	partial      bool // a key of it was refused
 	items        []*node
 	bad          bool
 }
@@ -186,7 +188,7 @@ func (r *reader) scalar(n *node, from ast.Node) {
 		n.kind, n.text = text, from.Value
 		n.quoted = from.GetToken().Type == token.SingleQuoteType || from.GetToken().Type == token.DoubleQuoteType
 	case *ast.LiteralNode:
-		n.kind, n.text, n.quoted = text, from.Value.Value, true
+		n.kind, n.text, n.literal = text, from.Value.Value, from.Start.Type == token.LiteralType
 	case *ast.BoolNode:
 		n.kind, n.text = boolean, written(from)
 	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
@@ -209,6 +211,7 @@ func written(from ast.Node) string { return strings.TrimSpace(from.GetToken().Va
 // addPair takes a key and its value over; a key that was there before is at fault.
 func (r *reader) addPair(n *node, from *ast.MappingValueNode, depth int) {
 	key := r.place(tokenOf(from.Key))
+	defer func() { n.partial = n.partial || key.bad }()
 	switch from.Key.(type) {
 	case *ast.MergeKeyNode:
 		r.refuse(&key, "a merge key (<<)", "no merge keys: each value is written where it holds")
@@ -229,4 +232,30 @@ func (r *reader) addPair(n *node, from *ast.MappingValueNode, depth int) {
 		return
 	}
 	n.pairs = append(n.pairs, pair{&key, r.node(from.Value, depth+1)})
+}
+
+// inside is a place within a scalar's text, as far as the file has the text as it
+// is; else the scalar's own place.
+func (r *reader) inside(n *node, line, column int) node {
+	lines := strings.Split(n.text, "\n")
+	if line < 1 || line > len(lines) || column < 1 {
+		return *n
+	}
+	sought := lines[line-1]
+	if n.literal && n.line+line <= len(r.source.lines) {
+		indent, whole := strings.CutSuffix(r.source.lines[n.line+line-1], sought)
+		if whole {
+			return node{line: n.line + line, column: len([]rune(indent)) + column}
+		}
+		return *n
+	}
+	before := n.column - 1
+	if n.quoted {
+		before++
+	}
+	written := []rune(r.source.lines[n.line-1])
+	if line == 1 && before <= len(written) && strings.HasPrefix(string(written[before:]), sought) {
+		return node{line: n.line, column: before + column}
+	}
+	return *n
 }

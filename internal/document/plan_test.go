@@ -273,6 +273,25 @@ func TestUnpackRefuses(t *testing.T) {
 	}
 }
 
+// TestUnpackRefusesBitsWithoutMeaning: the last character of a text may have some.
+func TestUnpackRefusesBitsWithoutMeaning(t *testing.T) {
+	tried := 0
+	for i := range 50 {
+		text := Pack(bytes.Repeat([]byte("ab"), i))
+		if len(text)%4 == 0 {
+			continue // no bits are left over
+		}
+		tried++
+		last := text[len(text)-1] // A, E, I, …, Q, …: the next letter differs in the last bit
+		if _, err := Unpack(text[:len(text)-1] + string([]byte{last + 1})); err == nil {
+			t.Errorf("%s may also end with %q", text, last+1)
+		}
+	}
+	if tried == 0 {
+		t.Error("no text has bits left over")
+	}
+}
+
 // TestEveryChangedByteIsSeen changes each byte of a plan's JSON, and each of its
 // text, to every other one.
 func TestEveryChangedByteIsSeen(t *testing.T) {

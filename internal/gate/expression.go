@@ -21,8 +21,7 @@ const (
 	maxExpression = 4 << 10 // bytes
 	maxNesting    = 100
 	maxNodes      = 10_000
-	maxRegex      = 2_000
-	maxCost       = 100_000
+	maxCost       = 50_000
 	maxComplaint  = 300 // of the compiler, in bytes
 )
 
@@ -46,8 +45,7 @@ var language = sync.OnceValues(func() (*cel.Env, error) {
 		cel.ParserExpressionSizeLimit(maxExpression),
 		cel.ParserRecursionLimit(maxNesting),
 		cel.ExpressionNodeLimit(maxNodes),
-		cel.RegexProgramSizeLimit(maxRegex),
-		cel.ASTValidators(cel.ValidateRegexLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateDurationLiterals()),
+		cel.ASTValidators(patterns{}, cel.ValidateTimestampLiterals(), cel.ValidateDurationLiterals()),
 	)
 })
 

@@ -113,7 +113,7 @@ func (a *attempts) client(c *http.Client) *retryablehttp.Client {
 func (a *attempts) judge(ctx context.Context, resp *http.Response, err error) (again bool, _ error) {
 	a.answer, a.err = read(resp, err, a.question.most)
 	if ctx.Err() != nil || !a.passing() {
-		return false, nil
+		return false, nil //nolint:nilerr // ask says why
 	}
 	now := time.Now()
 	if a.until.IsZero() {
@@ -149,7 +149,7 @@ func (a *attempts) pause(now time.Time) time.Duration {
 			return wait
 		}
 	}
-	full := min(a.patience/firstWait<<min(a.made, 10), a.patience/mostWait)
+	full := max(min(a.patience/firstWait<<min(a.made, 10), a.patience/mostWait), time.Millisecond)
 	return full/2 + rand.N(full/2+1)
 }
 
@@ -186,7 +186,10 @@ func read(resp *http.Response, err error, most int) (*answer, error) {
 func inner(err error) error {
 	var outer *url.Error
 	if errors.As(err, &outer) {
-		return outer.Err
+		err = outer.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no whole answer within %v: %w", attemptTimeout, err)
 	}
 	return err
 }

@@ -25,7 +25,7 @@ func limited(a *answer, now time.Time) (reset time.Time, ok bool) {
 		return time.Time{}, false
 	}
 	if wait, ok := retryAfter(a.header, now); ok {
-		return now.Add(wait), true
+		return now.Add(max(wait, time.Second)), true
 	}
 	if a.header.Get("X-Ratelimit-Remaining") == "0" {
 		return resetOf(a.header, now), true

@@ -100,8 +100,9 @@ func instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UT
 
 func placeOf(c *document.Config) place { return place{path: c.Path, ref: c.Ref} }
 
-// plannedItems are the plan's promotions, each of what it has checked again. The
-// stage is that of the plan's environment; nil: it has none.
+// plannedItems are the plan's promotions in their order, an item with one target
+// each, of names that were checked again. The stage is that of the plan's
+// environment; nil: it has none.
 func (r *reader) plannedItems(s *stage) (items []promote.Item, denied error) {
 	for i := range r.plan.Promotions {
 		planned := &r.plan.Promotions[i]
@@ -112,24 +113,9 @@ func (r *reader) plannedItems(s *stage) (items []promote.Item, denied error) {
 		if s != nil && denied == nil {
 			item.From, denied = s.admit(planned, item.Targets[0])
 		}
-		items = join(items, item)
+		items = append(items, item)
 	}
 	return items, denied
-}
-
-// join adds an item; targets of one source are one item.
-func join(items []promote.Item, item promote.Item) []promote.Item {
-	for i := range items {
-		if items[i].Image == item.Image && items[i].Source == item.Source && !goesTo(items[i], item.Targets[0].Repository) {
-			items[i].Targets = append(items[i].Targets, item.Targets...)
-			return items
-		}
-	}
-	return append(items, item)
-}
-
-func goesTo(item promote.Item, repository name.Repository) bool {
-	return slices.ContainsFunc(item.Targets, func(t promote.Target) bool { return t.Repository.Name() == repository.Name() })
 }
 
 // plannedItem reads every name in a planned promotion as strictly as an input's.
@@ -180,8 +166,8 @@ func (r *reader) refusePlanned(what string, f *Fault) {
 	}
 }
 
-// admit holds a planned promotion to what its environment owns, and gives what
-// must hold the image already.
+// admit holds a planned promotion to what its environment owns, and gives the tag
+// that must have held the image.
 func (s *stage) admit(planned *document.PlannedPromotion, target promote.Target) (*promote.From, error) {
 	images := s.config.Images
 	if len(images) == 0 {
@@ -204,9 +190,9 @@ func (s *stage) admit(planned *document.PlannedPromotion, target promote.Target)
 		return nil, s.foreign("another environment before it than the config")
 	}
 	if from != nil && planned.From.Digest != "" {
-		var f *Fault
-		if from.Held, f = parseDigest(planned.From.Digest, ""); f != nil {
-			return nil, s.foreign("the digest " + quote(planned.From.Digest))
+		var err error
+		if from.Held, err = v1.NewHash(planned.From.Digest); err != nil {
+			s.refusePlanned("a digest", &Fault{Given: quote(planned.From.Digest)})
 		}
 	}
 	return from, nil
@@ -220,7 +206,7 @@ func (s *stage) mayWrite(repository name.Repository, tag promote.Tag) bool {
 	if owner, _ := s.config.Owner(repository.Name(), text); owner != nil && owner.Name != s.Name {
 		return false
 	}
-	return tag.Fixed || slices.ContainsFunc(s.Tags, func(t template.Template) bool { return pattern(t, s.Name).MatchString(text) })
+	return tag.Fixed || mayRender(s.Tags, s.Name, text)
 }
 
 func sameFrom(from *promote.From, held *document.Held) bool {

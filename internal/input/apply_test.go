@@ -67,6 +67,9 @@ func TestApply(t *testing.T) {
 			t.Errorf("tag %d is %+v", i, tag)
 		}
 	}
+	if held := r.Items[0].From.Held.String(); held != digestB {
+		t.Errorf("the environment before held %s", held)
+	}
 	if r.Mode != promote.Apply || r.Attachments || r.Verify != transfer.Manifests || r.Reason != "CHG-1" || r.TargetEnv != "production" || r.NoGates ||
 		r.Gates == nil || r.Gates.Policy.MaxAge != time.Hour || r.Config == nil || r.Plan == nil || string(r.Plan.Encode()) != string(plan.Encode()) {
 		t.Errorf("request is %+v", r)
@@ -90,7 +93,7 @@ func TestApplyWithoutEnvironment(t *testing.T) {
 		p.Promotions[2].Repository = "c.io/x"
 	}
 	const source = "ghcr.io/acme/app:staging@"
-	want := source + digestB + " => a.io/x[production] b.io/x[production]; " + source + digestA + " => c.io/x[production]"
+	want := source + digestB + " => a.io/x[production]; " + source + digestB + " => b.io/x[production]; " + source + digestA + " => c.io/x[production]"
 	for _, c := range []*config.Config{nil, acme()} {
 		settings, err := settle(c, handed(planned(change), nil))
 		if err != nil {

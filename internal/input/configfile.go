@@ -41,11 +41,11 @@ func (p place) String() string {
 // readPlace reads the input config: a path, path@ref, none, or the default.
 func (r *reader) readPlace() {
 	text := r.text("config")
-	switch {
-	case text == "":
+	switch text {
+	case "":
 		r.place = place{path: config.Default}
 		return
-	case text == noConfig:
+	case noConfig:
 		r.place = place{none: true}
 		return
 	}
@@ -137,7 +137,10 @@ func fileAt(ctx context.Context, client *github.Client, repository, path, ref st
 		return nil, "", configError(quote(path+"@"+ref)+", but no repository is known to read it from (GITHUB_REPOSITORY is not set)", "a run in GitHub Actions, or a file's path without a ref")
 	}
 	raw, protected, err := client.File(ctx, repository, path, ref)
-	if err != nil || protected {
+	switch {
+	case errors.Is(err, github.ErrNotFound):
+		return nil, "", configError(quote(path+"@"+ref)+": "+err.Error(), "a file of "+plain(repository)+" at a branch, a tag or a commit, and a token that may read it (contents: read)")
+	case err != nil || protected:
 		return raw, "", err
 	}
 	return raw, "the config was read at " + plain(ref) + ", which is no protected branch: who can push there can change the gates", nil

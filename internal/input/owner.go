@@ -1,9 +1,7 @@
 package input
 
 import (
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/artifact-promotion/promote/internal/config"
 	"github.com/artifact-promotion/promote/internal/promote"
@@ -68,12 +66,12 @@ func isTagOf(e *config.Environment, tag template.Template) bool {
 // reachable is another environment with a tag that the template could render to: a
 // version label may be anything.
 func (r *reader) reachable(c *config.Config, own *config.Environment, repository name.Repository, tag template.Template, values template.Values) *config.Environment {
-	able := pattern(tag, values.Env)
+	env := values.Env
 	for _, e := range c.Environments {
 		values.Env = e.Name
 		for _, theirs := range slices.Concat(e.Tags, e.FixedTags) {
 			text, err := theirs.Render(values)
-			if err != nil || e == own || !able.MatchString(text) {
+			if err != nil || e == own || !mayRender([]template.Template{tag}, env, text) {
 				continue
 			}
 			if owner, _ := c.Owner(repository.Name(), text); owner == e {
@@ -84,34 +82,10 @@ func (r *reader) reachable(c *config.Config, own *config.Environment, repository
 	return nil
 }
 
-// classes are what expressions of templates may stand for.
-var classes = map[string]string{
-	"revision":   `[0-9a-f]{7}`,
-	"digest":     `[0-9a-f]{12}`,
-	"run-number": `[0-9]+`,
-}
-
-// pattern matches every tag that a template may render to, and with a date or a
-// label in it some more.
-func pattern(t template.Template, env string) *regexp.Regexp {
-	var b strings.Builder
-	rest := t.String()
-	for {
-		literal, after, found := strings.Cut(rest, "{{")
-		b.WriteString(regexp.QuoteMeta(literal))
-		if !found {
-			return regexp.MustCompile("^" + b.String() + "$")
-		}
-		inside, next, _ := strings.Cut(after, "}}")
-		expression, _, _ := strings.Cut(strings.TrimSpace(inside), " ")
-		class, known := classes[expression]
-		switch {
-		case expression == "env" && env != "":
-			class = regexp.QuoteMeta(env)
-		case !known:
-			class = `[A-Za-z0-9_.-]+`
-		}
-		b.WriteString(class)
-		rest = next
-	}
+// mayRender says whether one of the templates can stand for a tag.
+func mayRender(tags []template.Template, env, text string) bool {
+	const anywhere = "registry.example/image"
+	alone := config.Config{Environments: []*config.Environment{{Name: env, Repository: anywhere, Tags: tags}}}
+	owner, _ := alone.Owner(anywhere, text)
+	return owner != nil
 }

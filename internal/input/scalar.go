@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/config"
 	"github.com/artifact-promotion/promote/internal/promote"
 	"github.com/artifact-promotion/promote/internal/transfer"
 )
@@ -33,6 +34,7 @@ func (r *reader) readScalars(getenv func(string) string, now time.Time) {
 		NoGates:     r.place.none,
 		RunNumber:   strings.TrimSpace(getenv("GITHUB_RUN_NUMBER")),
 		Started:     now,
+		ValidFor:    config.DefaultValidFor,
 	}
 }
 

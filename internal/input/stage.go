@@ -34,10 +34,7 @@ func (r *reader) open(c *config.Config) *stage {
 	if e := c.Environment(wanted); e != nil {
 		return &stage{r, c, e}
 	}
-	names := make([]string, len(c.Environments))
-	for i, e := range c.Environments {
-		names[i] = plain(e.Name)
-	}
+	names := c.Names()
 	expected := "an environment of " + r.place.String() + ": " + oneOf(names)
 	if near := closest(wanted, names); near != "" {
 		expected += "; the closest is " + near

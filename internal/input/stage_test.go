@@ -200,7 +200,7 @@ func TestGatesOfTheEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := settings.Request
-	want := &promote.Gates{Policy: gate.Policy{MaxAge: time.Hour}, Overrides: []string{"checks", "freeze"}}
+	want := &promote.Gates{Policy: gate.Policy{MaxAge: time.Hour}, Overridable: []string{"freeze", "checks"}, Overrides: []string{"checks", "freeze"}}
 	if !reflect.DeepEqual(r.Gates, want) || r.ValidFor != time.Minute || r.NoGates || r.TargetEnv != "production" || r.Mode != promote.Promote {
 		t.Errorf("gates are %+v, valid for %v; request is %+v", r.Gates, r.ValidFor, r)
 	}

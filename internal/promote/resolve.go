@@ -198,6 +198,9 @@ func (r *run) walk(ctx context.Context) error {
 
 func (r *run) walkFrom(ctx context.Context, w *graph.Walker, images []*image) error {
 	w.Found = func(root v1.Hash, n *graph.Node, tag string) {
+		if r.request.Mode == Plan { // which copies nothing
+			return
+		}
 		for _, p := range r.surveyed(root, images) {
 			p.survey.Found(n, tag)
 		}

@@ -153,7 +153,7 @@ func FuzzNextPage(f *testing.F) {
 // Where a registry points, no other protocol and no private address is.
 func FuzzElsewhere(f *testing.F) {
 	for _, seed := range []string{"https://storage.example/x", "/x", "x", "http://storage.example", "//127.0.0.1/x", "https://127.1", "https://0x7f.1", "https://[::1]",
-		"https://169.254.169.254/x", "https://localhost", "HTTPS://10.0.0.1", "ftp://x", "javascript:x", "https://a@b", "https://registry.example:443/x", ":"} {
+		"https://169.254.169.254/x", "https://localhost", "HTTPS://10.0.0.1", "ftp://x", "javascript:x", "//127.0.0x", "https://127.0.0.09", "https://127.99999999999999999999999", "https://a@b", "https://registry.example:443/x", ":"} {
 		f.Add(seed)
 	}
 	from, err := url.Parse("https://registry.example/v2/x")

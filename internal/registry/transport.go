@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -149,9 +148,12 @@ func isASCII(host string) bool {
 // take, such as 127.1 or 0x7f000001, from names (WHATWG URL, "ends in a number").
 func endsInNumber(host string) bool {
 	host = strings.TrimSuffix(host, ".")
-	last := host[strings.LastIndex(host, ".")+1:]
-	_, err := strconv.ParseUint(last, 0, 64)
-	return err == nil
+	last := strings.ToLower(host[strings.LastIndex(host, ".")+1:])
+	digits := "0123456789"
+	if hex, ok := strings.CutPrefix(last, "0x"); ok {
+		last, digits = "0"+hex, digits+"abcdef"
+	}
+	return last != "" && strings.Trim(last, digits) == ""
 }
 
 func isLoopback(host string) bool {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -84,12 +85,25 @@ func checkShape(t *testing.T, text string) {
 		word = "word"
 	}
 	for _, result := range []document.Result{document.Failed, document.Promoted, document.WouldPromote, document.Planned, document.Denied} {
-		got, want := hostile(text), hostile(word)
-		got.Result, want.Result = result, result
-		if got, want := shape(t, Summary(got)), shape(t, Summary(want)); !slices.Equal(got, want) {
+		r := hostile(text)
+		r.Result = result
+		if got, want := shape(t, Summary(r)), shapeOf(t, word, result); !slices.Equal(got, want) {
 			t.Errorf("%q changes the summary.\ngot:  %v\nwant: %v", text, got, want)
 		}
 	}
+}
+
+var shapes sync.Map // of reports full of a harmless word
+
+func shapeOf(t *testing.T, word string, result document.Result) []string {
+	key := word + " " + string(result)
+	known, ok := shapes.Load(key)
+	if !ok {
+		r := hostile(word)
+		r.Result = result
+		known, _ = shapes.LoadOrStore(key, shape(t, Summary(r)))
+	}
+	return known.([]string)
 }
 
 func TestSummaryOfBlankText(t *testing.T) {

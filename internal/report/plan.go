@@ -296,7 +296,7 @@ func applyJob(r document.Report) string {
 			plan = file
 		}
 		lines = append(lines, "    # job "+from+" hands the file on with actions/upload-artifact, path: ${{ steps.ID.outputs.plan }}",
-			"    - uses: actions/download-artifact@v8", "      with:", "        name: promotion-plan")
+			"    - uses: actions/download-artifact@v5", "      with:", "        name: promotion-plan")
 	}
 	return strings.Join(append(lines, "    - uses: artifact-promotion/promote@v1", "      with:", "        mode: apply", "        plan: "+plan), "\n")
 }

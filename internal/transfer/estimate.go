@@ -11,67 +11,97 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Estimate counts what of a graph is not at the target. It writes nothing. What several
-// images share is missing once in each repository.
+// Estimate counts what of a graph is not at the target. It writes nothing. What
+// several images share is missing once in each repository.
+//
+// It is an estimate, for people: blobs below a manifest that is there are taken to
+// be there, and what is attached to a manifest that is not there is taken to be
+// missing. Copy asks for each.
 func (e *Engine) Estimate(ctx context.Context, g *graph.Graph, source, target *registry.Repository) (document.Missing, error) {
 	if source.Same(target) {
 		return document.Missing{}, nil
 	}
-	c := counting{target: e.target(target)}
 	q, ctx := queue.WithContext(ctx, queue.Width)
-	for _, n := range g.Nodes {
-		if !c.target.first(n.Digest) {
-			continue
-		}
-		q.Go(func() error { return c.manifest(ctx, n) })
+	c := &counting{ctx: ctx, queue: q, graph: g, target: e.target(target), attached: map[v1.Hash][]v1.Hash{}}
+	for _, a := range g.Attachments {
+		c.attached[a.Subject] = append(c.attached[a.Subject], a.Digest)
 	}
-	for _, b := range g.Blobs {
-		if !c.target.first(b.Digest) {
-			continue
-		}
-		q.Go(func() error { return c.blob(ctx, b) })
-	}
+	c.visit(g.Root, true)
 	err := q.Wait()
 	return c.missing, err
 }
 
 // counting is one call of Estimate.
 type counting struct {
-	target *target
+	ctx      context.Context //nolint:containedctx // the queue's, which ends with the call
+	queue    *queue.Group
+	graph    *graph.Graph
+	target   *target
+	attached map[v1.Hash][]v1.Hash // by subject
 
 	mu      sync.Mutex
 	missing document.Missing
 }
 
-func (c *counting) manifest(ctx context.Context, n *graph.Node) error {
-	there := c.target.has(c.target.read, n.Digest)
-	if !there && !c.target.finder.Empty(ctx) {
-		m, err := c.target.manifest(ctx, n.Digest)
-		if err != nil {
-			return err
-		}
-		there = m != nil
-	}
-	c.count(there, document.Missing{Manifests: 1})
-	return nil
-}
-
-func (c *counting) blob(ctx context.Context, b v1.Descriptor) error {
-	there := false
-	if c.target.mayHold(ctx, b) {
-		var err error
-		if there, err = c.target.blob(ctx, b.Digest); err != nil {
-			return err
-		}
-	}
-	c.count(there, document.Missing{Blobs: 1, Bytes: b.Size})
-	return nil
-}
-
-func (c *counting) count(there bool, one document.Missing) {
-	if there {
+// visit counts a manifest and what belongs to it. Hopeful says that it may be at
+// the target.
+func (c *counting) visit(digest v1.Hash, hopeful bool) {
+	n := c.graph.Node(digest)
+	if n == nil || !c.target.first(digest) {
 		return
 	}
+	c.queue.Go(func() error {
+		there := false
+		if hopeful {
+			var err error
+			if there, err = c.target.holdsManifest(c.ctx, digest); err != nil {
+				return err
+			}
+		}
+		if !there {
+			c.count(document.Missing{Manifests: 1})
+		}
+		for _, child := range n.Children {
+			c.visit(child.Digest, true)
+		}
+		for _, b := range n.Blobs {
+			c.blob(b, there)
+		}
+		for _, a := range c.attached[digest] {
+			c.visit(a, there)
+		}
+		return nil
+	})
+}
+
+func (t *target) holdsManifest(ctx context.Context, digest v1.Hash) (bool, error) {
+	if t.has(t.read, digest) {
+		return true, nil
+	}
+	if t.finder.Empty(ctx) {
+		return false, nil
+	}
+	m, err := t.manifest(ctx, digest)
+	return m != nil, err
+}
+
+// blob counts a blob; there says that it is at the target for sure.
+func (c *counting) blob(b v1.Descriptor, there bool) {
+	if !c.target.first(b.Digest) || there {
+		return
+	}
+	c.queue.Go(func() error {
+		if c.target.mayHold(c.ctx, b) {
+			if there, err := c.target.blob(c.ctx, b.Digest); there || err != nil {
+				return err
+			}
+		}
+		c.count(document.Missing{Blobs: 1, Bytes: b.Size})
+		return nil
+	})
+}
+
+func (c *counting) count(one document.Missing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.missing.Manifests += one.Manifests

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -112,13 +113,13 @@ func (c call) checkRuns() func(http.ResponseWriter) {
 		name  string
 	}
 	seen := map[key]bool{}
-	list := []any{}
-	for _, run := range commit.runs {
+	var list []shaped
+	for _, run := range slices.Backward(commit.runs) {
 		if name := c.FormValue("check_name"); name != "" && name != run.Name || seen[key{run.Suite, run.Name}] {
 			continue
 		}
 		seen[key{run.Suite, run.Name}] = c.FormValue("filter") != "all"
-		list = append(list, run.shape(c.name, c.parts[1]))
+		list = append(list, run)
 	}
 	page, link := c.page(list)
 	return reply(link, map[string]any{"total_count": len(list), "check_runs": page})
@@ -130,11 +131,11 @@ func (c call) status() func(http.ResponseWriter) {
 		return noCommit(c.parts[1])
 	}
 	seen := map[string]bool{}
-	list := []any{}
-	for _, s := range commit.statuses {
+	var list []shaped
+	for _, s := range slices.Backward(commit.statuses) {
 		if !seen[s.context] {
 			seen[s.context] = true
-			list = append(list, s.shape(c.name, c.parts[1]))
+			list = append(list, s)
 		}
 	}
 	page, link := c.page(list)
@@ -202,13 +203,22 @@ func (c call) at(ref string) string {
 	return ref
 }
 
+// shaped is what a list of a commit has.
+type shaped interface {
+	shape(repo, sha string) any
+}
+
 // page cuts a list as the query asks, and links to the next page.
-func (c call) page(list []any) (page []any, link string) {
+func (c call) page(list []shaped) (page []any, link string) {
 	size := number(c.FormValue("per_page"), 30, 100)
 	at := number(c.FormValue("page"), 1, 1<<20)
 	from, to := min((at-1)*size, len(list)), min(at*size, len(list))
+	page = []any{}
+	for _, item := range list[from:to] {
+		page = append(page, item.shape(c.name, c.parts[1]))
+	}
 	if to == len(list) {
-		return list[from:to], ""
+		return page, ""
 	}
 	u := *c.URL
 	query := u.Query()
@@ -217,7 +227,7 @@ func (c call) page(list []any) (page []any, link string) {
 	next := "https://api.github.com" + u.RequestURI()
 	query.Set("page", strconv.Itoa((len(list)+size-1)/size))
 	u.RawQuery = query.Encode()
-	return list[from:to], fmt.Sprintf(`<%s>; rel="next", <%s>; rel="last"`, next, "https://api.github.com"+u.RequestURI())
+	return page, fmt.Sprintf(`<%s>; rel="next", <%s>; rel="last"`, next, "https://api.github.com"+u.RequestURI())
 }
 
 func number(text string, otherwise, most int) int {

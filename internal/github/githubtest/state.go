@@ -3,6 +3,7 @@ package githubtest
 import (
 	"crypto/sha1" //nolint:gosec // git's digest
 	"encoding/hex"
+	"maps"
 	"strings"
 	"time"
 )
@@ -18,7 +19,7 @@ type repository struct {
 
 type commit struct {
 	files    map[string][]byte
-	runs     []checkRun // newest first
+	runs     []checkRun // newest last, as the statuses
 	statuses []status
 }
 
@@ -86,8 +87,8 @@ func (s *Server) SetFile(repo, ref, path string, raw []byte) {
 		if !isCommit(ref) {
 			full := fullRef(ref)
 			id = digest(repo, full, path, string(raw), r.refs[full])
-			for path, raw := range r.commit(r.refs[full]).files {
-				r.commit(id).files[path] = raw
+			if before, ok := r.refs[full]; ok {
+				maps.Copy(r.commit(id).files, r.commit(before).files)
 			}
 			r.refs[full] = id
 		}
@@ -118,7 +119,7 @@ func (s *Server) AddCheckRun(repo, sha string, run CheckRun) {
 			run.Began = first.Add(time.Duration(s.made) * time.Minute)
 		}
 		c := r.commit(sha)
-		c.runs = append([]checkRun{{run, s.made}}, c.runs...)
+		c.runs = append(c.runs, checkRun{run, s.made})
 	})
 }
 
@@ -128,7 +129,7 @@ func (s *Server) AddStatus(repo, sha, context, state string) {
 	s.change(repo, func(r *repository) {
 		s.made++
 		c := r.commit(sha)
-		c.statuses = append([]status{{s.made, context, state}}, c.statuses...)
+		c.statuses = append(c.statuses, status{s.made, context, state})
 	})
 }
 
