@@ -3,6 +3,7 @@ package promote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 
@@ -30,7 +31,7 @@ func (r *run) askGitHub(ctx context.Context, facts gate.Facts, judged []*promoti
 		if facts.Checks {
 			all.Go(func() { p.evidence.Checks = q.checks(ctx, p) })
 		}
-		if facts.Order {
+		if facts.Order && r.request.Gates.Policy.NeedsOrder(p.evidence) {
 			all.Go(func() { p.evidence.Order = q.order(ctx, p) })
 		}
 	}
@@ -103,11 +104,14 @@ func (q *inquiry) order(ctx context.Context, p *promotion) gate.OrderEvidence {
 	if q.request.GitHub == nil || previous == nil || previous.Digest == p.evidence.Image.Digest {
 		return gate.OrderEvidence{}
 	}
-	base, err1 := previous.Revision()
-	head, err2 := p.evidence.Image.Revision()
 	repository := q.sourcesOf(p)
-	if err1 != nil || err2 != nil || base == "" || head == "" || repository == "" {
-		return gate.OrderEvidence{}
+	base, err := previous.Revision()
+	if err != nil {
+		return gate.OrderEvidence{Repository: repository, Err: fmt.Errorf("of what is there now: %w", err)}
+	}
+	head, err := p.evidence.Image.Revision()
+	if err != nil {
+		return gate.OrderEvidence{Repository: repository, Err: err}
 	}
 	relation, err := once(&q.mu, q.compared, repository+" "+base+" "+head, func() (string, error) {
 		return q.request.GitHub.Compare(ctx, repository, base, head)
