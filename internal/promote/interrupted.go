@@ -227,10 +227,12 @@ func (r *run) undoMove(ctx context.Context, repo *registry.Repository, m ledger.
 	reference := repo.Reference(m.Tag)
 	var taken *transfer.TakenError
 	switch {
+	case err == nil && restored == transfer.Back && m.Before == "":
+		r.note(fmt.Sprintf("Removed the tag %s again, which did not exist before.", reference))
 	case err == nil && restored == transfer.Back:
-		r.note(fmt.Sprintf("Put back %s: it holds %s again.", reference, orNone(m.Before, m.Before)))
+		r.note(fmt.Sprintf("Put back %s: it holds %s again.", reference, m.Before))
 	case errors.As(err, &taken):
-		r.note(fmt.Sprintf("Let %s alone: it holds %s, which is neither what it held before nor what it was moved to.", reference, orNone(taken.Holds.String(), taken.Holds.Hex)))
+		r.note(fmt.Sprintf("Let %s alone: it %s, which is neither what it was before nor what it was moved to.", reference, holding("holds", "does not exist", taken.Holds)))
 	case err != nil && m.Before == "" && restored == transfer.Left:
 		r.note(fmt.Sprintf("The tag %s, which did not exist before, could not be removed (%v); delete it by hand.", reference, err))
 	case err != nil:
