@@ -62,7 +62,7 @@ func (r *run) rule(judged []*promotion) error {
 }
 
 func (r *run) tell(p *promotion, v document.Verdict) {
-	text := fmt.Sprintf("%s: gate %s: %s: %s", p.called(), nameOf(v), v.Status, v.Message)
+	text := fmt.Sprintf("%sgate %s: %s: %s", r.about(p), nameOf(v), v.Status, v.Message)
 	if v.Overridden {
 		text += " — OVERRIDDEN: " + r.request.Reason
 		if !slices.Contains(r.overridden, v.Gate) {
@@ -73,7 +73,7 @@ func (r *run) tell(p *promotion, v document.Verdict) {
 }
 
 func (r *run) refusal(p *promotion, v document.Verdict) error {
-	e := &deniedError{message: fmt.Sprintf("%s: gate %s: %s: %s", p.called(), nameOf(v), v.Status, v.Message)}
+	e := &deniedError{message: fmt.Sprintf("%sgate %s: %s: %s", r.about(p), nameOf(v), v.Status, v.Message)}
 	if slices.Contains(r.request.Gates.Overridable, v.Gate) {
 		e.hint = fmt.Sprintf("The config lets this gate be overridden, with a reason that is reported:\n  override-gates: %s\n  reason: why, or a ticket", v.Gate)
 	}
@@ -89,6 +89,14 @@ func nameOf(v document.Verdict) string {
 
 // maxWords is how much of a name in a message, in bytes.
 const maxWords = 100
+
+// about begins what is said of one promotion, if there are several.
+func (r *run) about(p *promotion) string {
+	if len(r.promotions) == 1 {
+		return ""
+	}
+	return p.called() + ": "
+}
 
 // called is a promotion's name in messages: the image's in the config, else its source.
 func (p *promotion) called() string {
