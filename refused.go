@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/config"
@@ -57,7 +58,7 @@ func faultOf(path string, f config.Fault) document.Fault {
 	}
 	fault := document.Fault{Message: place + ": " + f.Message()}
 	if f.Source != "" {
-		fault.Hint = fmt.Sprintf("In line %d:\n  %s", f.Line, f.Source)
+		fault.Hint = fmt.Sprintf("Line %d is: %s", f.Line, strings.TrimSpace(f.Source))
 	}
 	return fault
 }

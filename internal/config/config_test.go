@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/gate"
+	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/template"
 )
 
@@ -247,7 +248,7 @@ func TestReserved(t *testing.T) {
 		"promotion-journal": true, "promotion-journal-x": true, "promotion-ledger": true, "promotion-ledger.prod": true,
 		"promotion-": false, "promotion": false, "xpromotion-ledger": false, "Promotion-ledger": false, "promotion-led": false,
 	} {
-		if Reserved(tag) != want {
+		if ledger.Reserved(tag) != want {
 			t.Errorf("Reserved(%q) is %v", tag, !want)
 		}
 	}

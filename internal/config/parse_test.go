@@ -77,6 +77,8 @@ var faultTable = []struct {
 	{"control character", gates("      checks: [§\"a\\u0007\"]\n"), true, []string{`"a\a", which has a control character in it`}},
 	{"too long", gates("      checks: [§" + strings.Repeat("a", 1001) + "]\n"), false, []string{"text of 1001 characters; expected at most 1000"}},
 	{"too many", "environments:\n  dev:\n    repository: ghcr.io/acme/app\n    tags: §[" + strings.Repeat("a,", 51) + "]\n", false, []string{"51 entries; expected at most 50"}},
+	{"comma missing", gates("      deny: [{digest: " + digestA + ", reason: §a digest: b}]\n"), true, []string{`"a digest: b"; expected quotes around text with ': ' in it, or a comma`}},
+	{"blank missing", gates("      deny: [{digest: " + digestA + ", reason:§a}]\n"), true, []string{`"reason:a"; expected a blank after the colon`}},
 	{"anchor", dev("    from: §&x prod\n"), true, []string{"an anchor (&); expected no anchors"}},
 	{"alias", dev("    from: §*x\n"), true, []string{"an alias (*); expected no aliases"}},
 	{"merge key", dev("    §<<: {from: x}\n"), true, []string{"a merge key (<<)"}},

@@ -4,23 +4,9 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/template"
 )
-
-// reserved begin the tags of the program's own use: records and journals of a
-// target are kept beside its images.
-var reserved = []string{"promotion-journal", "promotion-ledger"}
-
-// Reserved says whether a tag is for the program's own use: no environment may
-// own it, and no promotion may write it.
-func Reserved(tag string) bool {
-	for _, prefix := range reserved {
-		if strings.HasPrefix(tag, prefix) {
-			return true
-		}
-	}
-	return false
-}
 
 // tags reads templates, of which each may stand once, and not among others.
 func (r *reader) tags(nodes []*node, environment string, others []tag) []tag {
@@ -39,8 +25,8 @@ func (r *reader) tags(nodes []*node, environment string, others []tag) []tag {
 			r.again(n, first, others)
 			continue
 		}
-		if Reserved(key) {
-			r.refuse(n, "the tag "+quote(n.text)+", which is reserved", "a tag that does not begin with "+strings.Join(reserved, " or "))
+		if ledger.Reserved(key) {
+			r.refuse(n, "the tag "+quote(n.text)+", which is reserved", "a tag that does not begin with promotion-journal or promotion-ledger")
 			continue
 		}
 		seen[key] = n

@@ -187,6 +187,10 @@ func (r *reader) scalar(n *node, from ast.Node) {
 	case *ast.StringNode:
 		n.kind, n.text = text, from.Value
 		n.quoted = from.GetToken().Type == token.SingleQuoteType || from.GetToken().Type == token.DoubleQuoteType
+		// The parser takes {a: b c: d}, where a comma is missing, for one text.
+		if !n.quoted && strings.Contains(n.text, ": ") {
+			r.refuse(n, quote(n.text), "quotes around text with ': ' in it, or a comma between a value and the next key")
+		}
 	case *ast.LiteralNode:
 		n.kind, n.text, n.literal = text, from.Value.Value, from.Start.Type == token.LiteralType
 	case *ast.BoolNode:
@@ -231,7 +235,11 @@ func (r *reader) addPair(n *node, from *ast.MappingValueNode, depth int) {
 		r.refuse(&key, "the key "+quote(key.text)+" again, first given at "+first.key.where(), "each key once")
 		return
 	}
-	n.pairs = append(n.pairs, pair{&key, r.node(from.Value, depth+1)})
+	value := r.node(from.Value, depth+1)
+	if colon := from.Start; colon != nil && !key.quoted && !value.quoted && value.line == colon.Position.Line && value.column == colon.Position.Column+1 && value.kind == text {
+		r.refuse(value, quote(key.text+":"+value.text), "a blank after the colon")
+	}
+	n.pairs = append(n.pairs, pair{&key, value})
 }
 
 // inside is a place within a scalar's text, as far as the file has the text as it

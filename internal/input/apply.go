@@ -124,6 +124,9 @@ func (r *reader) plannedItem(planned *document.PlannedPromotion) (promote.Item, 
 	source := promote.Source{Text: planned.Source.Reference, Tag: planned.Source.Tag}
 	var f *Fault
 	source.Repository, f = parseRepository(planned.Source.Repository)
+	if asked, g := parseSource(source.Text); f == nil && (g != nil || asked.Repository.Name() != source.Repository.Name()) {
+		f = &Fault{Given: quote(source.Text) + " of the repository " + quote(planned.Source.Repository)}
+	}
 	r.refusePlanned("a source", f)
 	if source.Tag != "" && !template.ValidTag(source.Tag) {
 		r.refusePlanned("a source", invalidTag(source.Text, source.Tag))
@@ -203,7 +206,7 @@ func (s *stage) admit(planned *document.PlannedPromotion, target promote.Target)
 // come from the input as well; they can only be new.
 func (s *stage) mayWrite(repository name.Repository, tag promote.Tag) bool {
 	text := tag.Template.String()
-	if owner, _ := s.config.Owner(repository.Name(), text); owner != nil && owner.Name != s.Name {
+	if owner, _ := around(s.config, repository).Owner(repository.Name(), text); owner != nil && owner.Name != s.Name {
 		return false
 	}
 	return tag.Fixed || mayRender(s.Tags, s.Name, text)

@@ -236,6 +236,7 @@ func TestPlanFaults(t *testing.T) {
 		{"override for none", handed(planned(func(p *document.Plan) { p.Environment = "" }), env{"override-gates": "freeze", "reason": "x"}), "override-gates", []string{"no environment"}},
 		{"verify of the plan", handed(planned(func(p *document.Plan) { p.Verify = "" }), nil), "plan", []string{`verify is ""`}},
 		{"source of the plan", handed(first(func(p *document.PlannedPromotion) { p.Source.Repository = "a.io/../x" }), nil), "plan", []string{`a source that cannot be: repository "a.io/../x"`}},
+		{"another source than was asked for", handed(first(func(p *document.PlannedPromotion) { p.Source.Reference = "ghcr.io/acme/other:1" }), nil), "plan", []string{`a source that cannot be: "ghcr.io/acme/other:1" of the repository "ghcr.io/acme/app"`}},
 		{"tag of its source", handed(first(func(p *document.PlannedPromotion) { p.Source.Tag = "\x1b" }), nil), "plan", []string{"a source that cannot be", `\x1b`}},
 		{"digest of the plan", handed(first(func(p *document.PlannedPromotion) { p.Digest = "sha512:" + strings.Repeat("a1", 64) }), nil), "plan", []string{"an image that cannot be: digest"}},
 		{"target of the plan", handed(first(func(p *document.PlannedPromotion) { p.Repository = "A/b" }), nil), "plan", []string{"a target that cannot be"}},

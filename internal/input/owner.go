@@ -2,6 +2,7 @@ package input
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/artifact-promotion/promote/internal/config"
 	"github.com/artifact-promotion/promote/internal/promote"
@@ -14,10 +15,42 @@ import (
 func (r *reader) refuseOwned(c *config.Config) {
 	for _, item := range r.settings.Request.Items {
 		for _, target := range item.Targets {
+			near := around(c, target.Repository)
 			for _, tag := range target.Tags {
-				r.refuseOwnedTag(c, item, target.Repository, tag)
+				r.refuseOwnedTag(near, item, target.Repository, tag)
 			}
 		}
+	}
+}
+
+// around is the config with only those images that may be in the repository: their
+// names stand in its path. To compare it with each of hundreds takes seconds.
+func around(c *config.Config, repository name.Repository) *config.Config {
+	near := *c
+	near.Images = slices.DeleteFunc(slices.Clone(c.Images), func(image string) bool {
+		return !strings.Contains(repository.RepositoryStr(), image)
+	})
+	if len(near.Images) == 0 && len(c.Images) > 0 {
+		near.Images = c.Images[:1] // none at all would be one without a name
+	}
+	return &near
+}
+
+// trespass tells which other environment a tag belongs to that a template has
+// rendered to, as a label said so; empty if it is the run's to write.
+func trespass(c *config.Config, own *config.Environment) func(name.Repository, string) string {
+	return func(repository name.Repository, tag string) string {
+		near := around(c, repository)
+		var owner *config.Environment
+		if own != nil {
+			owner = near.Trespass(own, repository.Name(), tag)
+		} else {
+			owner, _ = near.Owner(repository.Name(), tag)
+		}
+		if owner == nil {
+			return ""
+		}
+		return owner.Name
 	}
 }
 

@@ -68,6 +68,7 @@ func (r *reader) complete(c *config.Config) error {
 	}
 	if c != nil {
 		r.refuseOwned(c)
+		r.settings.Request.Trespass = trespass(c, c.Environment(r.settings.Request.TargetEnv))
 	}
 	if err := r.err(); err != nil {
 		return err

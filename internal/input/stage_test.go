@@ -260,6 +260,7 @@ func TestOwnedTags(t *testing.T) {
 		{"by a label", acme(), env{"source": "ghcr.io/acme/app:1", "target": "{{version}}"}, "target", "dev"},
 		{"by a part of a label", acme(), env{"source": "ghcr.io/acme/app:1", "target": "d{{version}}"}, "target", "dev"},
 		{"of another environment by a label", acme(), env{"target-env": "staging", "fixed-tags": "{{version}}"}, "fixed-tags", "dev"},
+		{"of a later environment by a label", acme(), env{"target-env": "dev", "source": "a.io/x:1", "fixed-tags": "{{version}}"}, "fixed-tags", "staging"},
 		{"of one of several images", fleet(), env{"source": "a.io/x:1", "target": "ghcr.io/acme/worker:staging"}, "target", "staging"},
 		{"not by a label", acme(), env{"source": "ghcr.io/acme/app:1", "target": "v{{version}}"}, "", ""},
 		{"not by a commit", acme(), env{"source": "ghcr.io/acme/app:1", "target": "{{revision}},{{digest}}"}, "", ""},
@@ -314,5 +315,22 @@ func TestErrorsOfReading(t *testing.T) {
 	notices, err := settings.Configure(context.Background(), func(context.Context, string, string) ([]byte, string, error) { return []byte("text"), "beware", nil })
 	if !errors.Is(err, broken) || len(notices) != 1 || notices[0] != "beware" {
 		t.Errorf("error is %v, notices %v", err, notices)
+	}
+}
+
+// As many images as a config may have take no time worth speaking of.
+func TestManyImages(t *testing.T) {
+	c := fleet()
+	c.Images = nil
+	for i := range 500 {
+		c.Images = append(c.Images, fmt.Sprintf("image-%d", i))
+	}
+	start := time.Now()
+	settings, err := settle(c, env{"target-env": "production"})
+	if err != nil || len(settings.Request.Items) != 500 {
+		t.Fatalf("%d items, error %v", len(settings.Request.Items), err)
+	}
+	if took := time.Since(start); took > 3*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }

@@ -50,7 +50,7 @@ var Table = []Input{
 	{Name: "images", Kind: ListCSV, Example: "app, worker",
 		Description: "Of a config with several images, only these."},
 	{Name: "plan", Kind: String, Example: "${{ needs.plan.outputs.plan }}",
-		Description: "For `mode: apply`, the plan: the output `plan` of a step with `mode: plan`, or the path of a file that holds it. With `@` and the output `plan-digest` after it, no other plan is applied."},
+		Description: "For `mode: apply`, the plan: the output `plan` of a step with `mode: plan`, or the path of a file that holds it. With `@` and the output `plan-digest` after it, no other plan is applied; with `target-env`, none for anything else."},
 	{Name: "fixed-tags", Kind: ListCSV, Example: "release-{{date 'YYYYMMDD-HHmmss'}}",
 		Description: "Tags that are written once and never changed, in every target repository, such as `release-{{date 'YYYYMMDD-HHmmss'}}`. " +
 			"Templates: `{{date '…'}}` (UTC), `{{revision}}` (the image's commit, 7 digits), `{{version}}` (its version label), `{{source-tag}}`, `{{env}}`, `{{run-number}}`, `{{digest}}` (12 digits)."},

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/registry"
@@ -56,6 +57,13 @@ type Move struct {
 
 // Prefix begins the name of every tag that a journal is kept under.
 const Prefix = "promotion-journal-"
+
+// Reserved says whether a tag is for the program's own use: no environment may own
+// it, and no promotion may write it. Records of a target will be kept beside its
+// journals.
+func Reserved(tag string) bool {
+	return strings.HasPrefix(tag, "promotion-journal") || strings.HasPrefix(tag, "promotion-ledger")
+}
 
 const maxTag = 128
 

@@ -101,7 +101,7 @@ var states = map[github.CheckState]gate.CheckState{
 
 func (q *inquiry) order(ctx context.Context, p *promotion) gate.OrderEvidence {
 	previous := p.evidence.Previous
-	if q.request.GitHub == nil || previous == nil || previous.Digest == p.evidence.Image.Digest {
+	if q.request.GitHub == nil || previous == nil || !q.request.Gates.Policy.NeedsOrder(p.evidence) {
 		return gate.OrderEvidence{}
 	}
 	repository := q.sourcesOf(p)

@@ -114,7 +114,29 @@ func (p *promotion) render(t *tag, request Request) (string, error) {
 	if err != nil {
 		return "", &invalidError{message: fmt.Sprintf("name a tag of %s: %v", p.target.Name(), err)}
 	}
-	return text, nil
+	return text, p.mayWrite(text, request)
+}
+
+// mayWrite refuses a tag that is not the run's to write, whatever it was rendered
+// from: a label of the image may say anything.
+func (p *promotion) mayWrite(text string, request Request) error {
+	reference := p.target.Reference(text)
+	if ledger.Reserved(text) {
+		return &invalidError{
+			message: fmt.Sprintf("the tag %s is reserved", reference),
+			hint:    "Tags that begin with " + ledger.Prefix + " are where releases note what they move. Choose another name.",
+		}
+	}
+	if request.Trespass == nil {
+		return nil
+	}
+	if owner := request.Trespass(p.repository, text); owner != "" {
+		return &invalidError{
+			message: fmt.Sprintf("the tag %s belongs to the environment %s", reference, owner),
+			hint:    "The way to that tag is `target-env: " + owner + "`, through its gates. If the name comes from a label, check what the image says.",
+		}
+	}
+	return nil
 }
 
 func find(tags []*tag, text string) *tag {

@@ -39,10 +39,14 @@ type Request struct {
 	GitHub   *github.Client   // for the evidence of gates and for nothing else; nil: nobody to ask
 	Config   *document.Config // that was read; nil: none
 	Gates    *Gates           // of TargetEnv; nil: nothing is held to a gate
+	Trespass Trespass         // nil: no tag belongs to an environment
 	ValidFor time.Duration    // of a plan
 	Plan     *document.Plan   // that is applied; nil unless Mode is Apply
 	Settling time.Duration    // how long a release may be under way that looks as if it had been ended; 0: 30 s
 }
+
+// Trespass tells which other environment a rendered tag belongs to; empty if none.
+type Trespass func(repository name.Repository, tag string) (environment string)
 
 // Gates are what an environment asks, and what the user overrides of it.
 type Gates struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/report"
 	"github.com/artifact-promotion/promote/internal/transfer"
+	"github.com/google/go-containerregistry/pkg/name"
 )
 
 // Run promotes what was asked for and reports it, on every outcome. When the
@@ -62,12 +63,13 @@ type image struct {
 // promotion is one image on its way to one target repository.
 type promotion struct {
 	*image
-	target   *registry.Repository
-	tags     []*tag
-	survey   *transfer.Survey // nil within one repository
-	copied   document.Copied
-	proof    transfer.Proof
-	verified bool
+	target     *registry.Repository
+	repository name.Repository // the target's name
+	tags       []*tag
+	survey     *transfer.Survey // nil within one repository
+	copied     document.Copied
+	proof      transfer.Proof
+	verified   bool
 
 	previous *gate.Image // what the first moving tag holds; nil until it was needed
 	evidence gate.Evidence
@@ -134,7 +136,7 @@ func (r *run) open(ctx context.Context) error {
 				return err
 			}
 			r.credentialNotice(target)
-			r.promotions = append(r.promotions, &promotion{image: i, target: target, tags: tagsOf(wanted)})
+			r.promotions = append(r.promotions, &promotion{image: i, target: target, repository: wanted.Repository, tags: tagsOf(wanted)})
 		}
 	}
 	return nil
