@@ -86,7 +86,7 @@ func (r *reader) load(ctx context.Context, read ReadFile) (c *config.Config, not
 		r.refuseMissing()
 		return nil, "", r.err()
 	case err != nil:
-		return nil, "", fmt.Errorf("read the config %s: %w", r.place, err)
+		return nil, "", fmt.Errorf("read the config: %w", err) // which names the file
 	}
 	if c, err = r.parse(r.place.path, raw); err != nil {
 		return nil, notice, err
