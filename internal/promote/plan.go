@@ -62,7 +62,7 @@ func (p *promotion) pin() document.PlannedPromotion {
 func (r *run) refuseDrift() error {
 	var drifted []error
 	for _, m := range r.moves() {
-		if !m.pinned || m.before.Digest() == m.planned || m.unchanged() {
+		if !m.pinned || m.before.Digest() == m.planned || m.unchanged() || m.fixed && m.before.Digest().Hex != "" {
 			continue
 		}
 		drifted = append(drifted, &deniedError{
