@@ -31,7 +31,7 @@ func (r *run) askGitHub(ctx context.Context, facts gate.Facts, judged []*promoti
 		if facts.Checks {
 			all.Go(func() { p.evidence.Checks = q.checks(ctx, p) })
 		}
-		if facts.Order && r.request.Gates.Policy.NeedsOrder(p.evidence) {
+		if facts.Order {
 			all.Go(func() { p.evidence.Order = q.order(ctx, p) })
 		}
 	}
