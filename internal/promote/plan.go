@@ -7,6 +7,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // makePlan pins what was found, and counts what a copy would bring. Nothing is
@@ -61,16 +62,24 @@ func (p *promotion) pin() document.PlannedPromotion {
 func (r *run) refuseDrift() error {
 	var drifted []error
 	for _, m := range r.moves() {
-		if !m.pinned || m.before.Digest() == m.planned || m.unchanged() {
+		if !m.pinned || m.before.Digest() == m.planned || m.unchanged() || m.fixed && m.before.Digest().Hex != "" {
 			continue
 		}
 		drifted = append(drifted, &deniedError{
-			message: fmt.Sprintf("tag %s has moved since the plan was made: it held %s, and holds %s", m.target.Reference(m.text),
-				orNone(m.planned.String(), m.planned.Hex), orNone(m.before.Digest().String(), m.before.Digest().Hex)),
+			message: fmt.Sprintf("tag %s has moved since the plan was made: it %s, and %s", m.target.Reference(m.text),
+				holding("held", "did not exist", m.planned), holding("holds", "does not exist now", m.before.Digest())),
 			hint: "What was approved was to replace something else. Make a plan anew (mode: plan), and have it approved.",
 		})
 	}
 	return errors.Join(drifted...)
+}
+
+// holding says what a tag holds, in the words of its time.
+func holding(holds, absent string, digest v1.Hash) string {
+	if digest.Hex == "" {
+		return absent
+	}
+	return holds + " " + digest.String()
 }
 
 // gone refuses to apply a plan whose image was deleted.
