@@ -60,10 +60,10 @@ type Move struct {
 const Prefix = "promotion-journal-"
 
 // Reserved says whether a tag is for the program's own use: no environment may own
-// it, and no promotion may write it. Records of a target will be kept beside its
-// journals.
+// it, and no promotion may write it.
 func Reserved(tag string) bool {
-	return strings.HasPrefix(tag, "promotion-journal") || strings.HasPrefix(tag, "promotion-ledger")
+	return strings.HasPrefix(tag, "promotion-journal") || strings.HasPrefix(tag, "promotion-ledger") ||
+		strings.HasPrefix(tag, "promotion-record")
 }
 
 const maxTag = 128

@@ -1,0 +1,208 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sync/errgroup"
+)
+
+// RecordType is the artifact type of a record's manifest, as it hangs on the image.
+const RecordType = "application/vnd.artifact-promotion.record.v1+json"
+
+// Written is a record that is in the registry and not yet in the ledger.
+type Written struct {
+	line document.Line
+	// Reused says that an earlier attempt of the same run had written it.
+	Reused bool
+}
+
+// Digest is the record's.
+func (w Written) Digest() string { return w.line.Record }
+
+// Attach writes a record, under a tag of its own and attached to the image, before
+// the first tag moves. The page is what was read of the ledger: the record follows
+// its last line, and bears a time no earlier than that line's. Ledger and
+// PreviousRecord of the record are set here.
+//
+// What an earlier attempt of the same run wrote for the same image is the record of
+// this attempt too, unless something else happened there since.
+func (b *Book) Attach(ctx context.Context, p *Page, r document.Record, image v1.Descriptor) (Written, error) {
+	r.Ledger, r.PreviousRecord = b.key, p.Last()
+	if n := len(p.entries); n > 0 {
+		r.Ended = since(p.entries[n-1].Time, r.Ended.UTC())
+	}
+	raw, err := r.Encode()
+	if err != nil {
+		return Written{}, err
+	}
+	id := identity(r)
+	if r.Job.RunID == "" {
+		id = identity(r, rand.Text())
+	}
+	earlier, err := b.store(ctx, p, recordTag(b.key, id), raw)
+	if err != nil {
+		return Written{}, err
+	}
+	if earlier != nil && earlier.serves(r, p) {
+		return earlier.written(), b.list(ctx, image, earlier.manifest, false)
+	}
+	if earlier != nil {
+		id = identity(r, rand.Text())
+	}
+	return b.write(ctx, recordTag(b.key, id), r, raw, image)
+}
+
+// store brings the blobs, and reads meanwhile what is under the record's tag. Where
+// there is a ledger, its empty configuration is there too.
+func (b *Book) store(ctx context.Context, p *Page, tag string, raw []byte) (earlier *found, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		earlier, err = b.lookUp(ctx, tag)
+		return err
+	})
+	g.Go(func() error { return b.put(ctx, blobOf(raw), raw) })
+	if !p.Exists() {
+		g.Go(func() error { return b.put(ctx, empty, []byte(emptyConfig)) })
+	}
+	return earlier, g.Wait()
+}
+
+func blobOf(raw []byte) v1.Descriptor {
+	return v1.Descriptor{MediaType: document.RecordMediaType, Digest: v1.Hash{Algorithm: "sha256", Hex: hash(string(raw))}, Size: int64(len(raw))}
+}
+
+func (b *Book) write(ctx context.Context, tag string, r document.Record, raw []byte, subject v1.Descriptor) (Written, error) {
+	blob := blobOf(raw)
+	m := image{
+		ArtifactType: RecordType, Layers: []v1.Descriptor{blob},
+		Subject: &v1.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
+		Annotations: map[string]string{
+			"in-toto.io/predicate-type": document.PredicateType,
+			notes + "ledger":            b.key,
+			notes + "record":            blob.Digest.String(),
+		},
+	}.manifest()
+	indexed, err := b.repo.PutManifest(ctx, tag, m)
+	if err != nil {
+		return Written{}, err
+	}
+	f := found{ref: tag, manifest: m, blob: blob, record: r}
+	return f.written(), b.list(ctx, subject, m, indexed)
+}
+
+// list makes the record findable from the image.
+func (b *Book) list(ctx context.Context, subject v1.Descriptor, m registry.Manifest, indexed bool) error {
+	if indexed {
+		return nil
+	}
+	var i image
+	if err := json.Unmarshal(m.Raw, &i); err != nil {
+		return err
+	}
+	_, err := b.finder.Attach(ctx, subject.Digest, []v1.Descriptor{{
+		MediaType: types.OCIManifestSchema1, Digest: m.Digest, Size: int64(len(m.Raw)),
+		ArtifactType: i.ArtifactType, Annotations: i.Annotations,
+	}})
+	return err
+}
+
+// found is a record that was read by its tag.
+type found struct {
+	ref      string // its tag, or the digest of its manifest
+	manifest registry.Manifest
+	blob     v1.Descriptor
+	record   document.Record
+	err      error // why it is no record of this ledger; the rest is then not there
+}
+
+func (f found) line(outcome document.Outcome) document.Line {
+	line := document.LineOf(f.record, f.blob.Digest.String(), f.blob.Size, outcome)
+	if !isDigest(f.ref) {
+		line.RecordTag = f.ref
+	}
+	return line
+}
+
+func (f found) written() Written { return Written{line: f.line("")} }
+
+// serves reports whether a record is that of the attempt that r is of: the same
+// change, and nothing happened since.
+func (f *found) serves(r document.Record, p *Page) bool {
+	if f.err != nil || f.record.Digest != r.Digest || f.record.Mode != r.Mode || f.record.Job.RunID != r.Job.RunID {
+		return false
+	}
+	if r.PreviousDigest != f.record.PreviousDigest && r.PreviousDigest != r.Digest {
+		return false
+	}
+	last := p.Last()
+	return last == f.blob.Digest.String() || last == f.record.PreviousRecord
+}
+
+// lookUp reads a record by its tag or manifest, two requests; nil if there is none. What is
+// there and is no record of this ledger says so in its err.
+func (b *Book) lookUp(ctx context.Context, ref string) (*found, error) {
+	m, err := b.repo.GetManifest(ctx, ref)
+	if errors.Is(err, registry.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := &found{ref: ref, manifest: m}
+	if f.blob, f.err = recordIn(m); f.err != nil {
+		return f, nil
+	}
+	f.record, _, err = b.record(ctx, f.blob)
+	var damaged *registry.Error
+	switch {
+	case err == nil:
+		f.err = b.owns(f.record)
+	case errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrMismatch), errors.As(err, &damaged) && damaged.Op == readRecord:
+		f.err = err
+	default:
+		return nil, err
+	}
+	return f, nil
+}
+
+// owns refuses the record of another ledger or repository.
+func (b *Book) owns(r document.Record) error {
+	if r.Ledger != b.key || r.Repository != b.repo.Name() {
+		return fmt.Errorf("it is a record of %q in %q", registry.Cut(r.Ledger, 100), registry.Cut(r.Repository, 200))
+	}
+	return nil
+}
+
+// recordIn is the blob of a record's manifest, which is a stranger's text.
+func recordIn(m registry.Manifest) (v1.Descriptor, error) {
+	var i struct {
+		ArtifactType string          `json:"artifactType"`
+		Layers       json.RawMessage `json:"layers"`
+	}
+	if err := json.Unmarshal(m.Raw, &i); err != nil || i.ArtifactType != RecordType {
+		return v1.Descriptor{}, errors.New("it is no record's manifest")
+	}
+	var blobs []v1.Descriptor
+	err := registry.EachDescriptor(i.Layers, func(_ json.RawMessage, d v1.Descriptor) error {
+		if len(blobs) == 1 || d.Digest.Hex == "" || d.Size < 1 || d.Size > document.MaxRecord {
+			return errors.New("it has not one record of a size that a record can have")
+		}
+		blobs = append(blobs, d)
+		return nil
+	})
+	if err == nil && len(blobs) == 0 {
+		err = errors.New("it has no record")
+	}
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	return blobs[0], nil
+}

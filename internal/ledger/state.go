@@ -1,0 +1,116 @@
+package ledger
+
+import (
+	"slices"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/document"
+)
+
+// State is what an environment holds, and what it can go back to, as its ledger says.
+// Its zero value is an environment that nothing was ever promoted to.
+type State struct {
+	stack []held          // good digests, each on top of what it replaced
+	left  map[string]bool // digests that were rolled back from, and not brought back since
+}
+
+// held is one stay of a digest in an environment.
+type held struct {
+	line  document.Line
+	since time.Time
+}
+
+// Replay makes the state of lines, oldest first. Lines whose tags are not known to
+// have moved count for nothing.
+func Replay(lines []document.Line) State {
+	s := State{left: map[string]bool{}}
+	for _, line := range lines {
+		switch {
+		case line.Fault != "":
+		case line.Outcome == document.OutcomePromoted:
+			s.push(line)
+		case line.Outcome == document.OutcomeRolledBack:
+			s.back(line)
+		}
+	}
+	return s
+}
+
+// push puts a digest on top. Where it was on top, it only stays, unless the tag held
+// something else meanwhile.
+func (s *State) push(line document.Line) {
+	delete(s.left, line.Digest)
+	top := len(s.stack) - 1
+	if top < 0 || s.stack[top].line.Digest != line.Digest {
+		s.stack = append(s.stack, held{line, line.Time})
+		return
+	}
+	if line.PreviousDigest != line.Digest {
+		s.stack[top].since = line.Time
+	}
+	s.stack[top].line = line
+}
+
+// back takes off what is above a digest. One that is not there is put on top.
+func (s *State) back(line document.Line) {
+	top := len(s.stack) - 1
+	if top < 0 || s.stack[top].line.Digest == line.Digest {
+		s.push(line)
+		return
+	}
+	s.left[s.stack[top].line.Digest] = true
+	for at, h := range slices.Backward(s.stack) {
+		if h.line.Digest == line.Digest {
+			s.stack = append(s.stack[:at:at], held{line, line.Time})
+			delete(s.left, line.Digest)
+			return
+		}
+	}
+	s.push(line)
+}
+
+// Current is the line that brought what the environment holds.
+func (s State) Current() (line document.Line, known bool) {
+	if len(s.stack) == 0 {
+		return document.Line{}, false
+	}
+	return s.stack[len(s.stack)-1].line, true
+}
+
+// Previous is the line that brought what a rollback goes back to. Rolling back again
+// goes back further.
+func (s State) Previous() (line document.Line, known bool) {
+	all := s.Earlier()
+	if len(all) == 0 {
+		return document.Line{}, false
+	}
+	return all[0], true
+}
+
+// Earlier are all that a rollback can go back to, the newest first, each digest once:
+// what the environment held before, but for what it was rolled back from.
+func (s State) Earlier() []document.Line {
+	var all []document.Line
+	current, _ := s.Current()
+	seen := map[string]bool{current.Digest: true}
+	for _, h := range slices.Backward(s.stack) {
+		if digest := h.line.Digest; !seen[digest] && !s.left[digest] {
+			seen[digest] = true
+			all = append(all, h.line)
+		}
+	}
+	return all
+}
+
+// Occupancy reports whether the environment holds a digest, and since when without a
+// break; never a time after now.
+func (s State) Occupancy(digest string, now time.Time) (since time.Time, holds bool) {
+	current, known := s.Current()
+	if !known || current.Digest != digest {
+		return time.Time{}, false
+	}
+	if since = s.stack[len(s.stack)-1].since; since.After(now) {
+		return now, true
+	}
+	return since, true
+}
