@@ -12,7 +12,7 @@ import (
 )
 
 // tries is how often a ledger is written before giving up on it.
-const tries = 8
+const tries = 10
 
 // Append writes the line of a record that [Book.Attach] wrote: what became of it. It
 // takes two round trips where nobody else writes. The page should have been read as
@@ -39,83 +39,94 @@ func (b *Book) Write(ctx context.Context, p *Page) (*Page, error) {
 		return p, nil
 	}
 	s := settling{Book: b, want: p}
-	for attempt := range tries {
-		if now, err := s.attempt(ctx, attempt); now != nil || err != nil {
-			return now, err
-		}
+	now, err := s.first(ctx)
+	for nth := 1; now == nil && err == nil && nth < tries; nth++ {
+		now, err = s.again(ctx, nth)
 	}
-	return nil, b.fail("write ledger", LedgerTag(b.key), errors.New("others kept overwriting it"),
+	if now != nil || err != nil {
+		return now, err
+	}
+	return nil, b.fail("write ledger", ledgerTag(b.key), errors.New("others kept overwriting it"),
 		"Promote to one environment one at a time: give the workflow a concurrency group. Run the promotion again, or the next one adds what is missing.")
 }
 
 // settling is one call's work on a ledger.
 type settling struct {
 	*Book
-	want    *Page   // everything that this call knows of
-	wrote   v1.Hash // what it wrote last
-	rivals  bool    // somebody else was seen to write
-	content bool    // the last look showed nothing lacking
+	want  *Page // everything that this call knows of
+	looks int   // how often nothing was lacking since it was written
 }
 
-// attempt writes what is lacking and looks. It returns what is there once nothing is
-// lacking, after two looks where there is a rival.
-func (s *settling) attempt(ctx context.Context, nth int) (*Page, error) {
-	if nth > 0 { // a rival seldom writes once
-		if err := referrer.Pause(ctx, min(nth, 4)); err != nil {
-			return nil, err
-		}
+// first writes and looks. It returns what is there if nobody else has written.
+func (s *settling) first(ctx context.Context) (*Page, error) {
+	wrote, err := s.write(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if !s.content {
-		if err := s.write(ctx); err != nil {
-			return nil, err
-		}
+	now, err := s.Read(ctx)
+	if err != nil || now.digest == wrote {
+		return now, err
+	}
+	return nil, s.take(ctx, now)
+}
+
+// again looks, and writes what is lacking at once: between the two is a rival's
+// chance. It returns what is there when two looks have found nothing lacking.
+func (s *settling) again(ctx context.Context, nth int) (*Page, error) {
+	if err := referrer.Pause(ctx, min(nth, 4)); err != nil {
+		return nil, err
 	}
 	now, err := s.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if now.digest == s.wrote && !s.rivals {
-		return now, nil
+	if err := s.take(ctx, now); err != nil {
+		return nil, err
 	}
-	s.rivals = true
-	looked := s.content
-	if s.content, err = s.take(ctx, now); s.content && looked {
-		return now, nil
+	if s.want.changed {
+		s.looks = 0
+		_, err = s.write(ctx)
+		return nil, err
 	}
-	return nil, err
+	if s.looks++; s.looks < 2 {
+		return nil, nil
+	}
+	return now, nil
 }
 
-// take joins what is there with what is wanted, and reports whether it lacks nothing.
-func (s *settling) take(ctx context.Context, now *Page) (whole bool, err error) {
+// take joins what is there with what is wanted, which says then whether it is more.
+func (s *settling) take(ctx context.Context, now *Page) (err error) {
 	if !now.Exists() {
-		return false, nil
+		gone := *s.want
+		gone.changed, s.want = true, &gone
+		return nil
 	}
 	s.want, err = s.join(ctx, now, s.want)
-	return err == nil && !s.want.changed, err
+	return err
 }
 
 // write writes full parts under tags of their own, and then the newest.
-func (s *settling) write(ctx context.Context) error {
+func (s *settling) write(ctx context.Context) (wrote v1.Hash, err error) {
 	pages := s.want.split()
 	for i, p := range pages {
-		tag := LedgerTag(s.key)
+		tag := ledgerTag(s.key)
 		if i < len(pages)-1 {
 			tag = partTag(s.key, p.number())
 		}
 		m := p.manifest(s.key)
 		if len(m.Raw) > registry.MaxManifest {
-			return s.fail("write ledger", tag, errors.New("one of its lines is too long"), "")
+			return wrote, s.fail("write ledger", tag, errors.New("one of its lines is too long"), "")
 		}
 		if _, err := s.repo.PutManifest(ctx, tag, m); err != nil {
-			return immutable(err)
+			return wrote, immutable(err)
 		}
 		if i < len(pages)-1 {
 			pages[i+1].older = m.Digest.String()
 		}
-		s.wrote = m.Digest
+		wrote = m.Digest
 	}
 	s.want = pages[len(pages)-1]
-	return nil
+	return wrote, nil
 }
 
 func immutable(err error) error {
@@ -137,7 +148,7 @@ func (b *Book) join(ctx context.Context, there, more *Page) (*Page, error) {
 	for n := 0; there.older != more.older; n++ {
 		switch {
 		case n == maxJoin:
-			return nil, b.fail("write ledger", LedgerTag(b.key), errors.New("it has been replaced by another"), "See what mode audit says of it.")
+			return nil, b.fail("write ledger", ledgerTag(b.key), errors.New("it has been replaced by another"), "See what mode audit says of it.")
 		case there.number() >= more.number() && there.older != "":
 			there, err = b.extend(ctx, there)
 		default:

@@ -157,20 +157,23 @@ func (b *Book) lookUp(ctx context.Context, ref string) (*found, error) {
 		return nil, err
 	}
 	f := &found{ref: ref, manifest: m}
-	if f.blob, f.err = recordIn(m); f.err != nil {
-		return f, nil
+	f.blob, f.err = recordIn(m)
+	if f.err == nil {
+		f.record, _, f.err = b.record(ctx, f.blob)
 	}
-	f.record, _, err = b.record(ctx, f.blob)
-	var damaged *registry.Error
-	switch {
-	case err == nil:
+	if f.err == nil {
 		f.err = b.owns(f.record)
-	case errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrMismatch), errors.As(err, &damaged) && damaged.Op == readRecord:
-		f.err = err
-	default:
-		return nil, err
+	}
+	if trouble(f.err) {
+		return nil, f.err
 	}
 	return f, nil
+}
+
+// trouble tells an error of the registry from one of what it holds.
+func trouble(err error) bool {
+	var e *registry.Error
+	return errors.As(err, &e) && e.Op != readRecord && !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrMismatch)
 }
 
 // owns refuses the record of another ledger or repository.

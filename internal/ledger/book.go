@@ -28,12 +28,12 @@ func Open(repo *registry.Repository, finder *referrer.Finder, key string) *Book 
 }
 
 // Reference is the ledger's tag.
-func (b *Book) Reference() string { return b.repo.Reference(LedgerTag(b.key)) }
+func (b *Book) Reference() string { return b.repo.Reference(ledgerTag(b.key)) }
 
 // Read reads the newest part of the ledger, one request. A ledger that does not
 // exist is an empty page. What is under its tag and is no ledger is an error: it
 // would be overwritten.
-func (b *Book) Read(ctx context.Context) (*Page, error) { return b.read(ctx, LedgerTag(b.key)) }
+func (b *Book) Read(ctx context.Context) (*Page, error) { return b.read(ctx, ledgerTag(b.key)) }
 
 func (b *Book) read(ctx context.Context, ref string) (*Page, error) {
 	m, err := b.repo.GetManifest(ctx, ref)

@@ -100,7 +100,7 @@ func (b *Book) behind(ctx context.Context, p *Page, s Sources) ([]*found, error)
 	}
 	refs = append(refs, more...)
 	if len(refs) > maxBehind {
-		return nil, b.fail("read records", LedgerTag(b.key), fmt.Errorf("%d records are in no line, more than the %d that can be", len(refs), maxBehind), "")
+		return nil, b.fail("read records", ledgerTag(b.key), fmt.Errorf("%d records are in no line, more than the %d that can be", len(refs), maxBehind), "")
 	}
 	var mu sync.Mutex
 	var records []*found

@@ -25,9 +25,9 @@ const hexID = 32
 // maxKey leaves room for every prefix, a record's id and a part's number.
 const maxKey = 70
 
-// LedgerTag is the tag of the ledger called key: an environment's name, or the
+// ledgerTag is the tag of the ledger called key: an environment's name, or the
 // first moving tag's where there is no environment.
-func LedgerTag(key string) string { return ledgerPrefix + short(key) }
+func ledgerTag(key string) string { return ledgerPrefix + short(key) }
 
 // partTag is the tag of a full part of a ledger.
 func partTag(key string, part int) string {
