@@ -12,7 +12,7 @@ import (
 )
 
 // tries is how often a ledger is written before giving up on it.
-const tries = 10
+const tries = 12
 
 // Append writes the line of a record that [Book.Attach] wrote: what became of it. It
 // takes two round trips where nobody else writes. The page should have been read as
@@ -73,7 +73,7 @@ func (s *settling) first(ctx context.Context) (*Page, error) {
 // again looks, and writes what is lacking at once: between the two is a rival's
 // chance. It returns what is there when two looks have found nothing lacking.
 func (s *settling) again(ctx context.Context, nth int) (*Page, error) {
-	if err := referrer.Pause(ctx, min(nth, 4)); err != nil {
+	if err := referrer.Pause(ctx, min(nth, 5)); err != nil {
 		return nil, err
 	}
 	now, err := s.Read(ctx)
@@ -141,8 +141,7 @@ func immutable(err error) error {
 const maxJoin = 20
 
 // join is everything that two versions of a ledger have, and says whether that is
-// more than what is there. What is there keeps its annotations and, as far as both
-// have it, its order.
+// more than what is there, which keeps its annotations and its order.
 func (b *Book) join(ctx context.Context, there, more *Page) (*Page, error) {
 	var err error
 	for n := 0; there.older != more.older; n++ {
@@ -195,26 +194,10 @@ func union(there, more *Page) *Page {
 			all.entries[i], all.changed = better(all.entries[i], e), true
 		}
 	}
-	if len(lacking) > 0 {
-		all.changed = true
-		all.entries = ordered(all.entries, lacking, shared(there, more))
+	slices.SortFunc(lacking, byTime)
+	next := &all
+	for _, e := range lacking {
+		next = next.insert(e)
 	}
-	return &all
-}
-
-// shared is how many lines two pages begin with alike.
-func shared(a, b *Page) int {
-	n := 0
-	for n < min(len(a.entries), len(b.entries)) && a.entries[n].Record == b.entries[n].Record {
-		n++
-	}
-	return n
-}
-
-// ordered adds lines, by time behind the first so many.
-func ordered(entries, more []entry, keep int) []entry {
-	keep = min(keep, len(entries))
-	tail := append(slices.Clone(entries[keep:]), more...)
-	slices.SortStableFunc(tail, byTime)
-	return append(entries[:keep:keep], tail...)
+	return next
 }

@@ -52,7 +52,9 @@ func (b *Book) Attach(ctx context.Context, p *Page, r document.Record, image v1.
 		return Written{}, err
 	}
 	if earlier != nil && earlier.serves(r, p) {
-		return earlier.written(), b.list(ctx, image, earlier.manifest, false)
+		w := earlier.written()
+		w.Reused = true
+		return w, b.list(ctx, image, earlier.manifest, false)
 	}
 	if earlier != nil {
 		id = identity(r, rand.Text())

@@ -173,17 +173,6 @@ func (b *Book) unlisted(ctx context.Context, p *Page, referrers []v1.Descriptor)
 	return slices.Sorted(maps.Values(refs)), err
 }
 
-// insert adds a line before those that came later.
-func (p *Page) insert(e entry) *Page {
-	at := slices.IndexFunc(p.entries, func(other entry) bool { return byTime(other, e) > 0 })
-	if at < 0 {
-		at = len(p.entries)
-	}
-	next := *p
-	next.entries, next.changed = slices.Insert(slices.Clone(p.entries), at, e), true
-	return &next
-}
-
 // confirm finds out about lines whose outcome nobody has written.
 func (p *Page) confirm(holds string, caught *CaughtUp) *Page {
 	next := *p

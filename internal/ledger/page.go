@@ -65,13 +65,24 @@ func (p *Page) find(record string) int {
 
 // with is the page with a line more, or with a better outcome of one that it has.
 func (p *Page) with(e entry) *Page {
+	at := p.find(e.Record)
+	if at < 0 {
+		return p.insert(e)
+	}
 	next := *p
 	next.entries, next.changed = slices.Clone(p.entries), true
-	if at := p.find(e.Record); at >= 0 {
-		next.entries[at] = better(p.entries[at], e)
-	} else {
-		next.entries = append(next.entries, e)
+	next.entries[at] = better(p.entries[at], e)
+	return &next
+}
+
+// insert adds a line behind the one that it follows, before those that came later.
+func (p *Page) insert(e entry) *Page {
+	at := p.find(e.PreviousRecord) + 1
+	for at < len(p.entries) && byTime(p.entries[at], e) < 0 {
+		at++
 	}
+	next := *p
+	next.entries, next.changed = slices.Insert(slices.Clone(p.entries), at, e), true
 	return &next
 }
 

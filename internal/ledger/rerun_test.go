@@ -192,17 +192,3 @@ func TestImmutableLedger(t *testing.T) {
 		t.Errorf("error %v, hint %q", err, registry.HintOf(err))
 	}
 }
-
-// TestLedgerThatIsNotTaken: a writer that is always overwritten gives up with an error, as the caller must know.
-func TestLedgerThatIsNotTaken(t *testing.T) {
-	g := newRig(t, regtest.Options{}, 1)
-	g.promote(0, g.images[0], "")
-	_, raw, err := regtest.GetManifest(t.Context(), g.at.Access("", ""), path, "promotion-ledger-production")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stubborn := regtest.Answer(func(r *http.Request) bool {
-		return r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/promotion-ledger-production")
-	}, http.StatusOK, "application/vnd.oci.image.manifest.v1+json", raw)
-	_ = stubborn
-}
