@@ -255,7 +255,7 @@ func FuzzRecord(f *testing.F) {
 	f.Add(full)
 	f.Add(bytes.Replace(full, []byte("INC-7"), []byte("\\ud800\xff\\u2028"), 1))
 	f.Add(bytes.Replace(full, []byte("sha256"), []byte("sha512"), 1))
-	f.Add(bytes.Replace(full, []byte("2026-11-22T14:30:02.005Z"), []byte("2026-11-22T14:30:02.0050+00:00"), -1))
+	f.Add(bytes.ReplaceAll(full, []byte("2026-11-22T14:30:02.005Z"), []byte("2026-11-22T14:30:02.0050+00:00")))
 	f.Add([]byte("{}"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r, err := ParseRecord(raw)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/registry"
@@ -43,35 +44,60 @@ func (b *Book) Attach(ctx context.Context, p *Page, r document.Record, image v1.
 	if err != nil {
 		return Written{}, err
 	}
-	id := identity(r)
+	tag, fresh := recordTag(b.key, identity(r)), recordTag(b.key, identity(r, rand.Text()))
 	if r.Job.RunID == "" {
-		id = identity(r, rand.Text())
+		tag = fresh
 	}
-	earlier, err := b.store(ctx, p, recordTag(b.key, id), raw)
-	if err != nil {
+	earlier, err := b.store(ctx, p, tag, raw)
+	switch {
+	case err != nil:
 		return Written{}, err
+	case earlier == nil:
+		return b.write(ctx, tag, r, raw, image)
+	case !earlier.serves(r, p):
+		return b.write(ctx, fresh, r, raw, image)
 	}
-	if earlier != nil && earlier.serves(r, p) {
-		w := earlier.written()
-		w.Reused = true
-		return w, b.list(ctx, image, earlier.manifest, false)
-	}
-	if earlier != nil {
-		id = identity(r, rand.Text())
-	}
-	return b.write(ctx, recordTag(b.key, id), r, raw, image)
+	w := earlier.written()
+	w.Reused = true
+	return w, b.list(ctx, image, earlier.manifest, false)
 }
 
-// store brings the blobs, and reads meanwhile what is under the record's tag. Where
-// there is a ledger, its empty configuration is there too.
+// Earlier is the record that an earlier attempt of a run wrote, if nothing else has
+// been recorded since; nil if there is none. What is made anew must then be the same:
+// tags with a date in them, and where a rollback goes. It takes two requests at most,
+// which Attach does not make again.
+func (b *Book) Earlier(ctx context.Context, p *Page, job document.Job, mode document.Mode) (*document.Record, error) {
+	if job.RunID == "" {
+		return nil, nil
+	}
+	f, err := b.look(ctx, recordTag(b.key, identity(document.Record{Job: job, Ledger: b.key, Mode: mode, Repository: b.repo.Name()})))
+	if f == nil || err != nil || f.err != nil || f.record.Job.Attempt == job.Attempt || !f.newest(p) {
+		return nil, err
+	}
+	return &f.record, nil
+}
+
+// look is lookUp, once for each tag.
+func (b *Book) look(ctx context.Context, tag string) (*found, error) {
+	if f, known := b.looked[tag]; known {
+		return f, nil
+	}
+	f, err := b.lookUp(ctx, tag)
+	if err == nil {
+		b.looked[tag] = f
+	}
+	return f, err
+}
+
+// store brings the blobs, and reads meanwhile what is under the record's tag.
 func (b *Book) store(ctx context.Context, p *Page, tag string, raw []byte) (earlier *found, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		earlier, err = b.lookUp(ctx, tag)
+		earlier, err = b.look(ctx, tag)
 		return err
 	})
 	g.Go(func() error { return b.put(ctx, blobOf(raw), raw) })
-	if !p.Exists() {
+	if !p.stocked {
 		g.Go(func() error { return b.put(ctx, empty, []byte(emptyConfig)) })
 	}
 	return earlier, g.Wait()
@@ -136,16 +162,25 @@ func (f found) line(outcome document.Outcome) document.Line {
 func (f found) written() Written { return Written{line: f.line("")} }
 
 // serves reports whether a record is that of the attempt that r is of: the same
-// change, and nothing happened since.
+// change of the same tags, and nothing happened since.
 func (f *found) serves(r document.Record, p *Page) bool {
-	if f.err != nil || f.record.Digest != r.Digest || f.record.Mode != r.Mode || f.record.Job.RunID != r.Job.RunID {
-		return false
+	return f.err == nil && f.record.Digest == r.Digest && f.record.Mode == r.Mode && f.record.Job.RunID == r.Job.RunID &&
+		(r.PreviousDigest == f.record.PreviousDigest || r.PreviousDigest == r.Digest) &&
+		slices.Equal(tagNames(f.record), tagNames(r)) && f.newest(p)
+}
+
+func tagNames(r document.Record) []string {
+	var names []string
+	for _, tag := range r.Tags {
+		names = append(names, tag.Name)
 	}
-	if r.PreviousDigest != f.record.PreviousDigest && r.PreviousDigest != r.Digest {
-		return false
-	}
-	last := p.Last()
-	return last == f.blob.Digest.String() || last == f.record.PreviousRecord
+	slices.Sort(names)
+	return names
+}
+
+// newest reports whether no other record came after this one.
+func (f *found) newest(p *Page) bool {
+	return p.Last() == f.blob.Digest.String() || p.find(f.blob.Digest.String()) < 0 && p.Last() == f.record.PreviousRecord
 }
 
 // lookUp reads a record by its tag or manifest, two requests; nil if there is none. What is

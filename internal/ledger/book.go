@@ -14,17 +14,19 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Book is one ledger of a repository.
+// Book is one ledger of a repository, as one promotion uses it: not for several
+// goroutines at once.
 type Book struct {
 	repo   *registry.Repository
 	finder *referrer.Finder
 	key    string
+	looked map[string]*found // what was under records' tags before this run wrote there
 }
 
 // Open returns the ledger called key, an environment's name or else the first moving
 // tag's. The finder is the one that the run uses for the repository.
 func Open(repo *registry.Repository, finder *referrer.Finder, key string) *Book {
-	return &Book{repo: repo, finder: finder, key: key}
+	return &Book{repo: repo, finder: finder, key: key, looked: map[string]*found{}}
 }
 
 // Reference is the ledger's tag.

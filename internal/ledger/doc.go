@@ -14,6 +14,7 @@
 //	book := ledger.Open(repo, finder, environment) // or the first moving tag's name
 //	page, err := book.Read(ctx)
 //	page, _, err = book.CatchUp(ctx, page, sources) // lines that earlier runs could not write
+//	earlier, err := book.Earlier(ctx, page, job, mode) // of a second attempt: what the first was about to do
 //	entry, err := book.Attach(ctx, page, record)    // before tags move; nothing moves on an error
 //	// the tags move
 //	page, err = book.Append(ctx, page, entry, document.OutcomePromoted)

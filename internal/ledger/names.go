@@ -65,10 +65,11 @@ func short(key string) string {
 	return hash(key)
 }
 
-// identity names the promotion that a record is of: all attempts of a run that bring
-// the same image there are one.
+// identity names the promotion that a record is of: all attempts of a run's job are
+// one, for each ledger, mode and repository. Two of them in one job are told apart by
+// more.
 func identity(r document.Record, more ...string) string {
-	parts := append([]string{r.Job.Repository, r.Job.RunID, r.Job.Name, r.Ledger, string(r.Mode), r.Repository, r.Digest}, more...)
+	parts := append([]string{r.Job.Repository, r.Job.RunID, r.Job.Name, r.Ledger, string(r.Mode), r.Repository}, more...)
 	return hash(strings.Join(parts, "\n"))[:hexID]
 }
 

@@ -36,6 +36,7 @@ type Page struct {
 	digest  v1.Hash           // of the manifest that was read; zero: there was none
 	settled seal              // the records of all older parts
 	changed bool              // since it was read
+	stocked bool              // the empty configuration is known to be in the repository
 }
 
 // Lines are the part's lines, oldest first.
@@ -166,6 +167,7 @@ func (p *Page) number() int { return max(p.part, 1) }
 func parsePage(m registry.Manifest, key string) (*Page, error) {
 	var i struct {
 		ArtifactType string            `json:"artifactType"`
+		Config       v1.Descriptor     `json:"config"`
 		Layers       json.RawMessage   `json:"layers"`
 		Annotations  map[string]string `json:"annotations"`
 	}
@@ -179,6 +181,7 @@ func parsePage(m registry.Manifest, key string) (*Page, error) {
 		return nil, fmt.Errorf("it is the ledger of %q, and not of %q", registry.Cut(name, 100), key)
 	}
 	p := &Page{older: i.Annotations[notes+"older"], rebuilt: i.Annotations[notes+"rebuilt"] != "", extra: i.Annotations, digest: m.Digest, settled: readSeal(i.Annotations[notes+"settled"])}
+	p.stocked = i.Config.Digest == empty.Digest
 	number := i.Annotations[notes+"part"]
 	if p.part, _ = strconv.Atoi(number); p.part < 1 || p.part > maxParts {
 		return nil, fmt.Errorf("its part %q is none", registry.Cut(number, 20))

@@ -26,11 +26,22 @@ func TestAnotherAttempt(t *testing.T) {
 		again := g.record(1, image, before)
 		again.Job.Attempt, again.Started, again.Ended = "2", again.Started.Add(time.Hour), again.Ended.Add(time.Hour)
 		b = g.book()
-		second := g.attach(b, g.read(b), again, image)
+		p := g.read(b)
+		earlier, err := b.Earlier(t.Context(), p, again.Job, again.Mode)
+		if err != nil || earlier == nil || !earlier.Started.Equal(noon.Add(time.Minute)) || earlier.PreviousDigest != before {
+			t.Errorf("the earlier attempt: %+v, error %v", earlier, err)
+		}
+		asked := len(g.requests())
+		second := g.attach(b, p, again, image)
+		for _, q := range g.requests()[asked:] {
+			if strings.Contains(q, "GET") && strings.Contains(q, recordPrefix) {
+				t.Error("asked again:", q)
+			}
+		}
 		if !second.Reused || first.Reused || second.Digest() != first.Digest() {
 			t.Errorf("the second attempt wrote %+v, the first %+v", second, first)
 		}
-		p := g.append(b, g.read(b), second, document.OutcomePromoted)
+		p = g.append(b, g.read(b), second, document.OutcomePromoted)
 		lines := p.Lines()
 		if len(lines) != 2 || lines[1].Record != first.Digest() || lines[1].Outcome != document.OutcomePromoted {
 			t.Errorf("lines %+v", lines)
@@ -59,6 +70,7 @@ func TestNotTheSamePromotion(t *testing.T) {
 		"another run":                      {change: func(r *document.Record) { r.Job.RunID = "77" }},
 		"another job":                      {change: func(r *document.Record) { r.Job.Name = "other" }},
 		"another mode":                     {change: func(r *document.Record) { r.Mode = document.ModeRollback }},
+		"other tags":                       {change: func(r *document.Record) { r.Tags[0].Name = "v2" }},
 		"no run":                           {change: func(r *document.Record) { r.Job.RunID = "" }},
 		"tags moved meanwhile":             {change: func(r *document.Record) { r.PreviousDigest = digest(8) }},
 		"another was promoted meanwhile":   {between: func(g *rig) { g.promote(5, g.images[1], g.images[0].Digest.String()) }},
@@ -94,6 +106,41 @@ func TestNotTheSamePromotion(t *testing.T) {
 }
 
 var garbage = image{ArtifactType: "application/vnd.example", Layers: nil, Annotations: map[string]string{}}.manifest()
+
+// TestNoEarlierAttempt: what is not one is not taken for it.
+func TestNoEarlierAttempt(t *testing.T) {
+	g := newRig(t, regtest.Options{}, 2)
+	first := g.record(0, g.images[0], "")
+	g.promote(0, g.images[0], "")
+	second := first.Job
+	second.Attempt = "2"
+	for name, test := range map[string]struct {
+		change func(*document.Job)
+		mode   document.Mode
+		then   bool // somebody else has promoted since
+	}{
+		"the same attempt": {func(j *document.Job) { j.Attempt = "1" }, document.ModePromote, false},
+		"another run":      {func(j *document.Job) { j.RunID = "77" }, document.ModePromote, false},
+		"another job":      {func(j *document.Job) { j.Name = "other" }, document.ModePromote, false},
+		"no run":           {func(j *document.Job) { j.RunID = "" }, document.ModePromote, false},
+		"another mode":     {func(*document.Job) {}, document.ModeRollback, false},
+		"not the newest":   {func(*document.Job) {}, document.ModePromote, true},
+	} {
+		b, job := g.book(), second
+		p := g.read(b)
+		test.change(&job)
+		if test.then {
+			p = p.with(testEntry(500))
+		}
+		if r, err := b.Earlier(t.Context(), p, job, test.mode); r != nil || err != nil {
+			t.Errorf("%s: %+v, error %v", name, r, err)
+		}
+	}
+	b := g.book()
+	if r, err := b.Earlier(t.Context(), g.read(b), second, document.ModePromote); r == nil || err != nil {
+		t.Errorf("%+v, error %v", r, err)
+	}
+}
 
 // TestClocksThatDiffer: what follows another record is not older, unless that one's clock was far off.
 func TestClocksThatDiffer(t *testing.T) {
