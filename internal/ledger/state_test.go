@@ -254,6 +254,17 @@ func TestUnion(t *testing.T) {
 	}
 }
 
+// TestRebuiltStays: a ledger that was made again says so, whoever writes it next.
+func TestRebuiltStays(t *testing.T) {
+	lines := []entry{testEntry(0)}
+	for _, test := range []struct{ there, more, changed bool }{{false, true, true}, {true, false, false}, {true, true, false}} {
+		u := union(&Page{entries: lines, rebuilt: test.there}, &Page{entries: lines, rebuilt: test.more})
+		if !u.rebuilt || u.changed != test.changed {
+			t.Errorf("%+v: rebuilt %v, changed %v", test, u.rebuilt, u.changed)
+		}
+	}
+}
+
 // TestFollowers stand behind what they follow, whatever their clocks say.
 func TestFollowers(t *testing.T) {
 	first, second, third := testEntry(0), testEntry(1), testEntry(2)

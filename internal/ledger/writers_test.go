@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -117,4 +118,103 @@ func manyWriters(t *testing.T, o regtest.Options, seed uint64, writers int, stal
 func missing(records []string, lines []document.Line) []string {
 	listed := recordsOf(lines)
 	return slices.DeleteFunc(slices.Clone(records), func(r string) bool { return slices.Contains(listed, r) })
+}
+
+// rivalled is a registry where somebody does something at some moments: after so many writes of the program to the ledger,
+// and so many reads of it since the last.
+func rivalled(t *testing.T, o regtest.Options, at func(puts, gets int) bool, deed func(g *rig), test func(g *rig, b *Book)) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := regtest.NewMemory()
+		g := &rig{T: t}
+		armed, puts, gets := false, 0, 0
+		o.Memory = memory
+		o.Wrap = func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				next.ServeHTTP(w, r)
+				if !armed || r.UserAgent() == regtest.Agent || !strings.HasSuffix(r.URL.Path, "/promotion-ledger-production") {
+					return
+				}
+				if gets++; r.Method == http.MethodPut {
+					puts, gets = puts+1, 0
+				}
+				if puts > 0 && at(puts, gets) {
+					deed(g)
+				}
+			})
+		}
+		server, err := regtest.Start(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.at = server
+		g.push(2)
+		transport := memory.Transport()
+		b := g.bookOf(registry.New(registry.Options{Transport: transport}))
+		w := g.attach(b, g.read(b), g.record(0, g.images[0], ""), g.images[0])
+		g.append(b, g.read(b), w, document.OutcomePromoted)
+		armed = true
+		test(g, b)
+		transport.CloseIdleConnections()
+		memory.Close()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestStubbornRival: who is always overwritten ends with an error, as its caller must know; and its record is found.
+func TestStubbornRival(t *testing.T) {
+	var old registry.Manifest
+	rivalled(t, regtest.Options{}, func(_, gets int) bool { return gets == 0 }, func(g *rig) { g.overwrite("promotion-ledger-production", old) }, func(g *rig, b *Book) {
+		p := g.read(b)
+		old = p.manifest(env)
+		w := g.attach(b, p, g.record(1, g.images[1], ""), g.images[1])
+		_, err := b.Append(g.Context(), p, w, document.OutcomePromoted)
+		if err == nil || !strings.Contains(err.Error(), "overwriting") || !strings.Contains(registry.HintOf(err), "concurrency") {
+			g.Errorf("error %v, hint %q", err, registry.HintOf(err))
+		}
+		_, caught, err := b.CatchUp(g.Context(), g.read(b), Sources{Tags: g.tags()})
+		if err != nil || len(caught.Lines) != 1 || caught.Lines[0].Record != w.Digest() {
+			g.Errorf("caught %+v, error %v", caught, err)
+		}
+	})
+}
+
+// TestRivalsAreOutlasted: one that takes our line away at once, and one that does so after it was seen.
+func TestRivalsAreOutlasted(t *testing.T) {
+	for name, at := range map[string]func(puts, gets int) bool{
+		"after the first write":   func(puts, gets int) bool { return puts == 1 && gets == 0 },
+		"after the second write":  func(puts, gets int) bool { return puts == 1 && gets == 0 || puts == 2 && gets == 0 },
+		"after the line was seen": func(puts, gets int) bool { return puts == 1 && gets == 0 || puts == 2 && gets == 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var old registry.Manifest
+			rivalled(t, regtest.Options{}, at, func(g *rig) { g.overwrite("promotion-ledger-production", old) }, func(g *rig, b *Book) {
+				p := g.read(b)
+				old = p.manifest(env)
+				w := g.attach(b, p, g.record(1, g.images[1], ""), g.images[1])
+				g.append(b, p, w, document.OutcomePromoted)
+				if lines := g.read(b).Lines(); len(lines) != 2 || lines[1].Record != w.Digest() {
+					g.Errorf("lines %+v", lines)
+				}
+			})
+		})
+	}
+}
+
+// TestLedgerThatIsDeletedMeanwhile is written again with all that was read of it.
+func TestLedgerThatIsDeletedMeanwhile(t *testing.T) {
+	remove := func(g *rig) {
+		if err := regtest.DeleteManifest(g.Context(), g.at.Access("", ""), path, "promotion-ledger-production"); err != nil {
+			g.Error(err)
+		}
+	}
+	rivalled(t, regtest.Options{Delete: true}, func(puts, gets int) bool { return puts == 1 && gets == 0 }, remove, func(g *rig, b *Book) {
+		p := g.read(b)
+		w := g.attach(b, p, g.record(1, g.images[1], ""), g.images[1])
+		g.append(b, p, w, document.OutcomePromoted)
+		if lines := g.read(b).Lines(); len(lines) != 2 || lines[1].Record != w.Digest() {
+			g.Errorf("lines %+v", lines)
+		}
+	})
 }
