@@ -60,6 +60,9 @@ func (b *Book) fail(op, ref string, err error, hint string) error {
 // maxParts bounds how many parts a ledger has: 200,000 promotions.
 const maxParts = 1000
 
+// maxRead bounds how many lines are held at once.
+const maxRead = 100_000
+
 // History is what a ledger says, oldest first.
 type History struct {
 	Lines   []document.Line
@@ -88,7 +91,9 @@ func (b *Book) parts(ctx context.Context, p *Page, enough func(lines int) bool) 
 			return parts, err
 		}
 		p = older
-		parts, lines = append(parts, p), lines+len(p.entries)
+		if parts, lines = append(parts, p), lines+len(p.entries); lines > maxRead {
+			return parts, b.fail("read ledger", ledgerTag(b.key), fmt.Errorf("it has more than %d lines", maxRead), "Ask for fewer of them.")
+		}
 	}
 	return parts, nil
 }

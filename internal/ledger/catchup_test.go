@@ -25,6 +25,7 @@ func outcomes(p *Page) string {
 func TestRunThatCouldNotWriteItsLine(t *testing.T) {
 	for name, test := range map[string]struct {
 		mode  document.Mode
+		there bool   // the image was in place before
 		later string // digest that the next run found; empty: there was none
 		holds string // what the moving tag holds
 		want  string
@@ -32,6 +33,7 @@ func TestRunThatCouldNotWriteItsLine(t *testing.T) {
 		"nobody knows":                    {want: "promoted unconfirmed"},
 		"the tag holds it":                {holds: "image", want: "promoted promoted"},
 		"the tag holds another":           {holds: "first", want: "promoted unconfirmed"},
+		"it was there before":             {there: true, holds: "image", want: "promoted unconfirmed"},
 		"a rollback":                      {mode: document.ModeRollback, holds: "image", want: "promoted rolled-back"},
 		"the next found it":               {later: "image", want: "promoted promoted promoted"},
 		"the next found what was before":  {later: "first", want: "promoted unconfirmed promoted"},
@@ -46,6 +48,9 @@ func TestRunThatCouldNotWriteItsLine(t *testing.T) {
 			r := g.record(1, g.images[1], digests["first"])
 			if test.mode != "" {
 				r.Mode = test.mode
+			}
+			if test.there {
+				r.PreviousDigest = r.Digest
 			}
 			lost := g.attach(b, g.read(b), r, g.images[1])
 			if test.later != "" {

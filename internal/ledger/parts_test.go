@@ -5,12 +5,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/artifact-promotion/promote/internal/template"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // fill appends many lines at once, as many runs would have. Their records are stored, and in no tag.
@@ -96,6 +98,23 @@ func TestParts(t *testing.T) {
 			t.Errorf("caught %+v, error %v", caught, err)
 		}
 	})
+	t.Run("one behind in the place of one whose tag is gone", func(t *testing.T) {
+		tags := recordTagsOf(g.tags())
+		for _, line := range h.Lines[1:] {
+			tags = append(tags, line.RecordTag)
+		}
+		_, caught, err := b.CatchUp(t.Context(), p, Sources{Tags: tags})
+		if err != nil || len(caught.Lines) != 1 {
+			t.Errorf("caught %+v, error %v", caught, err)
+		}
+	})
+	t.Run("what hangs on an image and is in an older part", func(t *testing.T) {
+		hangs := v1.Descriptor{ArtifactType: RecordType, Digest: g.images[0].Digest, Annotations: map[string]string{notes + "ledger": env, notes + "record": h.Lines[3].Record}}
+		_, caught, err := b.CatchUp(t.Context(), p, Sources{Referrers: []v1.Descriptor{hangs}})
+		if err != nil || len(caught.Lines)+len(caught.Unreadable) > 0 {
+			t.Errorf("caught %+v, error %v", caught, err)
+		}
+	})
 	t.Run("the newest part is lost", func(t *testing.T) {
 		next, caught, err := b.CatchUp(t.Context(), &Page{}, Sources{Tags: g.tags()})
 		if err != nil || next.part != 3 || next.older != p.older || len(caught.Lines) != 1 || !caught.Rebuilt {
@@ -116,6 +135,34 @@ func TestParts(t *testing.T) {
 		lost.older, lost.part = middle.digest.String(), 2
 		if _, err = b.History(t.Context(), &lost, 0); err == nil || !strings.Contains(err.Error(), "comes after part 2") {
 			t.Errorf("error %v", err)
+		}
+	})
+}
+
+// TestThousandRecords are listed in time over a distance of 40 ms, and only as far as they are asked for.
+func TestThousandRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := regtest.NewMemory()
+		at, err := regtest.Start(regtest.Options{Memory: memory, Network: &regtest.Network{RTT: 40 * time.Millisecond, BytesPerSecond: 25 << 20}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := &rig{T: t, at: at}
+		g.push(2)
+		transport := memory.Transport()
+		b := g.bookOf(registry.New(registry.Options{Transport: transport}))
+		g.fill(b, g.read(b), 0, 1000)
+		for least, most := range map[int]time.Duration{0: time.Second, 100: 150 * time.Millisecond} {
+			began := time.Now()
+			h, err := b.History(t.Context(), g.read(b), least)
+			if took := time.Since(began); err != nil || took > most || len(h.Lines) < max(least, 200) || h.Whole != (least == 0) {
+				t.Errorf("%d lines in %v, error %v", len(h.Lines), took, err)
+			}
+		}
+		transport.CloseIdleConnections()
+		memory.Close()
+		if err := at.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -228,8 +275,19 @@ func TestUnknownAnnotations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	poor := *p
+	failed.Outcome = document.OutcomeFailed
+	worse, err := newEntry(failed, p.entries[0].layer.Annotations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	poor.entries = []entry{worse}
+	rich, err := newEntry(p.entries[0].Line, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, got := range map[string]*Page{
-		"appended": p, "joined": union(p, &Page{entries: []entry{e}}), "outdone": union(&Page{entries: []entry{e}, extra: p.extra}, p),
+		"bettered": poor.with(rich), "appended": p, "joined": union(p, &Page{entries: []entry{e}}), "outdone": union(&Page{entries: []entry{e}, extra: p.extra}, p),
 	} {
 		if a := got.entries[0].layer.Annotations; a["org.example.line"] != "kept too" || a[notes+"weather"] != "fair" || got.extra["org.example.page"] != "kept" {
 			t.Errorf("%s: %v, %v", name, got.extra, a)
