@@ -107,6 +107,27 @@ func TestNotTheSamePromotion(t *testing.T) {
 
 var garbage = image{ArtifactType: "application/vnd.example", Layers: nil, Annotations: map[string]string{}}.manifest()
 
+// TestAttemptThatWasCut before the record was listed: the next one lists it.
+func TestAttemptThatWasCut(t *testing.T) {
+	armed := true
+	g := newRig(t, regtest.Options{Wrap: regtest.Answer(func(r *http.Request) bool {
+		return armed && r.Method == http.MethodPut && r.UserAgent() != regtest.Agent && strings.Contains(r.URL.Path, "/manifests/sha256-")
+	}, http.StatusForbidden, "", nil)}, 1)
+	b := g.book()
+	if _, err := b.Attach(t.Context(), g.read(b), g.record(0, g.images[0], ""), g.images[0]); err == nil {
+		t.Fatal("no error")
+	}
+	armed = false
+	b = g.book()
+	again := g.record(0, g.images[0], "")
+	again.Job.Attempt = "2"
+	w := g.attach(b, g.read(b), again, g.images[0])
+	found, err := b.finder.Find(t.Context(), g.images[0].Digest, true)
+	if err != nil || !w.Reused || len(found.Referrers) != 1 || found.Referrers[0].Annotations[notes+"record"] != w.Digest() {
+		t.Errorf("reused %v, attached %+v, error %v", w.Reused, found, err)
+	}
+}
+
 // TestNoEarlierAttempt: what is not one is not taken for it.
 func TestNoEarlierAttempt(t *testing.T) {
 	g := newRig(t, regtest.Options{}, 2)
