@@ -24,9 +24,7 @@ const tries = 12
 // once more after a moment. A writer that read before and comes after that last look
 // can still take lines away: the next promotion finds those by their records' tags.
 func (b *Book) Append(ctx context.Context, p *Page, w Written, outcome document.Outcome) (*Page, error) {
-	line := w.line
-	line.Outcome = outcome
-	e, err := newEntry(line, nil)
+	e, err := newEntry(w.Line(outcome), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,13 @@ type Written struct {
 // Digest is the record's.
 func (w Written) Digest() string { return w.line.Record }
 
+// Line is the line that [Book.Append] writes.
+func (w Written) Line(outcome document.Outcome) document.Line {
+	line := w.line
+	line.Outcome = outcome
+	return line
+}
+
 // Attach writes a record, under a tag of its own and attached to the image, before
 // the first tag moves. The page is what was read of the ledger: the record follows
 // its last line, and bears a time no earlier than that line's. Ledger and

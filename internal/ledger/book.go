@@ -71,7 +71,8 @@ type History struct {
 }
 
 // History reads older parts until it has at least so many lines, or all; 0 means
-// all. It takes one request for each 200 lines. If a part cannot be read, what is
+// all; a page alone may have but a few, where the part before it has just been full.
+// It takes one request for each 200 lines. If a part cannot be read, what is
 // newer is returned with the error.
 func (b *Book) History(ctx context.Context, p *Page, least int) (History, error) {
 	parts, err := b.parts(ctx, p, func(lines int) bool { return least > 0 && lines >= least })

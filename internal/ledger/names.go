@@ -37,9 +37,9 @@ func partTag(key string, part int) string {
 // partOf is the number of the part that a tag names, 0 if it names none of the key's.
 func partOf(key, tag string) int {
 	rest, found := strings.CutPrefix(tag, partPrefix)
-	number, name, _ := strings.Cut(rest, "-")
+	number, _, _ := strings.Cut(rest, "-")
 	part, err := strconv.Atoi(number)
-	if !found || err != nil || part < 1 || partTag(key, part) != tag || name != short(key) {
+	if !found || err != nil || part < 1 || partTag(key, part) != tag {
 		return 0
 	}
 	return part

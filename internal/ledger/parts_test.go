@@ -275,6 +275,13 @@ func TestUnknownAnnotations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, e := range p.entries {
+		for name, text := range e.layer.Annotations {
+			if text == "" {
+				t.Errorf("%s is empty", name)
+			}
+		}
+	}
 	poor := *p
 	failed.Outcome = document.OutcomeFailed
 	worse, err := newEntry(failed, p.entries[0].layer.Annotations)
