@@ -35,9 +35,7 @@ func newEntry(line document.Line, had map[string]string) (entry, error) {
 		all = map[string]string{}
 	}
 	for name, text := range annotated(line) {
-		if text == "" {
-			delete(all, notes+name)
-		} else {
+		if text != "" {
 			all[notes+name] = text
 		}
 	}

@@ -202,19 +202,27 @@ func TestRivalsAreOutlasted(t *testing.T) {
 	}
 }
 
-// TestLedgerThatIsDeletedMeanwhile is written again with all that was read of it.
+// TestLedgerThatIsDeletedMeanwhile is written again with all that was read of it: deleted at once, or after the line was
+// seen.
 func TestLedgerThatIsDeletedMeanwhile(t *testing.T) {
-	remove := func(g *rig) {
-		if err := regtest.DeleteManifest(g.Context(), g.at.Access("", ""), path, "promotion-ledger-production"); err != nil {
-			g.Error(err)
-		}
+	for name, at := range map[string]func(puts, gets int) bool{
+		"at once":                 func(puts, gets int) bool { return puts == 1 && gets == 0 },
+		"after the line was seen": func(puts, gets int) bool { return puts == 1 && gets == 0 || puts == 2 && gets == 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			remove := func(g *rig) {
+				if err := regtest.DeleteManifest(g.Context(), g.at.Access("", ""), path, "promotion-ledger-production"); err != nil {
+					g.Error(err)
+				}
+			}
+			rivalled(t, regtest.Options{Delete: true}, at, remove, func(g *rig, b *Book) {
+				p := g.read(b)
+				w := g.attach(b, p, g.record(1, g.images[1], ""), g.images[1])
+				g.append(b, p, w, document.OutcomePromoted)
+				if lines := g.read(b).Lines(); len(lines) != 2 || lines[1].Record != w.Digest() {
+					g.Errorf("lines %+v", lines)
+				}
+			})
+		})
 	}
-	rivalled(t, regtest.Options{Delete: true}, func(puts, gets int) bool { return puts == 1 && gets == 0 }, remove, func(g *rig, b *Book) {
-		p := g.read(b)
-		w := g.attach(b, p, g.record(1, g.images[1], ""), g.images[1])
-		g.append(b, p, w, document.OutcomePromoted)
-		if lines := g.read(b).Lines(); len(lines) != 2 || lines[1].Record != w.Digest() {
-			g.Errorf("lines %+v", lines)
-		}
-	})
 }
