@@ -39,7 +39,7 @@ func partOf(key, tag string) int {
 	rest, found := strings.CutPrefix(tag, partPrefix)
 	number, _, _ := strings.Cut(rest, "-")
 	part, err := strconv.Atoi(number)
-	if !found || err != nil || part < 1 || partTag(key, part) != tag {
+	if !found || err != nil || part < 1 || part > maxParts || partTag(key, part) != tag {
 		return 0
 	}
 	return part

@@ -346,7 +346,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s is taken for a record's tag", tag)
 		}
 	}
-	for _, tag := range []string{"promotion-ledger.0-production", "promotion-ledger.01-production", "promotion-ledger.-1-production", "promotion-ledger.x-production", "promotion-ledger.1"} {
+	for _, tag := range []string{"promotion-ledger.0-production", "promotion-ledger.01-production", "promotion-ledger.-1-production", "promotion-ledger.x-production", "promotion-ledger.1001-production", "promotion-ledger.1"} {
 		if partOf(env, tag) != 0 {
 			t.Errorf("%s is taken for a part's tag", tag)
 		}
