@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/referrer"
@@ -24,7 +25,11 @@ const tries = 12
 // once more after a moment. A writer that read before and comes after that last look
 // can still take lines away: the next promotion finds those by their records' tags.
 func (b *Book) Append(ctx context.Context, p *Page, w Written, outcome document.Outcome) (*Page, error) {
-	e, err := newEntry(w.Line(outcome), nil)
+	line := w.Line(outcome)
+	if outcome.Good() { // which may be long after the record was written, by an earlier attempt
+		line.Moved = time.Now().UTC()
+	}
+	e, err := newEntry(line, nil)
 	if err != nil {
 		return nil, err
 	}

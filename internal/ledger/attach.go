@@ -28,7 +28,7 @@ type Written struct {
 // Digest is the record's.
 func (w Written) Digest() string { return w.line.Record }
 
-// Line is the line that [Book.Append] writes.
+// Line is the line that [Book.Append] writes, but for the time when its tags moved.
 func (w Written) Line(outcome document.Outcome) document.Line {
 	line := w.line
 	line.Outcome = outcome
@@ -45,7 +45,7 @@ func (w Written) Line(outcome document.Outcome) document.Line {
 func (b *Book) Attach(ctx context.Context, p *Page, r document.Record, image v1.Descriptor) (Written, error) {
 	r.Ledger, r.PreviousRecord = b.key, p.Last()
 	if n := len(p.entries); n > 0 {
-		r.Ended = since(p.entries[n-1].Time, r.Ended.UTC())
+		r.Ended = notBefore(p.entries[n-1].Time, r.Ended.UTC())
 	}
 	raw, err := r.Encode()
 	if err != nil {

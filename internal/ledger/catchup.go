@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -182,6 +183,7 @@ func (p *Page) confirm(holds string, caught *CaughtUp) *Page {
 			continue
 		}
 		line := e.Line
+		line.Moved = time.Now().UTC() // at the latest
 		if line.Outcome = document.OutcomePromoted; line.Mode == document.ModeRollback {
 			line.Outcome = document.OutcomeRolledBack
 		}

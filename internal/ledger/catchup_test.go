@@ -61,7 +61,7 @@ func TestRunThatCouldNotWriteItsLine(t *testing.T) {
 				t.Fatal("it is listed")
 			}
 			next, caught, err := b.CatchUp(t.Context(), p, Sources{Tags: g.tags(), Holds: digests[test.holds]})
-			if err != nil || outcomes(next) != test.want || len(caught.Lines) != 1 || caught.Rebuilt || caught.Lines[0].Outcome != next.entries[1].Outcome {
+			if err != nil || outcomes(next) != test.want || len(caught.Lines) != 1 || caught.Lines[0].Moved.IsZero() == caught.Lines[0].Outcome.Good() || caught.Rebuilt || caught.Lines[0].Outcome != next.entries[1].Outcome {
 				t.Errorf("outcomes %s, want %s; caught %+v, error %v", outcomes(next), test.want, caught, err)
 			}
 			if p.find(lost.Digest()) >= 0 || g.read(b).find(lost.Digest()) >= 0 {

@@ -82,8 +82,8 @@ func (c *chain) judge(i int, line document.Line) {
 	c.follows[line.PreviousRecord] = line.Record
 }
 
-// compare holds a line against its record. What became of the record only the line
-// says.
+// compare holds a line against its record. What became of the record, and when, only
+// the line says.
 func (c *chain) compare(line document.Line, raw []byte) {
 	if "sha256:"+hash(string(raw)) != line.Record {
 		c.add(Altered, line, "the registry's bytes are not those of the record")
@@ -95,7 +95,7 @@ func (c *chain) compare(line document.Line, raw []byte) {
 		return
 	}
 	want := document.LineOf(r, line.Record, int64(len(raw)), line.Outcome)
-	want.RecordTag, want.Fault = line.RecordTag, line.Fault
+	want.Moved, want.RecordTag, want.Fault = line.Moved, line.RecordTag, line.Fault
 	if !reflect.DeepEqual(want, line) {
 		c.add(Altered, line, "the line says something else than the record")
 		return

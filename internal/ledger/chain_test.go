@@ -164,6 +164,7 @@ func TestHostileLines(t *testing.T) {
 		"no annotations":      func(e *entry) { e.layer.Annotations = nil },
 		"a time that is none": func(e *entry) { e.layer.Annotations[notes+"time"] = "yesterday" },
 		"a time before time":  func(e *entry) { e.layer.Annotations[notes+"time"] = "0001-01-01T00:00:00Z" },
+		"a move at no time":   func(e *entry) { e.layer.Annotations[notes+"moved"] = "later" },
 		"no repository":       func(e *entry) { delete(e.layer.Annotations, notes+"repository") },
 		"a digest as a path":  func(e *entry) { e.layer.Annotations[notes+"digest"] = "../../v2/evil" },
 		"a long digest":       func(e *entry) { e.layer.Annotations[notes+"previous-digest"] = "sha256:" + long },

@@ -44,8 +44,13 @@ func newEntry(line document.Line, had map[string]string) (entry, error) {
 
 // annotated is what a line says besides its record's digest and size.
 func annotated(l document.Line) map[string]string {
+	moved := ""
+	if !l.Moved.IsZero() {
+		moved = l.Moved.UTC().Format(time.RFC3339Nano)
+	}
 	return map[string]string{
-		"time": l.Time.UTC().Format(time.RFC3339Nano), "environment": l.Environment, "mode": string(l.Mode), "result": string(l.Outcome),
+		"moved": moved,
+		"time":  l.Time.UTC().Format(time.RFC3339Nano), "environment": l.Environment, "mode": string(l.Mode), "result": string(l.Outcome),
 		"from": l.From, "repository": l.Repository, "digest": l.Digest, "previous-digest": l.PreviousDigest,
 		"tags": strings.Join(l.Tags, ","), "actor": l.Actor, "reason": l.Reason, "run": l.Run,
 		"previous-record": l.PreviousRecord, "record-tag": l.RecordTag,
@@ -64,15 +69,20 @@ func readEntry(d v1.Descriptor) entry {
 	if tags := noted(d, "tags"); tags != "" {
 		line.Tags = strings.Split(tags, ",")
 	}
-	var err error
-	if line.Time, err = time.Parse(time.RFC3339Nano, noted(d, "time")); err != nil {
-		line.Time = time.Time{}
-	}
-	line.Time = line.Time.UTC()
+	line.Time, line.Moved = timeOf(noted(d, "time")), timeOf(noted(d, "moved"))
 	if err := checkLine(line, d); err != nil {
 		line.Fault = err.Error()
 	}
 	return entry{line, d}
+}
+
+// timeOf is a time in UTC, zero if the text is none.
+func timeOf(text string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || t.Year() < 1970 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t.UTC()
 }
 
 // maxNote is the longest text of a line that is taken, in bytes.
@@ -88,8 +98,8 @@ func checkLine(l document.Line, d v1.Descriptor) error {
 		return fmt.Errorf("it is of the type %q, and no record", registry.Cut(string(d.MediaType), 100))
 	case d.Size < 1 || d.Size > document.MaxRecord:
 		return fmt.Errorf("its record cannot have %d bytes", d.Size)
-	case l.Time.IsZero() || l.Time.Year() < 1970 || l.Time.Year() > 9999:
-		return errors.New("its time is missing, or is none")
+	case l.Time.IsZero(), l.Moved.IsZero() && noted(d, "moved") != "":
+		return errors.New("one of its times is missing, or is none")
 	case l.Outcome == "":
 		return errors.New("it has no result")
 	case l.Repository == "":

@@ -240,9 +240,9 @@ func byTime(a, b entry) int {
 	return strings.Compare(a.Record, b.Record)
 }
 
-// since is a time no earlier than a record's that it follows: what was written later
+// notBefore is a time no earlier than a record's that it follows: what was written later
 // comes later, although clocks differ. A clock that is far ahead is not followed.
-func since(last, now time.Time) time.Time {
+func notBefore(last, now time.Time) time.Time {
 	const drift = time.Hour
 	if ahead := last.Sub(now); ahead >= 0 && ahead < drift {
 		return last.Add(time.Millisecond)

@@ -16,7 +16,7 @@ import (
 // TestAnotherAttempt of a run has the record of the first, and the line says what became of the last.
 func TestAnotherAttempt(t *testing.T) {
 	withAndWithout(t, func(t *testing.T, o regtest.Options) {
-		g := newRig(t, o, 2)
+		g, began := newRig(t, o, 2), time.Now()
 		g.promote(0, g.images[0], "")
 		image, before := g.images[1], g.images[0].Digest.String()
 		b := g.book()
@@ -43,7 +43,7 @@ func TestAnotherAttempt(t *testing.T) {
 		}
 		p = g.append(b, g.read(b), second, document.OutcomePromoted)
 		lines := p.Lines()
-		if len(lines) != 2 || lines[1].Record != first.Digest() || lines[1].Outcome != document.OutcomePromoted {
+		if len(lines) != 2 || lines[1].Record != first.Digest() || lines[1].Outcome != document.OutcomePromoted || lines[1].Moved.Before(began) {
 			t.Errorf("lines %+v", lines)
 		}
 		p = g.append(b, g.read(b), second, document.OutcomeFailed) // what failed later was put back
@@ -173,7 +173,7 @@ func TestClocksThatDiffer(t *testing.T) {
 		{time.Hour, 0, 0},
 		{1000 * time.Hour, 0, 0},
 	} {
-		if got := since(noon.Add(test.last), noon.Add(test.now)); !got.Equal(noon.Add(test.want)) {
+		if got := notBefore(noon.Add(test.last), noon.Add(test.now)); !got.Equal(noon.Add(test.want)) {
 			t.Errorf("after %v, at %v: %v, want %v", test.last, test.now, got.Sub(noon), test.want)
 		}
 	}

@@ -36,17 +36,25 @@ func Replay(lines []document.Line) State {
 	return s
 }
 
+// since is when a line's tags held its digest, at the latest.
+func since(line document.Line) time.Time {
+	if line.Moved.After(line.Time) {
+		return line.Moved
+	}
+	return line.Time
+}
+
 // push puts a digest on top. Where it was on top, it only stays, unless the tag held
 // something else meanwhile.
 func (s *State) push(line document.Line) {
 	delete(s.left, line.Digest)
 	top := len(s.stack) - 1
 	if top < 0 || s.stack[top].line.Digest != line.Digest {
-		s.stack = append(s.stack, held{line, line.Time})
+		s.stack = append(s.stack, held{line, since(line)})
 		return
 	}
 	if line.PreviousDigest != line.Digest {
-		s.stack[top].since = line.Time
+		s.stack[top].since = since(line)
 	}
 	s.stack[top].line = line
 }
@@ -61,7 +69,7 @@ func (s *State) back(line document.Line) {
 	s.left[s.stack[top].line.Digest] = true
 	for at, h := range slices.Backward(s.stack) {
 		if h.line.Digest == line.Digest {
-			s.stack = append(s.stack[:at:at], held{line, line.Time})
+			s.stack = append(s.stack[:at:at], held{line, since(line)})
 			delete(s.left, line.Digest)
 			return
 		}

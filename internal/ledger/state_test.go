@@ -102,6 +102,19 @@ func TestState(t *testing.T) {
 	}
 }
 
+// TestSinceItMoved: a record that an earlier attempt wrote long before its tags moved is not held since then.
+func TestSinceItMoved(t *testing.T) {
+	for moved, want := range map[time.Duration]time.Duration{0: 0, -time.Hour: 0, 24 * time.Hour: 24 * time.Hour} {
+		lines := script("+a")
+		if moved != 0 {
+			lines[0].Moved = noon.Add(moved)
+		}
+		if since, holds := Replay(lines).Occupancy("a", noon.Add(100*time.Hour)); !holds || !since.Equal(noon.Add(want)) {
+			t.Errorf("moved %v later: held %v since %v", moved, holds, since)
+		}
+	}
+}
+
 func digestsOf(lines []document.Line) string {
 	var all []string
 	for _, l := range lines {
