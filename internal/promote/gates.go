@@ -19,6 +19,9 @@ func (r *run) judge(ctx context.Context) error {
 		return nil
 	}
 	r.Step("Gates")
+	if r.request.Mode == Apply && !r.isOwnPlan() && r.images[0].from != nil {
+		r.note("The plan was made by another run than this: what the environment before held then is not taken from it, so that it must hold the image now.")
+	}
 	judged := r.judged()
 	if err := r.gather(ctx, judged); err != nil {
 		return err
