@@ -106,7 +106,7 @@ func (r *run) tell(p *promotion, v document.Verdict) {
 }
 
 func (r *run) refusal(of *refusal) error {
-	e := &deniedError{message: r.about(of.of...) + of.text}
+	e := &deniedError{message: r.about(of.of...) + of.text, gate: of.Gate}
 	if slices.Contains(r.request.Gates.Overridable, of.Gate) {
 		e.hint = fmt.Sprintf("The config lets this gate be overridden, with a reason that is reported:\n  override-gates: %s\n  reason: why, or a ticket", of.Gate)
 	}
