@@ -9,7 +9,6 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
-	"github.com/artifact-promotion/promote/internal/report"
 	"github.com/artifact-promotion/promote/internal/transfer"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -230,7 +229,7 @@ func (r *run) await(ctx context.Context, i *interrupted) error {
 }
 
 func (r *run) undo(ctx context.Context, i *interrupted) error {
-	r.note(fmt.Sprintf("A release was ended while its tags moved (%s): its tags in %s are put back first.", i.described(), report.Count(len(i.pages), "repository")))
+	r.note(fmt.Sprintf("A release was ended while its tags moved (%s): they are put back first.", i.described()))
 	for _, f := range i.pages {
 		for _, m := range f.text.Moves {
 			if err := r.undoMove(ctx, f.repo, m); err != nil {
@@ -247,10 +246,12 @@ func (r *run) undoMove(ctx context.Context, repo *registry.Repository, m ledger.
 	var taken *transfer.TakenError
 	var gone *transfer.GoneError
 	switch {
+	case err == nil && restored == transfer.Back && m.Before == "":
+		r.note(fmt.Sprintf("Removed %s again, which did not exist before.", reference))
 	case err == nil && restored == transfer.Back:
-		r.note(fmt.Sprintf("Put back %s: it holds %s again.", reference, orNone(m.Before, m.Before)))
+		r.note(fmt.Sprintf("Put back %s: it holds %s again.", reference, m.Before))
 	case errors.As(err, &taken):
-		r.note(fmt.Sprintf("Let %s alone: it holds %s, which is neither what it held before nor what it was moved to.", reference, orNone(taken.Holds.String(), taken.Holds.Hex)))
+		r.note(fmt.Sprintf("Let %s alone: it holds %s, which is neither what it held before nor what it was moved to.", reference, orNothing(taken.Holds)))
 	case errors.As(err, &gone):
 		r.note(fmt.Sprintf("Let %s alone: %v.", reference, err))
 	case err != nil && m.Before == "" && restored == transfer.Left:

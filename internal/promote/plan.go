@@ -7,6 +7,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // makePlan pins what was found, and counts what a copy would bring. Nothing is
@@ -66,11 +67,19 @@ func (r *run) refuseDrift() error {
 		}
 		drifted = append(drifted, &deniedError{
 			message: fmt.Sprintf("tag %s has moved since the plan was made: it held %s, and holds %s", m.target.Reference(m.text),
-				orNone(m.planned.String(), m.planned.Hex), orNone(m.before.Digest().String(), m.before.Digest().Hex)),
+				orNothing(m.planned), orNothing(m.before.Digest())),
 			hint: "What was approved was to replace something else. Make a plan anew (mode: plan), and have it approved.",
 		})
 	}
 	return errors.Join(drifted...)
+}
+
+// orNothing is what a tag holds, in words.
+func orNothing(h v1.Hash) string {
+	if h.Hex == "" {
+		return "nothing"
+	}
+	return h.String()
 }
 
 // gone refuses to apply a plan whose image was deleted.

@@ -59,12 +59,12 @@ func newFleet(t *testing.T, o regtest.Options) *fleet {
 func (f *fleet) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		f.mu.Lock()
-		refused, noticed := f.refused, f.noticed
+		noticed := f.noticed
 		f.mu.Unlock()
 		if noticed != nil {
 			noticed(q)
 		}
-		if refused != nil && refused(q) {
+		if f.refuses(q) {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = w.Write([]byte(`{"errors":[{"code":"DENIED"}]}`))
@@ -72,6 +72,13 @@ func (f *fleet) wrap(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, q)
 	})
+}
+
+// refuses asks one at a time.
+func (f *fleet) refuses(q *http.Request) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.refused != nil && f.refused(q)
 }
 
 // refuse has the target answer 403 to what matches, and to nothing else.
