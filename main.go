@@ -49,7 +49,7 @@ func main() {
 func frugal() {
 	debug.SetGCPercent(50)
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(48 << 20)
+		debug.SetMemoryLimit(44 << 20)
 	}
 }
 

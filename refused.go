@@ -45,7 +45,7 @@ func explain(err error) (document.Result, []document.Fault) {
 	case errors.As(err, &denied):
 		return document.Denied, []document.Fault{{Message: denied.Message, Hint: denied.Hint}}
 	default:
-		return document.Failed, []document.Fault{{Message: err.Error(), Hint: github.HintOf(err)}}
+		return document.Failed, []document.Fault{{Message: github.MessageOf(err), Hint: github.HintOf(err)}}
 	}
 	return document.Invalid, faults
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/github/githubtest"
 	"github.com/artifact-promotion/promote/internal/input"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/artifact-promotion/promote/internal/runner/runnertest"
@@ -64,6 +65,22 @@ func TestScripts(t *testing.T) {
 			"show":      showManifest,
 			"requests":  countRequests,
 			"output":    checkOutput,
+			"github":    startGitHub,
+			"check":     addCheck,
+			"approve":   approve,
+			"compare":   compareCommits,
+			"commit":    commitFile,
+			"protect":   protect,
+			"permit":    permit,
+			"ratelimit": limitRate,
+			"asked":     countAsked,
+			"checkout":  checkOut,
+			"moment":    setMoment,
+			"keep":      keepOutput,
+			"matrix":    splitMatrix,
+			"age":       agePlan,
+			"forge":     forgePlan,
+			"damage":    damagePlan,
 		},
 	})
 }
@@ -75,6 +92,7 @@ type world struct {
 	registries map[string]*regtest.Registry // by name
 	access     map[string]regtest.Access    // by host: with every right
 	secrets    []string                     // what no run may show
+	github     *githubtest.Server           // nil: there is none
 
 	interrupted *exec.Cmd
 	at          time.Time // when it was interrupted
@@ -89,8 +107,8 @@ func setUpScript(env *testscript.Env) error {
 func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
 
 // pushImage builds an image, pushes it, and sets VARIABLE to its digest,
-// VARIABLE_hex to that without "sha256:", VARIABLE_child to its first child's, and
-// VARIABLE_referrer to its last referrer's. The same options make the same image.
+// VARIABLE_hex to that without "sha256:", VARIABLE_child to its first child's,
+// VARIABLE_layer to its first layer's, and VARIABLE_referrer to its last referrer's. The same options make the same image.
 //
 //	image REFERENCE VARIABLE [-seed TEXT] [-single] [-nested] [-docker] [-buildkit] [-artifact TYPE] [-foreign N] [-layers N] [-size BYTES] [-label KEY=VALUE]... [-annotation KEY=VALUE]... [-signed KEY]... [-sbom TEXT] [-refer TYPE]... [-attached]
 //
@@ -141,9 +159,19 @@ func pushImage(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(image.Push(context.Background(), access, repository, tag))
 	ts.Setenv(variable, image.Root)
 	ts.Setenv(variable+"_hex", strings.TrimPrefix(image.Root, "sha256:"))
+	ts.Setenv(variable+"_layer", firstLayer(image))
 	if children := image.Children(); len(children) > 0 {
 		ts.Setenv(variable+"_child", children[0])
 	}
+}
+
+func firstLayer(image *regtest.Image) string {
+	for _, b := range image.Blobs {
+		if strings.Contains(b.MediaType, "layer") {
+			return b.Digest
+		}
+	}
+	return ""
 }
 
 // pairs reads KEY=VALUE, with \n, \r and \e for an escape in the value.
@@ -249,6 +277,11 @@ var stepFiles = []string{"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"}
 func enterJob(ts *testscript.TestScript, _ bool, _ []string) {
 	keepSecret(ts, false, []string{jobToken})
 	ts.Setenv("GITHUB_ACTIONS", "true")
+	for name, usual := range map[string]string{"GITHUB_REPOSITORY": "acme/app", "GITHUB_RUN_ID": "1658821493"} {
+		if ts.Getenv(name) == "" {
+			ts.Setenv(name, usual)
+		}
+	}
 	for _, name := range stepFiles {
 		ts.Setenv(name, ts.MkAbs(strings.ToLower(name)))
 	}
@@ -268,21 +301,22 @@ func runStep(ts *testscript.TestScript, _ bool, args []string) {
 	if !inJob(ts) {
 		enterJob(ts, false, nil)
 	}
-	text, with := readWith(ts, args[1]), map[string]any{}
-	ts.Check(yaml.Unmarshal([]byte(text), &with))
+	with, inputs := map[string]any{}, ""
+	ts.Check(yaml.Unmarshal([]byte(readWith(ts, args[1])), &with))
 	for _, in := range input.Table { // the runner sets every input that action.yml declares
 		value, given := fmt.Sprint(with[in.Name]), with[in.Name] != nil
 		if !given {
 			value = strings.ReplaceAll(in.Default, "${{ github.token }}", jobToken)
 		}
 		ts.Setenv("INPUT_"+strings.ToUpper(in.Name), value)
+		inputs += value + "\n"
 		delete(with, in.Name)
 	}
 	if len(with) > 0 {
 		ts.Fatalf("%s: there is no input %v", args[1], with)
 	}
 	runPromote(ts, false, args[:1])
-	checkMasked(ts, text+jobToken)
+	checkMasked(ts, inputs)
 	for _, in := range input.Table {
 		ts.Setenv("INPUT_"+strings.ToUpper(in.Name), "")
 	}
@@ -501,12 +535,7 @@ func wanted(q regtest.Request, what []string) bool {
 //
 //	output NAME REGEXP
 func checkOutput(ts *testscript.TestScript, neg bool, args []string) {
-	outputs, err := runnertest.ParseKeyValueFile(ts.ReadFile("github_output"))
-	ts.Check(err)
-	value, ok := outputs[args[0]]
-	if !ok {
-		ts.Fatalf("there is no output %q", args[0])
-	}
+	value := outputOf(ts, args[0])
 	if neg == regexp.MustCompile(`^(?s:`+args[1]+`)$`).MatchString(value) {
 		ts.Fatalf("output %s is %q", args[0], value)
 	}

@@ -50,7 +50,7 @@ func TestExpressions(t *testing.T) {
 		{`labels["p"].matches("^((a?){9}){9}b$")`, judgement{"a long text", func(e *Evidence) { everywhere(e, "p", strings.Repeat("a", 1<<20)) }, document.Unknown, "it takes too long"}},
 		{`target.tags[7] == ""`, judgement{"out of bounds", nil, document.Unknown, "index out of bounds: 7"}},
 		{`true`, judgement{"artifact", func(e *Evidence) { e.Image.Variants = nil }, document.Unknown, "nothing to judge"}},
-		{`false`, judgement{"no platform's name", func(e *Evidence) { e.Image.Variants = []Variant{{}} }, document.Fail, `it is false for ""`}},
+		{`false`, judgement{"no platform's name", func(e *Evidence) { e.Image.Variants = []Variant{{}} }, document.Fail, `it is false for an unknown platform`}},
 	} {
 		test.j.what += " " + test.text
 		test.j.check(t, Expressions, Policy{Expressions: []Expression{mustExpression(t, "", test.text)}})

@@ -98,6 +98,9 @@ func (v Variant) name() string {
 	if p, err := ParsePlatform(v.Platform); err == nil {
 		return p.String()
 	}
+	if v.Platform == "" {
+		return "an unknown platform"
+	}
 	return quote(v.Platform)
 }
 

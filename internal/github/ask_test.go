@@ -101,9 +101,13 @@ func TestAdvice(t *testing.T) {
 			if !strings.Contains(HintOf(err), test.hint2) {
 				t.Errorf("hint %q lacks %q", HintOf(err), test.hint2)
 			}
+			whole := "read it: " + err.Error()
+			if text := MessageOf(fmt.Errorf("read it: %w", err)); !strings.HasPrefix(whole, text) || (text == whole) != (HintOf(err) == "") {
+				t.Errorf("message is %q, error %q", text, err)
+			}
 		})
 	}
-	if HintOf(io.EOF) != "" {
+	if MessageOf(io.EOF) != io.EOF.Error() || HintOf(io.EOF) != "" {
 		t.Error("a hint of another's error")
 	}
 }

@@ -79,6 +79,15 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
+// MessageOf is err's text without the hint of the first Error in its chain.
+func MessageOf(err error) string {
+	hint := HintOf(err)
+	if hint == "" {
+		return err.Error()
+	}
+	return strings.Replace(err.Error(), ". "+oneLine.Replace(hint), "", 1)
+}
+
 // HintOf is the hint of the first Error in err's chain, empty if it has none. It
 // may have several lines, and is in the error's text on one.
 func HintOf(err error) string {

@@ -86,7 +86,7 @@ func (r *reader) load(ctx context.Context, read ReadFile) (c *config.Config, not
 		r.refuseMissing()
 		return nil, "", r.err()
 	case err != nil:
-		return nil, "", fmt.Errorf("read the config %s: %w", r.place, err)
+		return nil, "", fmt.Errorf("read the config: %w", err) // which names the file
 	}
 	if c, err = r.parse(r.place.path, raw); err != nil {
 		return nil, notice, err
@@ -139,7 +139,7 @@ func fileAt(ctx context.Context, client *github.Client, repository, path, ref st
 	raw, protected, err := client.File(ctx, repository, path, ref)
 	switch {
 	case errors.Is(err, github.ErrNotFound):
-		return nil, "", configError(quote(path+"@"+ref)+": "+err.Error(), "a file of "+plain(repository)+" at a branch, a tag or a commit, and a token that may read it (contents: read)")
+		return nil, "", configError(quote(path+"@"+ref)+": "+strings.TrimSuffix(err.Error(), "."), "a file of "+plain(repository)+" at a branch, a tag or a commit, and a token that may read it")
 	case err != nil || protected:
 		return raw, "", err
 	}

@@ -299,7 +299,7 @@ func TestErrorsOfReading(t *testing.T) {
 		return nil, "", unreachable
 	})
 	var invalid *Error
-	if !errors.Is(err, unreachable) || errors.As(err, &invalid) || !strings.Contains(err.Error(), "read the config x.yml at main") {
+	if !errors.Is(err, unreachable) || errors.As(err, &invalid) || !strings.Contains(err.Error(), "read the config: no route") {
 		t.Errorf("error is %v", err)
 	}
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/registry"
@@ -18,6 +19,9 @@ func (r *run) judge(ctx context.Context) error {
 		return nil
 	}
 	r.Step("Gates")
+	if r.request.Mode == Apply && !r.isOwnPlan() && r.images[0].from != nil {
+		r.note("The plan was made by another run than this: what the environment before held then is not taken from it, so that it must hold the image now.")
+	}
 	judged := r.judged()
 	if err := r.gather(ctx, judged); err != nil {
 		return err
@@ -49,20 +53,49 @@ func (r *run) override(verdicts []document.Verdict) []document.Verdict {
 
 // rule tells every verdict, and refuses what did not pass. Only a plan may wait.
 func (r *run) rule(judged []*promotion) error {
-	var refused []error
+	var all refusals
 	for _, p := range judged {
 		for _, v := range p.verdicts {
 			r.tell(p, v)
 			if !v.Passes() && (r.request.Mode != Plan || v.Status != document.Pending) {
-				refused = append(refused, r.refusal(p, v))
+				all.add(p, v)
 			}
 		}
+	}
+	var refused []error
+	for _, one := range all {
+		refused = append(refused, r.refusal(one))
 	}
 	return errors.Join(refused...)
 }
 
+// refusals are verdicts that did not pass. A freeze meets every image of a release
+// alike, and is one of them.
+type refusals []*refusal
+
+type refusal struct {
+	document.Verdict
+	text string
+	of   []*promotion
+}
+
+func (all *refusals) add(p *promotion, v document.Verdict) {
+	text := textOf(v)
+	for _, one := range *all {
+		if one.text == text {
+			one.of = append(one.of, p)
+			return
+		}
+	}
+	*all = append(*all, &refusal{v, text, []*promotion{p}})
+}
+
+func textOf(v document.Verdict) string {
+	return fmt.Sprintf("gate %s: %s: %s", nameOf(v), v.Status, v.Message)
+}
+
 func (r *run) tell(p *promotion, v document.Verdict) {
-	text := fmt.Sprintf("%s: gate %s: %s: %s", p.called(), nameOf(v), v.Status, v.Message)
+	text := r.about(p) + textOf(v)
 	if v.Overridden {
 		text += " — OVERRIDDEN: " + r.request.Reason
 		if !slices.Contains(r.overridden, v.Gate) {
@@ -72,10 +105,10 @@ func (r *run) tell(p *promotion, v document.Verdict) {
 	r.Info(text)
 }
 
-func (r *run) refusal(p *promotion, v document.Verdict) error {
-	e := &deniedError{message: fmt.Sprintf("%s: gate %s: %s: %s", p.called(), nameOf(v), v.Status, v.Message)}
-	if slices.Contains(r.request.Gates.Overridable, v.Gate) {
-		e.hint = fmt.Sprintf("The config lets this gate be overridden, with a reason that is reported:\n  override-gates: %s\n  reason: why, or a ticket", v.Gate)
+func (r *run) refusal(of *refusal) error {
+	e := &deniedError{message: r.about(of.of...) + of.text}
+	if slices.Contains(r.request.Gates.Overridable, of.Gate) {
+		e.hint = fmt.Sprintf("The config lets this gate be overridden, with a reason that is reported:\n  override-gates: %s\n  reason: why, or a ticket", of.Gate)
 	}
 	return e
 }
@@ -89,6 +122,23 @@ func nameOf(v document.Verdict) string {
 
 // maxWords is how much of a name in a message, in bytes.
 const maxWords = 100
+
+// about begins what is said of some promotions, but not of all.
+func (r *run) about(some ...*promotion) string {
+	const shown = 3
+	if len(some) == len(r.promotions) {
+		return ""
+	}
+	var names []string
+	for _, p := range some[:min(len(some), shown)] {
+		names = append(names, p.called())
+	}
+	text := strings.Join(names, ", ")
+	if more := len(some) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text + ": "
+}
 
 // called is a promotion's name in messages: the image's in the config, else its source.
 func (p *promotion) called() string {

@@ -3,6 +3,7 @@ package promote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 
@@ -103,11 +104,14 @@ func (q *inquiry) order(ctx context.Context, p *promotion) gate.OrderEvidence {
 	if q.request.GitHub == nil || previous == nil || !q.request.Gates.Policy.NeedsOrder(p.evidence) {
 		return gate.OrderEvidence{}
 	}
-	base, err1 := previous.Revision()
-	head, err2 := p.evidence.Image.Revision()
 	repository := q.sourcesOf(p)
-	if err1 != nil || err2 != nil || base == "" || head == "" || repository == "" {
-		return gate.OrderEvidence{}
+	base, err := previous.Revision()
+	if err != nil {
+		return gate.OrderEvidence{Repository: repository, Err: fmt.Errorf("of what is there now: %w", err)}
+	}
+	head, err := p.evidence.Image.Revision()
+	if err != nil {
+		return gate.OrderEvidence{Repository: repository, Err: err}
 	}
 	relation, err := once(&q.mu, q.compared, repository+" "+base+" "+head, func() (string, error) {
 		return q.request.GitHub.Compare(ctx, repository, base, head)

@@ -247,11 +247,11 @@ func (r *run) undoMove(ctx context.Context, repo *registry.Repository, m ledger.
 	var gone *transfer.GoneError
 	switch {
 	case err == nil && restored == transfer.Back && m.Before == "":
-		r.note(fmt.Sprintf("Removed %s again, which did not exist before.", reference))
+		r.note(fmt.Sprintf("Removed the tag %s again, which did not exist before.", reference))
 	case err == nil && restored == transfer.Back:
 		r.note(fmt.Sprintf("Put back %s: it holds %s again.", reference, m.Before))
 	case errors.As(err, &taken):
-		r.note(fmt.Sprintf("Let %s alone: it holds %s, which is neither what it held before nor what it was moved to.", reference, orNothing(taken.Holds)))
+		r.note(fmt.Sprintf("Let %s alone: it %s, which is neither what it was before nor what it was moved to.", reference, holding("holds", "does not exist", taken.Holds)))
 	case errors.As(err, &gone):
 		r.note(fmt.Sprintf("Let %s alone: %v.", reference, err))
 	case err != nil && m.Before == "" && restored == transfer.Left:

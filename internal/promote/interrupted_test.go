@@ -143,7 +143,7 @@ func TestPutBackFirst(t *testing.T) {
 		expect(t, d, document.Promoted)
 		f.expect(t, fmt.Sprint("another release after ", moved), f.next, nil)
 		expectTag(t, d, "app0:production", document.TagMoved, f.old[0].Root, f.next[0].Root)
-		if !told(d, "are put back first") || told(d, "Removed "+f.target.Host()+"/"+repoOf(0)+":v1 again") != (moved > 0) {
+		if !told(d, "are put back first") || told(d, "Removed the tag "+f.target.Host()+"/"+repoOf(0)+":v1 again") != (moved > 0) {
 			t.Errorf("after %d: told %q", moved, d.Notices)
 		}
 

@@ -62,24 +62,24 @@ func (p *promotion) pin() document.PlannedPromotion {
 func (r *run) refuseDrift() error {
 	var drifted []error
 	for _, m := range r.moves() {
-		if !m.pinned || m.before.Digest() == m.planned || m.unchanged() {
+		if !m.pinned || m.before.Digest() == m.planned || m.unchanged() || m.fixed && m.before.Digest().Hex != "" {
 			continue
 		}
 		drifted = append(drifted, &deniedError{
-			message: fmt.Sprintf("tag %s has moved since the plan was made: it held %s, and holds %s", m.target.Reference(m.text),
-				orNothing(m.planned), orNothing(m.before.Digest())),
+			message: fmt.Sprintf("tag %s has moved since the plan was made: it %s, and %s", m.target.Reference(m.text),
+				holding("held", "did not exist", m.planned), holding("holds", "does not exist now", m.before.Digest())),
 			hint: "What was approved was to replace something else. Make a plan anew (mode: plan), and have it approved.",
 		})
 	}
 	return errors.Join(drifted...)
 }
 
-// orNothing is what a tag holds, in words.
-func orNothing(h v1.Hash) string {
-	if h.Hex == "" {
-		return "nothing"
+// holding says what a tag holds, in the words of its time.
+func holding(holds, absent string, digest v1.Hash) string {
+	if digest.Hex == "" {
+		return absent
 	}
-	return h.String()
+	return holds + " " + digest.String()
 }
 
 // gone refuses to apply a plan whose image was deleted.

@@ -98,7 +98,7 @@ func (i *image) resolve(ctx context.Context) error {
 	case errors.Is(err, registry.ErrNotFound) && i.pinned:
 		return i.gone()
 	case errors.Is(err, registry.ErrNotFound):
-		return missing(i.source, ref, err)
+		return i.missing(ref, err)
 	}
 	if err != nil {
 		return err
@@ -115,11 +115,16 @@ func (i *image) resolve(ctx context.Context) error {
 }
 
 // missing explains a source that is not there.
-func missing(source *registry.Repository, ref string, err error) error {
+func (i *image) missing(ref string, err error) error {
 	var e *registry.Error
-	if errors.As(err, &e) && e.Hint == "" {
-		e.Hint = fmt.Sprintf("There is no %s, or this credential (%s) may not see it. Check the name and the tag, and that the build has pushed it.",
-			source.Reference(ref), source.Credential())
+	if !errors.As(err, &e) || e.Hint != "" {
+		return err
+	}
+	e.Hint = fmt.Sprintf("There is no %s, or this credential (%s) may not see it. ", i.source.Reference(ref), i.source.Credential())
+	if from := i.item.From; from != nil && i.comesFrom() {
+		e.Hint += fmt.Sprintf("It is what environment %s holds: promote an image to %s first.", from.Environment, from.Environment)
+	} else {
+		e.Hint += "Check the name and the tag, and that the build has pushed it."
 	}
 	return err
 }
@@ -175,10 +180,14 @@ func (r *run) survey(ctx context.Context) {
 	}
 }
 
+// walksAtOnce is how many source repositories are read at the same time: a walk
+// waits for most of its time, for one answer before the next question.
+const walksAtOnce = 64
+
 // walk reads the graphs, a source repository at a time as one walk.
 func (r *run) walk(ctx context.Context) error {
 	g, ctx := group(ctx)
-	g.SetLimit(atOnce)
+	g.SetLimit(walksAtOnce)
 	for name, images := range r.bySource() {
 		g.Go(func() error { return r.walkFrom(ctx, r.walkers[name], images) })
 	}

@@ -66,13 +66,23 @@ func (r *run) refuseTaken() error {
 	var taken []error
 	for _, m := range r.moves() {
 		if m.fixed && m.before.Digest().Hex != "" && !m.unchanged() {
-			taken = append(taken, &deniedError{
-				message: fmt.Sprintf("the fixed tag %s exists and holds %s, not %s", m.before.Reference(), m.before.Digest(), m.root.Digest),
-				hint:    "A fixed tag never changes once it is written. Choose another name, for example with {{date 'YYYYMMDD-HHmmss'}}, or name it in target if it is meant to move.",
-			})
+			taken = append(taken, r.taken(m))
 		}
 	}
 	return errors.Join(taken...)
+}
+
+func (r *run) taken(m move) error {
+	e := &deniedError{message: fmt.Sprintf("the fixed tag %s exists and holds %s, not %s", m.before.Reference(), m.before.Digest(), m.root.Digest)}
+	moving := "name it in target if it is meant to move"
+	if r.request.Gates != nil {
+		moving = "list it under tags in the config if it is meant to move"
+	}
+	e.hint = "A fixed tag never changes once it is written. Choose another name, for example with {{date 'YYYYMMDD-HHmmss'}}, or " + moving + "."
+	if m.pinned {
+		e.hint = "It is not what it was when the plan was made, and a fixed tag never changes. Make a plan anew (mode: plan), with another name, and have it approved."
+	}
+	return e
 }
 
 // move is one tag of one promotion.

@@ -70,13 +70,26 @@ func Annotation(r document.Report) string {
 	}
 	first := r.Faults[0]
 	text += ": " + clip(first.Message, maxSentence)
-	if hint, _, _ := strings.Cut(strings.TrimSpace(first.Hint), "\n"); hint != "" {
+	if hint := firstLine(first.Hint); hint != "" {
 		text += ". " + clip(hint, maxSentence)
 	}
 	if more := len(r.Faults) - 1; more > 0 {
 		text += " (and " + count(more, "more fault") + ")"
 	}
 	return line(text)
+}
+
+// firstLine is a hint's first line by itself: without the colon that leads to the
+// lines below it, and nothing where that is all it does.
+func firstLine(hint string) string {
+	text, _, more := strings.Cut(strings.TrimSpace(hint), "\n")
+	if more {
+		text = strings.TrimSuffix(text, ":")
+	}
+	if text == "For example" {
+		return ""
+	}
+	return text
 }
 
 var digests = regexp.MustCompile(`\bsha(?:256|512):[0-9a-f]{64,128}\b`)

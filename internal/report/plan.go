@@ -289,6 +289,10 @@ func applyJob(r document.Report) string {
 		"  runs-on: ubuntu-latest",
 		"  steps:",
 	}
+	checkout, config := configOf(*r.Plan)
+	if checkout {
+		lines = append(lines, "    - uses: actions/checkout@v5  # the config")
+	}
 	plan := "${{ needs." + from + ".outputs.plan }}"
 	if r.PlanFile != "" {
 		plan = "PLAN-FILE"
@@ -298,5 +302,35 @@ func applyJob(r document.Report) string {
 		lines = append(lines, "    # job "+from+" hands the file on with actions/upload-artifact, path: ${{ steps.ID.outputs.plan }}",
 			"    - uses: actions/download-artifact@v5", "      with:", "        name: promotion-plan")
 	}
-	return strings.Join(append(lines, "    - uses: artifact-promotion/promote@v1", "      with:", "        mode: apply", "        plan: "+plan), "\n")
+	lines = append(lines, "    - uses: artifact-promotion/promote@v1", "      with:", "        mode: apply",
+		"        plan: "+plan+"@${{ needs."+from+".outputs.plan-digest }}")
+	if config != "" {
+		lines = append(lines, "        config: "+config)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// configPath is a path, or path@ref, that may stand in the job's YAML.
+var configPath = regexp.MustCompile(`^\.?[A-Za-z0-9][A-Za-z0-9._/@+-]{0,199}$`)
+
+// configOf is how a job comes by the config that the plan was made with: whether it
+// needs a checkout, and what its input config is, if that is not the default.
+func configOf(p document.Plan) (checkout bool, input string) {
+	if p.Config == nil && p.NoGates {
+		return false, "none"
+	}
+	if p.Config == nil {
+		return false, ""
+	}
+	input = p.Config.Path
+	if p.Config.Ref != "" {
+		input += "@" + p.Config.Ref
+	}
+	switch {
+	case input == ".github/promotion.yml":
+		input = ""
+	case !configPath.MatchString(input):
+		input = "CONFIG"
+	}
+	return p.Config.Ref == "", input
 }

@@ -261,11 +261,50 @@ func TestHowToApply(t *testing.T) {
 			t.Fatal(err)
 		}
 		last := got["apply"].Steps[len(got["apply"].Steps)-1]
-		if len(got) != 1 || got["apply"].Needs != test.needs || last.With["plan"] != test.applies || last.With["mode"] != "apply" {
+		if len(got) != 1 || got["apply"].Needs != test.needs || last.With["plan"] != test.applies+"@${{ needs."+test.needs+".outputs.plan-digest }}" || last.With["mode"] != "apply" {
 			t.Errorf("the job for %+v is %+v", test, got)
 		}
-		if fetched := len(got["apply"].Steps) == 2; fetched != (test.file != "") {
+		if fetched := strings.Contains(applyJob(r), "actions/download-artifact"); fetched != (test.file != "") {
 			t.Errorf("the job for %+v has %d steps", test, len(got["apply"].Steps))
+		}
+	}
+}
+
+// An apply needs the config that the plan was made with.
+func TestHowToApplyWithTheConfig(t *testing.T) {
+	at := func(path, ref string) *document.Config { return &document.Config{Path: path, Ref: ref} }
+	for _, test := range []struct {
+		config   *document.Config
+		noGates  bool
+		checkout bool
+		input    string
+	}{
+		{at(".github/promotion.yml", ""), false, true, ""},
+		{at("ops/promotion.yml", ""), false, true, "ops/promotion.yml"},
+		{at(".github/promotion.yml", "main"), false, false, ".github/promotion.yml@main"},
+		{at("x\n  y: z", "main"), false, false, "CONFIG"},
+		{at("${{ secrets.A }}", ""), false, true, "CONFIG"},
+		{nil, true, false, "none"},
+		{nil, false, false, ""},
+	} {
+		r := plannedRun()
+		r.Plan.Config, r.Plan.NoGates = test.config, test.noGates
+		job := applyJob(r)
+		var got map[string]struct {
+			Steps []struct {
+				Uses string
+				With map[string]string
+			}
+		}
+		if err := yaml.Unmarshal([]byte(job), &got); err != nil {
+			t.Fatal(err)
+		}
+		steps := got["apply"].Steps
+		if input := steps[len(steps)-1].With["config"]; input != test.input {
+			t.Errorf("the job for %+v has config %q, want %q", test.config, input, test.input)
+		}
+		if checkout := strings.HasPrefix(steps[0].Uses, "actions/checkout@"); checkout != test.checkout {
+			t.Errorf("the job for %+v is\n%s", test.config, job)
 		}
 	}
 }
