@@ -9,7 +9,6 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
-	"github.com/artifact-promotion/promote/internal/report"
 	"github.com/artifact-promotion/promote/internal/transfer"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -230,7 +229,7 @@ func (r *run) await(ctx context.Context, i *interrupted) error {
 }
 
 func (r *run) undo(ctx context.Context, i *interrupted) error {
-	r.note(fmt.Sprintf("A release was ended while its tags moved (%s): its tags in %s are put back first.", i.described(), report.Count(len(i.pages), "repository")))
+	r.note(fmt.Sprintf("A release was ended while its tags moved (%s): they are put back first.", i.described()))
 	for _, f := range i.pages {
 		for _, m := range f.text.Moves {
 			if err := r.undoMove(ctx, f.repo, m); err != nil {

@@ -94,7 +94,7 @@ func (r *run) stands(p page) bool {
 func (r *run) newJournal() *journal {
 	changing := slices.DeleteFunc(r.moves(), func(m move) bool { return m.unchanged() })
 	named := slices.ContainsFunc(changing, func(m move) bool { return !m.fixed })
-	if len(changing) < 2 && len(r.resumed) == 0 || !named {
+	if len(changing) < 2 || !named {
 		return nil
 	}
 	now := time.Now().UTC()

@@ -1,6 +1,8 @@
 package promote_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -59,12 +61,12 @@ func newFleet(t *testing.T, o regtest.Options) *fleet {
 func (f *fleet) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		f.mu.Lock()
-		refused, noticed := f.refused, f.noticed
+		noticed := f.noticed
 		f.mu.Unlock()
 		if noticed != nil {
 			noticed(q)
 		}
-		if refused != nil && refused(q) {
+		if f.refuses(q) {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = w.Write([]byte(`{"errors":[{"code":"DENIED"}]}`))
@@ -72,6 +74,13 @@ func (f *fleet) wrap(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, q)
 	})
+}
+
+// refuses asks one at a time.
+func (f *fleet) refuses(q *http.Request) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.refused != nil && f.refused(q)
 }
 
 // refuse has the target answer 403 to what matches, and to nothing else.
@@ -474,4 +483,30 @@ func TestReleaseToTwoRegistries(t *testing.T) {
 	expect(t, run(t, both("next")), document.Promoted)
 	f.expectOne(t, "the next", 0, f.next[0], nil)
 	g.expectOne(t, "the next", 1, f.next[1], nil)
+}
+
+// TestWriteThatLandsLate: nobody has answered it, and the tag shows what it held. It may still land, so that the next
+// run looks again.
+func TestWriteThatLandsLate(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, regtest.Options{Delete: true})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	f.notice(func(q *http.Request) {
+		if putOf(1, "production")(q) {
+			cancel(errors.New("enough"))
+			<-q.Context().Done()
+			panic(http.ErrAbortHandler)
+		}
+	})
+	d := runWith(t, ctx, anonymous(), f.request(t, "dev"), &watcher{})
+	faulted(t, d, document.Failed, "enough")
+	if got := tag(t, d, "app1:production"); got.State != document.TagPending || !strings.Contains(got.Note, "read it again") {
+		t.Errorf("%+v", got)
+	}
+	f.expect(t, "ended", f.old, nil)
+	f.notice(nil)
+	push(t, f.new[1], f.target, repoOf(1), "production") // it lands
+	expect(t, run(t, f.request(t, "next", 0)), document.Promoted)
+	f.expect(t, "the next", []*regtest.Image{f.next[0], f.old[1], f.old[2]}, nil)
 }
