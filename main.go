@@ -90,13 +90,13 @@ func newRunner(getenv func(string) string, stdout, stderr io.Writer) *runner.Run
 // perform promotes what the settings ask for, or reports what is wrong with them.
 func perform(ctx context.Context, settings *input.Settings, invalid error, started time.Time, out *runner.Runner) document.Report {
 	if invalid != nil {
-		return refused(settings, started, invalid)
+		return settings.Refused(started, invalid)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, settings.Timeout, fmt.Errorf("the timeout of %v has passed", settings.Timeout))
 	defer cancel()
 	notices, err := configure(ctx, settings, out)
 	if err != nil {
-		return refused(settings, started, err)
+		return settings.Refused(started, err)
 	}
 	client := registry.New(registry.Options{
 		Credentials: settings.Credentials,

@@ -277,6 +277,11 @@ var stepFiles = []string{"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"}
 func enterJob(ts *testscript.TestScript, _ bool, _ []string) {
 	keepSecret(ts, false, []string{jobToken})
 	ts.Setenv("GITHUB_ACTIONS", "true")
+	for name, usual := range map[string]string{"GITHUB_REPOSITORY": "acme/app", "GITHUB_RUN_ID": "1658821493"} {
+		if ts.Getenv(name) == "" {
+			ts.Setenv(name, usual)
+		}
+	}
 	for _, name := range stepFiles {
 		ts.Setenv(name, ts.MkAbs(strings.ToLower(name)))
 	}

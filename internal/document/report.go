@@ -58,6 +58,7 @@ type Report struct {
 type Fault struct {
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"` // what to do; may have several lines
+	Gate    string `json:"gate,omitempty"` // whose verdict it is; the verdicts say it too
 }
 
 // Promotion is one image brought to one target repository.

@@ -95,8 +95,13 @@ func moments(t time.Time, zone *time.Location) string {
 	return fmt.Sprintf("%s (%s %s)", moment(t), t.In(zone).Format("Mon 15:04"), zone)
 }
 
-// span is a duration in hours and minutes, what is less than a minute left out.
+// span is a duration in hours and minutes, what is less than a minute left out; a
+// long one in days.
 func span(d time.Duration) string {
+	const long = 100 * time.Hour
+	if d >= long {
+		return fmt.Sprintf("%d days", int64((d+12*time.Hour)/(24*time.Hour)))
+	}
 	hours, minutes := int64(d/time.Hour), int64(d%time.Hour/time.Minute)
 	switch {
 	case hours == 0 && minutes == 0:

@@ -19,7 +19,9 @@ func TestSpan(t *testing.T) {
 		{59*time.Minute + 59*time.Second, "59 min", "1 h"},
 		{time.Hour, "1 h", "1 h"},
 		{19*time.Hour + 12*time.Minute, "19 h 12 min", "19 h 12 min"},
-		{720*time.Hour + 1, "720 h", "720 h 1 min"},
+		{99*time.Hour + 1, "99 h", "99 h 1 min"},
+		{100 * time.Hour, "4 days", "4 days"},
+		{720*time.Hour + 1, "30 days", "30 days"},
 	} {
 		if down, up := span(test.d), spanUp(test.d); down != test.down || up != test.up {
 			t.Errorf("%s: %q and %q, want %q and %q", test.d, down, up, test.down, test.up)

@@ -216,7 +216,7 @@ func TestPlanFaults(t *testing.T) {
 		{"a digest of no kind", env{"mode": "apply", "plan": packed + "@x"}, "plan", []string{`digest "x" after the plan`}},
 		{"plan with another mode", good(env{"mode": "plan", "plan": packed}), "plan", []string{"a plan together with mode: plan"}},
 		{"plan without a mode", good(env{"plan": packed}), "plan", []string{"a plan together with mode: promote"}},
-		{"cut", env{"mode": "apply", "plan": packed[:len(packed)-9]}, "plan", []string{"cannot be unpacked"}},
+		{"cut", env{"mode": "apply", "plan": packed[:len(packed)-9]}, "plan", []string{"text that is no whole plan"}},
 		{"no plan in it", env{"mode": "apply", "plan": document.Pack([]byte(`{"schema":"x"}`))}, "plan", []string{"text that is no plan"}},
 		{"JSON", env{"mode": "apply", "plan": "{}"}, "plan", []string{"neither a packed plan nor a path"}},
 		{"no file", env{"mode": "apply", "plan": "plan.json"}, "plan", []string{`"plan.json", a file that is not in /`, "actions/download-artifact"}},

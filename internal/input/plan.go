@@ -110,7 +110,7 @@ func (r *reader) planBytes(text string) ([]byte, *Fault) {
 func unpack(text string) ([]byte, *Fault) {
 	raw, err := document.Unpack(text)
 	if err != nil {
-		return nil, &Fault{Given: "a packed plan that cannot be unpacked: " + err.Error(), Expected: planForms}
+		return nil, &Fault{Given: "text that is no whole plan: " + strings.TrimPrefix(err.Error(), "unpack the plan: "), Expected: planForms}
 	}
 	return raw, nil
 }

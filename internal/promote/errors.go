@@ -10,7 +10,10 @@ import (
 )
 
 // deniedError says that something must not be, and what to do about it: exit 3.
-type deniedError struct{ message, hint string }
+type deniedError struct {
+	message, hint string
+	gate          string // whose verdict it is; empty: none
+}
 
 func (e *deniedError) Error() string { return e.message }
 
@@ -42,7 +45,12 @@ func faultsOf(err error) []document.Fault {
 		}
 		return faults
 	}
-	return []document.Fault{{Message: strings.TrimSpace(err.Error()), Hint: hintOf(err)}}
+	fault := document.Fault{Message: strings.TrimSpace(err.Error()), Hint: hintOf(err)}
+	var denied *deniedError
+	if errors.As(err, &denied) {
+		fault.Gate = denied.gate
+	}
+	return []document.Fault{fault}
 }
 
 func hintOf(err error) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/artifact-promotion/promote/internal/gate"
 	"github.com/artifact-promotion/promote/internal/graph"
@@ -90,7 +91,7 @@ func (i *image) held() *gate.Held {
 	if h == nil {
 		return nil
 	}
-	if !h.planned && i.comesFrom() {
+	if !i.pinned && i.comesFrom() {
 		h.digest = i.root.Digest
 	}
 	e := &gate.Held{Environment: h.Environment, Reference: h.reference(), Planned: h.planned, Err: h.err}
@@ -102,24 +103,32 @@ func (i *image) held() *gate.Held {
 
 func (h *held) reference() string { return h.Repository.Name() + ":" + h.Tag }
 
-// readFrom reads what the environments before hold. A plan says what they held
-// when it was made.
+// readFrom reads what the environments before hold. A plan of this very run says
+// what they held when it was made. One that comes from elsewhere is text that
+// anybody may have written: then they must hold the image now.
 func (r *run) readFrom(ctx context.Context) error {
 	g, ctx := group(ctx)
+	believed := r.request.Mode == Apply && r.isOwnPlan()
 	for _, i := range r.images {
 		if i.item.From == nil {
 			continue
 		}
 		i.from = &held{From: i.item.From}
-		if r.request.Mode == Apply {
+		switch {
+		case believed:
 			i.from.planned, i.from.digest = true, i.item.From.Held
-			continue
-		}
-		if !i.comesFrom() {
+		case i.pinned || !i.comesFrom():
 			g.Go(func() error { return r.readHeld(ctx, i) })
 		}
 	}
 	return g.Wait()
+}
+
+// isOwnPlan reports whether an earlier job of this run made the plan, or an earlier
+// attempt. Nobody knows a run's number before it begins.
+func (r *run) isOwnPlan() bool {
+	made, now := r.request.Plan.Job, r.request.Job
+	return now.RunID != "" && made.RunID == now.RunID && strings.EqualFold(made.Repository, now.Repository)
 }
 
 // comesFrom reports whether the source is the very tag that must hold it.

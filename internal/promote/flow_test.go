@@ -173,7 +173,7 @@ func TestPrevious(t *testing.T) {
 	target.ResetRequests()
 	d = run(t, request(t, source.Host()+"/acme/app:one", target.Host()+"/prod/app:production", target.Host()+"/prod/app:canary"))
 	expectTag(t, d, ":production", document.TagMoved, two.Root, one.Root)
-	if w := writes(target); len(w) != 5 { // two tags, beside their journals: one each, and the end of the first
+	if w := writes(target); len(w) != 6 { // two tags, and the beginning and the end of a journal for each
 		t.Errorf("writes %q", w)
 	}
 }

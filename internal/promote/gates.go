@@ -19,6 +19,9 @@ func (r *run) judge(ctx context.Context) error {
 		return nil
 	}
 	r.Step("Gates")
+	if r.request.Mode == Apply && !r.isOwnPlan() && r.images[0].from != nil {
+		r.note("The plan was made by another run than this: what the environment before held then is not taken from it, so that it must hold the image now.")
+	}
 	judged := r.judged()
 	if err := r.gather(ctx, judged); err != nil {
 		return err
@@ -103,7 +106,7 @@ func (r *run) tell(p *promotion, v document.Verdict) {
 }
 
 func (r *run) refusal(of *refusal) error {
-	e := &deniedError{message: r.about(of.of...) + of.text}
+	e := &deniedError{message: r.about(of.of...) + of.text, gate: of.Gate}
 	if slices.Contains(r.request.Gates.Overridable, of.Gate) {
 		e.hint = fmt.Sprintf("The config lets this gate be overridden, with a reason that is reported:\n  override-gates: %s\n  reason: why, or a ticket", of.Gate)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
-	"github.com/artifact-promotion/promote/internal/report"
 	"github.com/artifact-promotion/promote/internal/transfer"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -40,7 +39,7 @@ func (r *run) lookBack(ctx context.Context) error {
 	}
 	seen := map[release]bool{}
 	for _, m := range r.moves() {
-		if m.journal == nil || seen[release{m.journal.Release, m.journal.Head}] {
+		if m.journal == nil || m.journal.Done || seen[release{m.journal.Release, m.journal.Head}] {
 			continue
 		}
 		seen[release{m.journal.Release, m.journal.Head}] = true
@@ -78,11 +77,20 @@ func (r *run) follow(ctx context.Context, m move) (*interrupted, error) {
 		if err != nil {
 			return nil, err
 		}
-		if text != nil && text.Release == head.Release && text.Head == head.Head && text.Begun.Equal(head.Begun) {
+		if text != nil && !text.Done && text.Release == head.Release && text.Head == head.Head && text.Begun.Equal(head.Begun) {
 			i.pages = append(i.pages, found{repo, place, text})
 		}
 	}
 	return i, nil
+}
+
+// journal is what was found, to be closed.
+func (i *interrupted) journal() *journal {
+	j := &journal{head: *i.head, repo: i.repo}
+	for _, f := range i.pages {
+		j.pages = append(j.pages, page{repo: f.repo, place: f.place, text: *f.text})
+	}
+	return j
 }
 
 // journalAt is the journal of a place: one that was read already, or one that a
@@ -230,7 +238,7 @@ func (r *run) await(ctx context.Context, i *interrupted) error {
 }
 
 func (r *run) undo(ctx context.Context, i *interrupted) error {
-	r.note(fmt.Sprintf("A release was ended while its tags moved (%s): its tags in %s are put back first.", i.described(), report.Count(len(i.pages), "repository")))
+	r.note(fmt.Sprintf("A release was ended while its tags moved (%s): they are put back first.", i.described()))
 	for _, f := range i.pages {
 		for _, m := range f.text.Moves {
 			if err := r.undoMove(ctx, f.repo, m); err != nil {
@@ -238,7 +246,7 @@ func (r *run) undo(ctx context.Context, i *interrupted) error {
 			}
 		}
 	}
-	return closeHead(ctx, i.repo, *i.head)
+	return i.journal().close(ctx)
 }
 
 func (r *run) undoMove(ctx context.Context, repo *registry.Repository, m ledger.Move) error {
@@ -275,7 +283,7 @@ func (r *run) lookAgain(ctx context.Context) error {
 	}
 	own := r.release()
 	for _, m := range r.moves() {
-		if m.journal == nil || m.journal.Release == own {
+		if m.journal == nil || m.journal.Done || m.journal.Release == own {
 			continue
 		}
 		i, err := r.follow(ctx, m)

@@ -94,7 +94,7 @@ func (r *run) stands(p page) bool {
 func (r *run) newJournal() *journal {
 	changing := slices.DeleteFunc(r.moves(), func(m move) bool { return m.unchanged() })
 	named := slices.ContainsFunc(changing, func(m move) bool { return !m.fixed })
-	if len(changing) < 2 && len(r.resumed) == 0 || !named {
+	if len(changing) < 2 || !named {
 		return nil
 	}
 	now := time.Now().UTC()
@@ -173,12 +173,25 @@ const closingTime = 2 * time.Second
 func (j *journal) close(ctx context.Context) error {
 	ctx, cancel := queue.Outlive(ctx, closingTime)
 	defer cancel()
-	return closeHead(ctx, j.repo, j.head)
+	if err := closePage(ctx, j.repo, j.head.Head, j.head); err != nil {
+		return err
+	}
+	g, inner := group(ctx)
+	g.SetLimit(movesAtOnce)
+	for _, p := range j.pages {
+		if p.repo.Same(j.repo) && p.place == j.head.Head {
+			continue
+		}
+		// The head has said it. Where every page says it too, who may write to the
+		// head's repository cannot open the release again for the others.
+		g.Go(func() error { _ = closePage(inner, p.repo, p.place, p.text); return nil })
+	}
+	return g.Wait()
 }
 
-func closeHead(ctx context.Context, repo *registry.Repository, head ledger.Journal) error {
-	head.Done, head.Moves, head.Places = true, nil, nil
-	return ledger.WriteJournal(ctx, repo, head.Head.Tag, head)
+func closePage(ctx context.Context, repo *registry.Repository, at ledger.Place, text ledger.Journal) error {
+	text.Done, text.Moves, text.Places = true, nil, nil
+	return ledger.WriteJournal(ctx, repo, at.Tag, text)
 }
 
 // finish closes the journal of a run whose tags have moved, or are as they were, and
@@ -205,7 +218,7 @@ func (r *run) closeAll(ctx context.Context, j *journal) error {
 	var all []error
 	for _, i := range r.resumed {
 		if j == nil || i.head.Head != j.head.Head {
-			all = append(all, (&journal{head: *i.head, repo: i.repo}).close(ctx))
+			all = append(all, i.journal().close(ctx))
 		}
 	}
 	if j != nil {

@@ -151,8 +151,8 @@ func TestDriftAfterThePlan(t *testing.T) {
 	}{
 		"nothing":                {change: func(*testing.T, *fleet) {}},
 		"a tag that moved":       {change: point("production", third), says: []string{"app1:production has moved since the plan was made", "mode: plan"}},
-		"a tag that was removed": {change: remove(target, repoOf(1), "production"), says: []string{"app1:production has moved since the plan was made", "holds (new)"}},
-		"a tag that was made":    {change: point("canary", third), says: []string{"app1:canary has moved since the plan was made", "it held (new)"}},
+		"a tag that was removed": {change: remove(target, repoOf(1), "production"), says: []string{"app1:production has moved since the plan was made", "does not exist now"}},
+		"a tag that was made":    {change: point("canary", third), says: []string{"app1:canary has moved since the plan was made", "it did not exist"}},
 		"a fixed tag":            {change: point("v1", third), says: []string{"app1:v1"}},
 		"an image that is gone":  {change: remove(source, "acme/app1", "the image"), says: []string{"is gone", "make a plan"}},
 		"a tag that holds what it is to": {change: func(t *testing.T, f *fleet) {

@@ -180,14 +180,18 @@ func (r *run) survey(ctx context.Context) {
 	}
 }
 
-// walksAtOnce is how many source repositories are read at the same time: a walk
-// waits for most of its time, for one answer before the next question.
-const walksAtOnce = 64
+// plansAtOnce is how many source repositories are read at the same time for a plan:
+// a walk waits for most of its time, for one answer before the next question, and
+// no copy needs the memory meanwhile.
+const plansAtOnce = 64
 
 // walk reads the graphs, a source repository at a time as one walk.
 func (r *run) walk(ctx context.Context) error {
 	g, ctx := group(ctx)
-	g.SetLimit(walksAtOnce)
+	g.SetLimit(atOnce)
+	if r.request.Mode == Plan {
+		g.SetLimit(plansAtOnce)
+	}
 	for name, images := range r.bySource() {
 		g.Go(func() error { return r.walkFrom(ctx, r.walkers[name], images) })
 	}

@@ -166,7 +166,7 @@ func (r *run) note(text string) {
 
 // atOnce is how many images are copied at the same time. More would be no faster,
 // as the requests to one host are bounded, and take memory.
-const atOnce = 16
+const atOnce = 8
 
 // copy brings every image to its targets before any tag moves.
 func (r *run) copy(ctx context.Context) error {

@@ -79,12 +79,15 @@ func Annotation(r document.Report) string {
 	return line(text)
 }
 
-// firstLine is a hint's first line without a sentence that only leads to the lines
-// below it.
+// firstLine is a hint's first line by itself: without the colon that leads to the
+// lines below it, and nothing where that is all it does.
 func firstLine(hint string) string {
 	text, _, more := strings.Cut(strings.TrimSpace(hint), "\n")
-	if more && strings.HasSuffix(text, ":") {
-		return text[:max(strings.LastIndex(text, ". "), 0)]
+	if more {
+		text = strings.TrimSuffix(text, ":")
+	}
+	if text == "For example" {
+		return ""
 	}
 	return text
 }

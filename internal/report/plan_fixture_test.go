@@ -125,8 +125,8 @@ func plannedRelease(n int) document.Report {
 func deniedByGates() document.Report {
 	r := untouched(governed(document.Denied, "from", "platforms", "freeze", "checks", "order"))
 	r.Faults = []document.Fault{
-		{Message: "gate checks: " + verdicts["checks"].Message, Hint: "Run the check again, and then the promotion."},
-		{Message: "gate no-downgrade: " + verdicts["order"].Message},
+		{Gate: "checks", Message: "gate checks: " + verdicts["checks"].Message, Hint: "Run the check again, and then the promotion."},
+		{Gate: "no-downgrade", Message: "gate no-downgrade: " + verdicts["order"].Message},
 	}
 	return r
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/artifact-promotion/promote/internal/document"
@@ -31,17 +32,28 @@ func Summary(r document.Report) string {
 // faults are what went wrong, each with what to do.
 func faults(p *page, r document.Report) {
 	const shown = 20
-	if len(r.Faults) == 0 {
+	untold := untold(r)
+	if len(untold) == 0 {
 		return
 	}
 	p.block("heading", "#### What went wrong, and what to do")
-	for _, f := range r.Faults[:min(len(r.Faults), shown)] {
+	for _, f := range untold[:min(len(untold), shown)] {
 		p.block("fault", "**Fault:** "+prose(f.Message))
 		p.block("hint", hint(f.Hint))
 	}
-	if more := len(r.Faults) - shown; more > 0 {
+	if more := len(untold) - shown; more > 0 {
 		p.block("sentence", fmt.Sprintf("And %s; the log has them all.", count(more, "more fault")))
 	}
+}
+
+// untold are the faults that say more than the gates' verdicts, which stand in a
+// table of their own.
+func untold(r document.Report) []document.Fault {
+	return slices.DeleteFunc(slices.Clone(r.Faults), func(f document.Fault) bool { return f.Gate != "" && f.Hint == "" && hasGates(r) })
+}
+
+func hasGates(r document.Report) bool {
+	return slices.ContainsFunc(r.Promotions, func(p document.Promotion) bool { return len(p.Gates) > 0 })
 }
 
 // hint is a sentence, or a block where it has several lines: a snippet to copy.

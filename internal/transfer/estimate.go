@@ -62,6 +62,10 @@ func (c *counting) visit(digest v1.Hash, hopeful bool) {
 			c.count(document.Missing{Manifests: 1})
 		}
 		for _, child := range n.Children {
+			if c.graph.Node(child.Digest) == nil { // a blob, as in build caches
+				c.blob(child, there)
+				continue
+			}
 			c.visit(child.Digest, there || !c.target.finder.Empty(c.ctx))
 		}
 		for _, b := range n.Blobs {

@@ -148,3 +148,21 @@ func TestEstimateOfTwoRepositories(t *testing.T) {
 		}
 	}
 }
+
+// TestEstimateOfABuildCache, an index whose children are blobs.
+func TestEstimateOfABuildCache(t *testing.T) {
+	from, to := start(t, regtest.Options{Referrers: true}), start(t, regtest.Options{Referrers: true})
+	access, layer := from.Access("", ""), []byte("a layer")
+	digest, err := regtest.PutBlob(t.Context(), access, sourceRepo, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := fmt.Sprintf(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":%q,"size":%d}]}`, digest, len(layer))
+	if err := regtest.PutManifest(t.Context(), access, sourceRepo, "cache", "application/vnd.oci.image.index.v1+json", []byte(index)); err != nil {
+		t.Fatal(err)
+	}
+	said := estimate(t, from, to, "cache")
+	if did := sent(t, from, to, "cache"); said != did || said.Blobs != 1 {
+		t.Errorf("%+v is missing, but %+v was sent", said, did)
+	}
+}

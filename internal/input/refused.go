@@ -1,4 +1,4 @@
-package main
+package input
 
 import (
 	"errors"
@@ -9,14 +9,13 @@ import (
 	"github.com/artifact-promotion/promote/internal/config"
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/github"
-	"github.com/artifact-promotion/promote/internal/input"
 )
 
-// refused reports a run that ended before it began: as its inputs, its config or
+// Refused reports a run that ended before it began: as its inputs, its config or
 // its plan do not let it.
-func refused(settings *input.Settings, started time.Time, err error) document.Report {
+func (s *Settings) Refused(started time.Time, err error) document.Report {
 	result, faults := explain(err)
-	request := settings.Request
+	request := s.Request
 	return document.Report{
 		Result: result, Faults: faults, Started: started, Ended: time.Now().UTC(),
 		DryRun: request.DryRun, NoGates: request.NoGates, TargetEnv: request.TargetEnv, Reason: request.Reason,
@@ -26,9 +25,9 @@ func refused(settings *input.Settings, started time.Time, err error) document.Re
 
 // explain says which outcome an error stands for, and what is wrong, one by one.
 func explain(err error) (document.Result, []document.Fault) {
-	var inputs *input.Error
+	var inputs *Error
 	var file *config.Error
-	var denied *input.DeniedError
+	var denied *DeniedError
 	var faults []document.Fault
 	switch {
 	case errors.As(err, &inputs):
