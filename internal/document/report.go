@@ -6,22 +6,27 @@ import "time"
 // so this word is their API: it is the output "result".
 type Result string
 
-// The results of a promotion. Their spelling is part of the contract.
+// The results of a run. Their spelling is part of the contract.
 const (
 	Promoted     Result = "promoted"      // tags moved, or something that was missing was copied
+	RolledBack   Result = "rolled-back"   // tags moved back to an earlier image
 	Unchanged    Result = "unchanged"     // everything was there already
 	WouldPromote Result = "would-promote" // a dry run that found something to do
 	Planned      Result = "planned"       // a plan was made
+	Listed       Result = "listed"        // the history was read
+	Clean        Result = "clean"         // an audit without findings
+	Findings     Result = "findings"      // an audit with findings
+	Unrecorded   Result = "unrecorded"    // everything is promoted, and the ledger does not list it yet
 	Denied       Result = "denied"        // a gate, a digest mismatch, drift, or a fixed tag
 	Invalid      Result = "invalid"       // bad input
 	Failed       Result = "failed"        // anything else; Report.Promotions says what state the target is in
 )
 
 // ExitCode is the process's exit code for the result: 0 done or nothing to do,
-// 1 failed, 2 bad input, 3 denied.
+// 1 failed, not recorded or findings, 2 bad input, 3 denied.
 func (r Result) ExitCode() int {
 	switch r {
-	case Promoted, Unchanged, WouldPromote, Planned:
+	case Promoted, RolledBack, Unchanged, WouldPromote, Planned, Listed, Clean:
 		return 0
 	case Invalid:
 		return 2
@@ -37,6 +42,7 @@ func (r Result) ExitCode() int {
 // whoever prints it escapes it for its medium.
 type Report struct {
 	Result     Result      `json:"result"`
+	Mode       string      `json:"mode,omitempty"` // promote, plan, apply, rollback, history or audit
 	DryRun     bool        `json:"dryRun,omitempty"`
 	NoGates    bool        `json:"noGates,omitempty"` // config: none; nothing was held to a gate
 	TargetEnv  string      `json:"targetEnv,omitempty"`
@@ -52,6 +58,11 @@ type Report struct {
 	Plan      *Plan    `json:"plan,omitempty"`      // that was made, or applied
 	PlanFile  string   `json:"planFile,omitempty"`  // where the plan was written, as it is too large for an output
 	Job       Job      `json:"job"`
+
+	Histories []History `json:"histories,omitempty"` // one for each environment and image that was asked for
+	Lineage   []Holding `json:"lineage,omitempty"`   // what every environment holds now, in the config's order
+	Findings  []Finding `json:"findings,omitempty"`  // of an audit
+	Audited   []string  `json:"audited,omitempty"`   // references of the moving tags that were audited
 }
 
 // Fault is one thing that went wrong, and what to do about it.
@@ -77,6 +88,9 @@ type Promotion struct {
 	From        *Held        `json:"from,omitempty"`     // what the environment before holds
 	Gates       []Verdict    `json:"gates,omitempty"`    // every gate's verdict
 	Missing     *Missing     `json:"missing,omitempty"`  // of a plan: what a copy would bring
+	Record      string       `json:"record,omitempty"`   // digest of the record; empty: none was written
+	Recorded    bool         `json:"recorded,omitempty"` // the ledger lists the record
+	Brought     *Line        `json:"brought,omitempty"`  // of a rollback: what brought the image there before; nil: no record tells
 }
 
 // Source is where an image was read from.

@@ -56,6 +56,12 @@ type Held struct {
 	Digest      string // empty: the tag does not exist
 	Planned     bool   // it held that when the plan was made
 	Err         error  // it could not be read
+
+	// What the environment's records say.
+	Recorded  bool      // there are any; else only its tag tells what it holds
+	Record    string    // digest that it holds as the last record says
+	Since     time.Time // when it came to hold Record, without a break
+	LedgerErr error     // they could not be read
 }
 
 // CheckEvidence is what GitHub says about a commit.

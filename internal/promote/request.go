@@ -20,12 +20,16 @@ const (
 	Promote Mode = "promote"
 	Plan    Mode = "plan"  // pin every digest, judge the gates, write nothing
 	Apply   Mode = "apply" // promote exactly what a plan says
+
+	Rollback Mode = "rollback" // go back to an earlier image
+	History  Mode = "history"  // list what the records say
+	Audit    Mode = "audit"    // compare what the registry holds with what the records say
 )
 
 // Request is what a user asked for, checked for form and free of contradictions.
 type Request struct {
 	Mode        Mode
-	Items       []Item
+	Items       []Item // of a rollback: its sources are the targets' repositories, without tag and digest
 	DryRun      bool           // stop after the gates
 	Attachments bool           // carry signatures, attestations, SBOMs and other referrers
 	Verify      transfer.Level // how much is read back at the target
@@ -43,6 +47,38 @@ type Request struct {
 	ValidFor time.Duration    // of a plan
 	Plan     *document.Plan   // that is applied; nil unless Mode is Apply
 	Settling time.Duration    // how long a release may be under way that looks as if it had been ended; 0: 30 s
+
+	Version string  // of the program, for records
+	To      To      // where a rollback goes
+	Stages  []Stage // of History and Audit: what they are about; Items are then empty
+	Query   Query   // of History
+	Repair  bool    // of Audit: mend what can be mended
+}
+
+// To is where a rollback goes. The zero value is what the environment held before.
+type To struct {
+	Text   string  // as the user wrote it
+	Digest v1.Hash // an image's or a record's
+	Tag    string
+}
+
+// Stage is one image's place in an environment, or a tag alone, as its records know
+// it.
+type Stage struct {
+	Environment string // empty: a tag alone
+	Image       string // its name in the config's images; may be empty
+	From        string // the environment before it; empty: none
+	Repository  name.Repository
+	Ledger      string   // what its ledger is called: the environment, else the first moving tag
+	Tags        []string // moving ones that are the same in every run; the first is what it holds
+	Asked       bool     // else it is there for the lineage alone
+}
+
+// Query says which records a history lists.
+type Query struct {
+	Since time.Time // zero: whenever
+	Limit int       // the newest so many of each environment; 0: all
+	Find  v1.Hash   // only where this image came or went; zero: any
 }
 
 // Trespass tells which other environment a rendered tag belongs to; empty if none.
