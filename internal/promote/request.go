@@ -29,7 +29,7 @@ const (
 // Request is what a user asked for, checked for form and free of contradictions.
 type Request struct {
 	Mode        Mode
-	Items       []Item // of a rollback: its sources are the targets' repositories, without tag and digest
+	Items       []Item         // of a rollback: its sources are the targets' repositories, without tag and digest
 	DryRun      bool           // stop after the gates
 	Attachments bool           // carry signatures, attestations, SBOMs and other referrers
 	Verify      transfer.Level // how much is read back at the target
