@@ -28,8 +28,9 @@ type Finder struct {
 	written   map[v1.Hash]bool       // subjects whose fallback tag this run may have written
 	contested map[v1.Hash]bool       // subjects whose fallback tag somebody else was seen to write
 
-	lists    [2]tagList
+	lists    [2]tagList  // as far as one answer gives them
 	prepared atomic.Bool // both lists were asked for
+	paged    tagList     // all of it; only where that answer does not give it
 }
 
 type support int
@@ -46,6 +47,7 @@ func NewFinder(repo *registry.Repository) *Finder {
 	for n := range f.lists {
 		f.lists[n].turn = queue.NewTurn()
 	}
+	f.paged.turn = queue.NewTurn()
 	return f
 }
 

@@ -2,41 +2,55 @@ package referrer
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/artifact-promotion/promote/internal/queue"
-	"github.com/artifact-promotion/promote/internal/registry"
 )
 
-// tagList is the repository's list of tags as one answer gave it.
+// tagList is the repository's list of tags as it was once given.
 type tagList struct {
 	turn queue.Turn
 	done bool
 	tags map[string]bool
 	all  bool // they are every tag of the repository
+	err  error
 }
 
 // ask asks once. What it finds may be looked at after that, even if the context
-// ended meanwhile: nothing is known then.
-func (l *tagList) ask(ctx context.Context, repo *registry.Repository) (tags map[string]bool, all bool) {
-	if l.turn.Take(ctx) != nil {
-		return nil, false
+// ended meanwhile: nothing is known then. Nor is it after an error: a token may allow
+// pulling and not listing, and every tag is then asked for.
+func (l *tagList) ask(ctx context.Context, list func(context.Context) ([]string, bool, error)) (tags map[string]bool, all bool, err error) {
+	if err := l.turn.Take(ctx); err != nil {
+		return nil, false, err
 	}
 	defer l.turn.Give()
 	if l.done {
-		return l.tags, l.all
+		return l.tags, l.all, l.err
 	}
 	l.done = true
-	list, all, err := repo.Tags(ctx)
-	if err != nil {
-		return nil, false // a token may allow pulling and not listing: every tag is then asked for
+	found, all, err := list(ctx)
+	if l.err = err; err != nil {
+		return nil, false, err
 	}
 	l.all = all
-	l.tags = make(map[string]bool, len(list))
-	for _, t := range list {
+	l.tags = make(map[string]bool, len(found))
+	for _, t := range found {
 		l.tags[t] = true
 	}
-	return l.tags, l.all
+	return l.tags, l.all, nil
+}
+
+// Tags are those of the repository, in order, as they were when it was first asked for
+// them, and whether they are all. Only where one answer did not give them all are they
+// asked for again, page by page.
+func (f *Finder) Tags(ctx context.Context) (tags []string, all bool, err error) {
+	found, all, err := f.lists[0].ask(ctx, f.repo.FirstTags)
+	if err == nil && !all {
+		found, all, err = f.paged.ask(ctx, f.repo.Tags)
+	}
+	return slices.Sorted(maps.Keys(found)), all, err
 }
 
 // Prepare lists the tags before the first question that needs to know them.
@@ -46,7 +60,7 @@ func (f *Finder) Prepare(ctx context.Context) {
 	}
 	var work sync.WaitGroup
 	for n := range f.lists {
-		work.Go(func() { f.lists[n].ask(ctx, f.repo) })
+		work.Go(func() { _, _, _ = f.lists[n].ask(ctx, f.repo.FirstTags) })
 	}
 	work.Wait()
 	f.prepared.Store(ctx.Err() == nil)
@@ -58,7 +72,7 @@ func (f *Finder) Prepare(ctx context.Context) {
 func (f *Finder) mayExist(ctx context.Context, tag string) bool {
 	f.Prepare(ctx)
 	for n := range f.lists {
-		if tags, all := f.lists[n].ask(ctx, f.repo); !all || tags[tag] {
+		if tags, all, _ := f.lists[n].ask(ctx, f.repo.FirstTags); !all || tags[tag] {
 			return true
 		}
 	}
@@ -68,6 +82,6 @@ func (f *Finder) mayExist(ctx context.Context, tag string) bool {
 // Empty reports whether the repository is known to have had no tag when it was
 // first asked. No damage makes a list of tags an empty one, so one is enough.
 func (f *Finder) Empty(ctx context.Context) bool {
-	tags, all := f.lists[0].ask(ctx, f.repo)
+	tags, all, _ := f.lists[0].ask(ctx, f.repo.FirstTags)
 	return all && len(tags) == 0
 }

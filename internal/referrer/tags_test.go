@@ -2,6 +2,7 @@ package referrer_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -93,5 +94,52 @@ func TestAttachInAnEmptyRepository(t *testing.T) {
 	}
 	if finder(t, r).Empty(t.Context()) {
 		t.Error("a repository with a list passes for empty")
+	}
+}
+
+// TestTagsOfTheFinder: what it has been told already it does not ask for again, and where one answer is not all, it goes on.
+func TestTagsOfTheFinder(t *testing.T) {
+	for name, test := range map[string]struct {
+		pages    []string // bodies; each but the last links to the next
+		status   int
+		want     string
+		all      bool
+		fails    bool
+		requests int32 // for the tags, asked for twice, after the first question took two
+	}{
+		"one page":    {pages: []string{`{"tags":["b","a"]}`}, status: 200, want: "[a b]", all: true},
+		"three pages": {pages: []string{`{"tags":["a","b"]}`, `{"tags":["b","c"]}`, `{"tags":["d"]}`}, status: 200, want: "[a b c d]", all: true, requests: 3},
+		"refused":     {pages: []string{``}, status: 403, want: "[]", fails: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var requests atomic.Int32
+			r := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					if !strings.HasSuffix(q.URL.Path, "/tags/list") {
+						next.ServeHTTP(w, q)
+						return
+					}
+					requests.Add(1)
+					page := len(q.FormValue("last"))
+					if page < len(test.pages)-1 {
+						w.Header().Set("Link", `<`+q.URL.Path+`?last=`+strings.Repeat("x", page+1)+`>; rel="next"`)
+					}
+					w.WriteHeader(test.status)
+					_, _ = w.Write([]byte(test.pages[page]))
+				})
+			}})
+			f := finder(t, r)
+			f.Prepare(t.Context())
+			before := requests.Load()
+			for range 2 {
+				tags, all, err := f.Tags(t.Context())
+				if fmt.Sprint(tags) != test.want || all != test.all || (err != nil) != test.fails {
+					t.Errorf("%v, all %v, error %v", tags, all, err)
+				}
+			}
+			if n := requests.Load() - before; n != test.requests {
+				t.Errorf("%d requests, want %d", n, test.requests)
+			}
+		})
 	}
 }

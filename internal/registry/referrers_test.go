@@ -1,12 +1,15 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -277,9 +280,14 @@ func TestTags(t *testing.T) {
 	for _, tag := range []string{"dev", "staging"} {
 		tagged(t, reg, regtest.Access{}, "acme/app", tag)
 	}
-	tags, all, err := r.Tags(t.Context())
-	if err != nil || !all || fmt.Sprint(tags) != "[dev staging]" {
-		t.Errorf("%v, all %v, error %v", tags, all, err)
+	for _, list := range []func(context.Context) ([]string, bool, error){r.FirstTags, r.Tags} {
+		tags, all, err := list(t.Context())
+		if err != nil || !all || fmt.Sprint(tags) != "[dev staging]" {
+			t.Errorf("%v, all %v, error %v", tags, all, err)
+		}
+	}
+	if n := len(matching(reg, "tags/list$")); n != 2 {
+		t.Errorf("%d requests, want one for each", n)
 	}
 	if got, want := matching(reg, "tags/list$")[0].Query, (url.Values{"n": {fmt.Sprint(TagPage)}}).Encode(); got != want {
 		t.Errorf("asked with %s, want %s", got, want)
@@ -315,9 +323,95 @@ func TestTagListThatIsNotAll(t *testing.T) {
 				w.WriteHeader(test.status)
 				_, _ = io.WriteString(w, test.body)
 			})
+			for _, list := range []func(context.Context) ([]string, bool, error){r.FirstTags, r.Tags} {
+				tags, all, err := list(t.Context())
+				if len(tags) != test.tags || all != test.all || (err != nil) != test.fails {
+					t.Errorf("%d tags, all %v, error %v", len(tags), all, err)
+				}
+			}
+		})
+	}
+}
+
+// TestPagesOfTags are followed as far as they go on, on this host, and are not asked for without an end.
+func TestPagesOfTags(t *testing.T) {
+	t.Parallel()
+	page := func(from, n int) string {
+		names := make([]string, n)
+		for i := range names {
+			names[i] = fmt.Sprintf("%q", fmt.Sprintf("t%06d", from+i))
+		}
+		return `{"tags":[` + strings.Join(names, ",") + `]}`
+	}
+	last := func(q *http.Request) int {
+		if q.FormValue("last") == "" {
+			return 0
+		}
+		n, _ := strconv.Atoi(q.FormValue("last")[1:])
+		return n + 1
+	}
+	for _, test := range []struct {
+		name     string
+		answer   func(q *http.Request) (status int, link, body string)
+		tags     int
+		requests int32
+		all      bool
+		fails    bool
+	}{
+		{"by last, the end a short page", func(q *http.Request) (int, string, string) {
+			return 200, "", page(last(q), min(TagPage, 2500-last(q)))
+		}, 2500, 3, true, false},
+		{"by last, the end an empty page", func(q *http.Request) (int, string, string) {
+			return 200, "", page(last(q), min(TagPage, 2000-last(q)))
+		}, 2000, 3, true, false},
+		{"by Link, short pages", func(q *http.Request) (int, string, string) {
+			if at := last(q); at < 20 {
+				return 200, fmt.Sprintf(`</v2/acme/app/tags/list?n=10&last=t%06d>; rel="next"`, at+9), page(at, 10)
+			}
+			return 200, "", page(20, 3)
+		}, 23, 3, true, false},
+		{"last is ignored", func(*http.Request) (int, string, string) { return 200, "", page(0, TagPage) }, TagPage, 2, false, false},
+		{"all at once, more than asked for", func(*http.Request) (int, string, string) { return 200, "", page(0, 3000) }, 3000, 2, false, false},
+		{"Link in a circle", func(*http.Request) (int, string, string) {
+			return 200, `</v2/acme/app/tags/list?last=x>; rel="next"`, page(0, 7)
+		}, 7, 2, false, false},
+		{"without an end", func(q *http.Request) (int, string, string) { return 200, "", page(last(q), TagPage) }, 100_000, 100, false, false},
+		{"without an end, in small pages", func(q *http.Request) (int, string, string) {
+			return 200, fmt.Sprintf(`</v2/acme/app/tags/list?last=t%06d>; rel="next"`, last(q)), page(last(q), 1)
+		}, 100, 100, false, false},
+		{"without an end, in great pages", func(q *http.Request) (int, string, string) { return 200, "", page(last(q), 30_000) }, 100_000, 4, false, false},
+		{"to another host", func(*http.Request) (int, string, string) {
+			return 200, `<http://192.0.2.1/v2/acme/app/tags/list?last=b>; rel="next"`, page(0, 2)
+		}, 0, 1, false, true},
+		{"to another host, later", func(q *http.Request) (int, string, string) {
+			if last(q) > 0 {
+				return 200, `<//elsewhere.example/v2/acme/app/tags/list?last=b>; rel="next"`, page(last(q), 2)
+			}
+			return 200, "", page(0, TagPage)
+		}, TagPage, 2, false, true},
+		{"refused later", func(q *http.Request) (int, string, string) {
+			if last(q) > 0 {
+				return 403, "", ""
+			}
+			return 200, "", page(0, TagPage)
+		}, TagPage, 2, false, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var requests atomic.Int32
+			r := answered(t, func(w http.ResponseWriter, q *http.Request) {
+				requests.Add(1)
+				status, link, body := test.answer(q)
+				w.Header().Set("Link", link)
+				w.WriteHeader(status)
+				_, _ = io.WriteString(w, body)
+			})
 			tags, all, err := r.Tags(t.Context())
-			if len(tags) != test.tags || all != test.all || (err != nil) != test.fails {
-				t.Errorf("%d tags, all %v, error %v", len(tags), all, err)
+			if len(tags) != test.tags || all != test.all || (err != nil) != test.fails || requests.Load() != test.requests {
+				t.Errorf("%d tags, all %v, error %v, %d requests; want %d, %v, %v, %d", len(tags), all, err, requests.Load(), test.tags, test.all, test.fails, test.requests)
+			}
+			if !slices.IsSorted(tags) || len(slices.Compact(tags)) != test.tags {
+				t.Error("some come twice, or out of order")
 			}
 		})
 	}

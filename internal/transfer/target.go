@@ -53,6 +53,9 @@ func (e *Engine) target(repo *registry.Repository) *target {
 	return t
 }
 
+// Finder is the run's finder of what is attached in a repository.
+func (e *Engine) Finder(repo *registry.Repository) *referrer.Finder { return e.target(repo).finder }
+
 // manifest is what the repository held under a digest, nil if nothing.
 func (t *target) manifest(ctx context.Context, digest v1.Hash) (*registry.Manifest, error) {
 	return t.manifests.ask(ctx, digest, func(ctx context.Context) (*registry.Manifest, error) {
