@@ -26,7 +26,10 @@ func (e *invalidError) Error() string { return e.message }
 func resultOf(err error) document.Result {
 	var denied *deniedError
 	var invalid *invalidError
+	var unrecorded *unrecordedError
 	switch {
+	case errors.As(err, &unrecorded):
+		return document.Unrecorded
 	case errors.As(err, &denied):
 		return document.Denied
 	case errors.As(err, &invalid):
@@ -57,7 +60,13 @@ func hintOf(err error) string {
 	var denied *deniedError
 	var invalid *invalidError
 	var missing *graph.MissingError
+	var broken *brokenError
+	var unrecorded *unrecordedError
 	switch {
+	case errors.As(err, &broken):
+		return broken.hint
+	case errors.As(err, &unrecorded):
+		return unrecorded.hint()
 	case errors.As(err, &denied):
 		return denied.hint
 	case errors.As(err, &invalid):

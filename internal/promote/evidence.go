@@ -21,6 +21,9 @@ func (r *run) gather(ctx context.Context, judged []*promotion) error {
 			return err
 		}
 	}
+	if err := r.settleFrom(ctx, judged); err != nil {
+		return err
+	}
 	if facts.Previous {
 		if err := r.readPrevious(ctx, judged); err != nil {
 			return err
@@ -84,6 +87,7 @@ type held struct {
 	digest  v1.Hash // zero: its tag does not exist
 	planned bool
 	err     error
+	records stay
 }
 
 func (i *image) held() *gate.Held {
@@ -94,7 +98,10 @@ func (i *image) held() *gate.Held {
 	if !i.pinned && i.comesFrom() {
 		h.digest = i.root.Digest
 	}
-	e := &gate.Held{Environment: h.Environment, Reference: h.reference(), Planned: h.planned, Err: h.err}
+	e := &gate.Held{
+		Environment: h.Environment, Reference: h.reference(), Planned: h.planned, Err: h.err,
+		Recorded: h.records.known, Record: h.records.digest, Since: h.records.since, LedgerErr: h.records.err,
+	}
 	if h.digest.Hex != "" {
 		e.Digest = h.digest.String()
 	}
@@ -114,6 +121,7 @@ func (r *run) readFrom(ctx context.Context) error {
 			continue
 		}
 		i.from = &held{From: i.item.From}
+		g.Go(func() error { return r.readStay(ctx, i) })
 		switch {
 		case believed:
 			i.from.planned, i.from.digest = true, i.item.From.Held
@@ -137,7 +145,7 @@ func (i *image) comesFrom() bool {
 }
 
 func (r *run) readHeld(ctx context.Context, i *image) error {
-	repo, err := r.client.Open(ctx, sideSource, i.from.Repository, registry.Pull)
+	repo, err := r.openFrom(ctx, i)
 	if err != nil {
 		return err
 	}
@@ -187,4 +195,8 @@ func (p *promotion) readPrevious(ctx context.Context) (*gate.Image, error) {
 	var err error
 	image.Variants, err = variantsOf(ctx, p.target, w.Graph(root.Digest))
 	return image, err
+}
+
+func (r *run) openFrom(ctx context.Context, i *image) (*registry.Repository, error) {
+	return r.client.Open(ctx, sideSource, i.from.Repository, registry.Pull)
 }

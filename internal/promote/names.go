@@ -39,9 +39,13 @@ type tag struct {
 	note  string
 }
 
-func tagsOf(t Target) []*tag {
+func (r *run) tagsOf(t Target) []*tag {
 	var tags []*tag
 	for _, w := range t.Tags {
+		if r.request.Mode == Rollback && w.Template.Uses("source-tag") {
+			r.note(fmt.Sprintf("The tag %s is let alone: a rollback has no source tag.", w.Template.String()))
+			continue
+		}
 		tags = append(tags, &tag{template: w.Template, fixed: w.Fixed, pinned: w.Pinned, planned: w.Before, state: document.TagPending})
 	}
 	return tags
@@ -53,6 +57,9 @@ func (r *run) name() error {
 	owners := map[string]*promotion{}
 	for _, p := range r.promotions {
 		faults = append(faults, p.name(r.request))
+		for _, text := range p.nameless {
+			r.note(text)
+		}
 		for _, t := range p.tags {
 			reference := p.target.Reference(t.text)
 			if other := owners[reference]; t.text != "" && other != nil && other.root.Digest != p.root.Digest {
@@ -72,10 +79,17 @@ func (p *promotion) name(request Request) error {
 	kept := p.tags[:0:0]
 	for _, t := range p.tags {
 		text, err := p.render(t, request)
+		if err != nil && t.mayLack(request) {
+			p.nameless = append(p.nameless, fmt.Sprintf("The fixed tag %s is let alone: %v", t.template.String(), err))
+			continue
+		}
 		if err != nil {
 			faults = append(faults, err)
 			kept = append(kept, t) // nameless: the report shows its template
 			continue
+		}
+		if t.text != text { // it was named before the image was known
+			t.observed, t.looked = false, false
 		}
 		t.text = text
 		twin := find(kept, text)
@@ -103,13 +117,17 @@ func (r *run) nameKnown() error {
 				continue
 			}
 			var err error
-			if t.text, err = p.render(t, r.request); err != nil {
+			if t.text, err = p.render(t, r.request); err != nil && !t.mayLack(r.request) {
 				faults = append(faults, err)
 			}
 		}
 	}
 	return errors.Join(faults...)
 }
+
+// mayLack reports whether the run goes on where a tag cannot be named: what a fixed tag
+// is called must not keep an environment from going back.
+func (t *tag) mayLack(request Request) bool { return t.fixed && request.Mode == Rollback }
 
 func (p *promotion) render(t *tag, request Request) (string, error) {
 	text, err := t.template.Render(p.values(request))
@@ -126,7 +144,7 @@ func (p *promotion) mayWrite(text string, request Request) error {
 	if ledger.Reserved(text) {
 		return &invalidError{
 			message: fmt.Sprintf("the tag %s is reserved", reference),
-			hint:    "Tags that begin with " + ledger.Prefix + " are where releases note what they move. Choose another name.",
+			hint:    "Tags that begin with promotion-journal, promotion-ledger and promotion-record are where promotions are noted. Choose another name.",
 		}
 	}
 	if request.Trespass == nil {
@@ -152,7 +170,7 @@ func find(tags []*tag, text string) *tag {
 
 func (p *promotion) values(request Request) template.Values {
 	return template.Values{
-		Now: request.Started, Env: request.TargetEnv, RunNumber: request.RunNumber,
+		Now: p.dated(request), Env: request.TargetEnv, RunNumber: request.RunNumber,
 		SourceTag: p.item.Source.Tag, Digest: p.root.Digest.String(),
 		Revision: p.labels["revision"], Version: p.labels["version"],
 	}

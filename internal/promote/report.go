@@ -12,7 +12,7 @@ import (
 // report says everything about the run, however it ended.
 func (r *run) report(ctx context.Context, err error) document.Report {
 	d := document.Report{
-		Result: r.result(err), DryRun: r.request.DryRun, NoGates: r.request.NoGates,
+		Result: r.result(err), Mode: string(r.request.Mode), DryRun: r.request.DryRun, NoGates: r.request.NoGates,
 		TargetEnv: r.request.TargetEnv, Reason: r.request.Reason,
 		Started: r.request.Started, Ended: time.Now().UTC(),
 		Notices: r.notices,
@@ -65,6 +65,8 @@ func (r *run) result(err error) document.Result {
 		return document.Unchanged
 	case r.request.DryRun:
 		return document.WouldPromote
+	case r.request.Mode == Rollback:
+		return document.RolledBack
 	default:
 		return document.Promoted
 	}
@@ -91,6 +93,7 @@ func (p *promotion) document() document.Promotion {
 		Repository: p.target.Name(),
 		Copied:     p.copied,
 		Image:      p.item.Image, From: p.heldDocument(), Gates: p.verdicts, Missing: p.missing,
+		Record: p.ledger.digest, Recorded: p.ledger.listed, Brought: p.past.brought,
 	}
 	if p.root.Digest.Hex != "" {
 		d.Digest, d.MediaType = p.root.Digest.String(), p.root.MediaType

@@ -56,6 +56,7 @@ func (r *run) readAhead(ctx context.Context) error {
 	g.Go(func() error { return r.observeNamed(ctx) })
 	g.Go(func() error { return r.readFrom(ctx) })
 	g.Go(func() error { return r.readMoved(ctx) })
+	g.Go(func() error { return r.readLedgers(ctx) })
 	return g.Wait()
 }
 
@@ -160,6 +161,7 @@ func (r *run) nameAndObserve(ctx context.Context) error {
 	if err := r.lookBack(ctx); err != nil {
 		return err
 	}
+	r.leaveTaken()
 	return errors.Join(r.refuseTaken(), r.refuseDrift())
 }
 
@@ -258,8 +260,12 @@ func (r *run) bySource() map[string][]*image {
 }
 
 // leaves reports whether any of the images goes to another repository: within
-// one, what is attached is there already.
+// one, what is attached is there already, but for what a rollback goes back to, of
+// which nobody knows.
 func (r *run) leaves(images []*image) bool {
+	if r.request.Mode == Rollback {
+		return true
+	}
 	for _, p := range r.promotions {
 		for _, i := range images {
 			if p.image == i && !p.source.Same(p.target) {

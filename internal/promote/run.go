@@ -70,6 +70,10 @@ type promotion struct {
 	copied     document.Copied
 	proof      transfer.Proof
 	verified   bool
+	ledger     chronicle
+	earlier    *document.Record // of an earlier attempt of this run; nil: none
+	past       past             // of a rollback
+	nameless   []string         // why fixed tags of a rollback are let alone
 
 	previous *gate.Image // what the first moving tag holds; nil until it was needed
 	evidence gate.Evidence
@@ -88,11 +92,17 @@ func (r *run) flow(ctx context.Context) error {
 	if err := r.nameKnown(); err != nil {
 		return err
 	}
-	if err := r.resolve(ctx); err != nil {
+	if err := r.recollect(ctx); err != nil {
 		return err
 	}
-	if err := r.inspect(ctx); err != nil {
+	if err := r.goBack(ctx); err != nil {
 		return err
+	}
+	if err := r.resolve(ctx); err != nil {
+		return r.notWhole(err)
+	}
+	if err := r.inspect(ctx); err != nil {
+		return r.notWhole(err)
 	}
 	if err := r.judge(ctx); err != nil {
 		return err
@@ -112,6 +122,9 @@ func (r *run) flow(ctx context.Context) error {
 	if err := r.verify(ctx); err != nil {
 		return err
 	}
+	if err := r.record(ctx); err != nil {
+		return err
+	}
 	return r.moveTags(ctx)
 }
 
@@ -119,7 +132,7 @@ func (r *run) flow(ctx context.Context) error {
 // that a host is asked for one token.
 func (r *run) open(ctx context.Context) error {
 	for _, item := range r.request.Items {
-		source, err := r.client.Open(ctx, sideSource, item.Source.Repository, registry.Pull)
+		source, err := r.openSource(ctx, item)
 		if err != nil {
 			return err
 		}
@@ -132,10 +145,18 @@ func (r *run) open(ctx context.Context) error {
 				return err
 			}
 			r.credentialNotice(target)
-			r.promotions = append(r.promotions, &promotion{image: i, target: target, repository: wanted.Repository, tags: tagsOf(wanted)})
+			r.promotions = append(r.promotions, &promotion{image: i, target: target, repository: wanted.Repository, tags: r.tagsOf(wanted)})
 		}
 	}
 	return nil
+}
+
+// openSource opens where the image is read from: of a rollback the target itself.
+func (r *run) openSource(ctx context.Context, item Item) (*registry.Repository, error) {
+	if r.request.Mode == Rollback {
+		return r.client.Open(ctx, sideTarget, item.Source.Repository, r.access())
+	}
+	return r.client.Open(ctx, sideSource, item.Source.Repository, registry.Pull)
 }
 
 // access is what the run asks for at its targets. A plan is made in a job that may
@@ -212,6 +233,10 @@ func (r *run) verify(ctx context.Context) error {
 	g.SetLimit(atOnce)
 	if r.wrote() {
 		g.Go(func() error { return r.observe(ctx) })
+		g.Go(func() error { return r.readAgain(ctx) })
+	}
+	if r.request.Mode == Rollback {
+		g.Go(func() error { return r.notWhole(r.whole(ctx)) })
 	}
 	for _, p := range r.promotions {
 		g.Go(func() (err error) {

@@ -72,6 +72,23 @@ func (r *run) refuseTaken() error {
 	return errors.Join(taken...)
 }
 
+// leaveTaken leaves out fixed tags that hold something else where a rollback would
+// write them anew.
+func (r *run) leaveTaken() {
+	if r.request.Mode != Rollback {
+		return
+	}
+	for _, p := range r.promotions {
+		p.tags = slices.DeleteFunc(p.tags, func(t *tag) bool {
+			taken := t.fixed && t.before.Digest().Hex != "" && t.before.Digest() != p.root.Digest
+			if taken {
+				r.note(fmt.Sprintf("The fixed tag %s exists and holds %s: it is let alone.", t.before.Reference(), t.before.Digest()))
+			}
+			return taken
+		})
+	}
+}
+
 func (r *run) taken(m move) error {
 	e := &deniedError{message: fmt.Sprintf("the fixed tag %s exists and holds %s, not %s", m.before.Reference(), m.before.Digest(), m.root.Digest)}
 	moving := "name it in target if it is meant to move"
@@ -130,7 +147,15 @@ func (r *run) moveTags(ctx context.Context) error {
 		begun = r.touched(begun)
 		err = errors.Join(err, r.putBack(ctx, begun))
 	}
-	return r.finish(ctx, j, err, begun)
+	err = r.finish(ctx, j, err, begun)
+	listed := r.list(ctx, err, begun) // once the release is closed: until then the next run may put it back
+	switch {
+	case err != nil && listed != nil:
+		r.note("The ledger could not be told that this failed: " + listed.Error())
+	case listed != nil:
+		return &unrecordedError{listed}
+	}
+	return err
 }
 
 func (r *run) wrote() bool {

@@ -1,0 +1,150 @@
+package promote
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/ledger"
+	"github.com/artifact-promotion/promote/internal/referrer"
+)
+
+// chronicle is a promotion's part of the ledger of its environment: what stood there,
+// and what this run adds.
+type chronicle struct {
+	book   *ledger.Book
+	page   *ledger.Page
+	readAt time.Time // when its reading began
+	finder *referrer.Finder
+
+	caught ledger.CaughtUp
+	wrote  *ledger.Written // this run's record; nil: none
+	digest string          // of the record of this promotion, also of one that an earlier attempt wrote
+	listed bool            // the ledger lists that record
+}
+
+// keepsRecords reports whether the run writes to ledgers. Who may only read, or only
+// looks, does not read them either.
+func (r *run) keepsRecords() bool { return r.request.Mode != Plan && !r.request.DryRun }
+
+// ledgerName is what a promotion's ledger is called: the environment, else the first
+// moving tag, else the first tag; empty while that has no name yet.
+func (p *promotion) ledgerName(request Request) string {
+	if request.TargetEnv != "" {
+		return request.TargetEnv
+	}
+	if moving := slices.IndexFunc(p.tags, func(t *tag) bool { return !t.fixed }); moving >= 0 {
+		return p.tags[moving].text
+	}
+	return p.tags[0].text
+}
+
+// readLedgers reads the ledgers whose names are known and which were not read yet,
+// and lists the tags beside them, which tell of records that no line names.
+func (r *run) readLedgers(ctx context.Context) error {
+	if !r.keepsRecords() && r.request.Mode != Rollback {
+		return nil
+	}
+	g, ctx := group(ctx)
+	for _, p := range r.promotions {
+		name := p.ledgerName(r.request)
+		if p.ledger.book != nil || name == "" {
+			continue
+		}
+		p.ledger.finder = r.engine.Finder(p.target)
+		p.ledger.book = ledger.Open(p.target, p.ledger.finder, name)
+		g.Go(func() error { return p.ledger.read(ctx) })
+	}
+	return g.Wait()
+}
+
+func (c *chronicle) read(ctx context.Context) (err error) {
+	began := time.Now()
+	g, inner := group(ctx)
+	g.Go(func() (err error) {
+		c.page, err = c.book.Read(inner)
+		return err
+	})
+	g.Go(func() error {
+		_, _, _ = c.finder.Tags(inner) // asked for ahead; who needs the answer asks again
+		return nil
+	})
+	if err = g.Wait(); err == nil {
+		c.readAt = began
+	}
+	return err
+}
+
+// readAgain reads the ledgers anew that were read long ago.
+func (r *run) readAgain(ctx context.Context) error {
+	g, ctx := group(ctx)
+	for _, p := range r.promotions {
+		if p.ledger.book == nil || time.Since(p.ledger.readAt) < fresh {
+			continue
+		}
+		g.Go(func() (err error) {
+			began := time.Now()
+			if p.ledger.page, err = p.ledger.book.Read(ctx); err == nil {
+				p.ledger.readAt = began
+			}
+			return err
+		})
+	}
+	return g.Wait()
+}
+
+// catchUp finds the records that no line names, as a run that was killed leaves them.
+// Where the tags may not be listed, none are found.
+func (c *chronicle) catchUp(ctx context.Context, holds string) error {
+	tags, _, err := c.finder.Tags(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		tags = nil
+	}
+	c.page, c.caught, err = c.book.CatchUp(ctx, c.page, ledger.Sources{Tags: tags, Holds: holds})
+	return err
+}
+
+// holds is the digest that the first moving tag holds now; empty if that is not known.
+func (p *promotion) holds() string {
+	for _, t := range p.tags {
+		if !t.fixed && t.observed {
+			return digestText(t.shown)
+		}
+	}
+	return ""
+}
+
+// recorded is the record that the ledger has of what the environment holds.
+func (c *chronicle) recorded(digest string) (document.Line, bool) {
+	line, known := ledger.Replay(c.page.Lines()).Current()
+	return line, known && line.Digest == digest
+}
+
+// tellCaughtUp says what a ledger lacked.
+func (r *run) tellCaughtUp(p *promotion) {
+	c := p.ledger.caught
+	if c.Rebuilt {
+		r.note("The ledger " + p.ledger.book.Reference() + " was lost, and is made again from the records in the repository.")
+	} else if n := len(c.Lines); n > 0 {
+		r.note("The ledger " + p.ledger.book.Reference() + " did not list every record: " + strings.Join(recordsOf(c.Lines), ", ") + ". That is made good.")
+	}
+	for _, u := range c.Unreadable {
+		r.note("What stands under " + u.Reference + " is no record of this ledger: " + u.Err.Error() + ". Mode audit tells more.")
+	}
+}
+
+// recordsOf are the first few records of lines.
+func recordsOf(lines []document.Line) (digests []string) {
+	for _, line := range lines[:min(len(lines), 5)] {
+		digests = append(digests, line.Record)
+	}
+	if more := len(lines) - len(digests); more > 0 {
+		digests = append(digests, "and more")
+	}
+	return digests
+}
