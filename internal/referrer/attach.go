@@ -38,6 +38,7 @@ func (f *Finder) Attach(ctx context.Context, subject v1.Hash, referrers []v1.Des
 		return false, err
 	}
 	defer done()
+	referrers = f.keep(subject, referrers)
 	api, err := f.HasAPI(ctx, subject)
 	if err != nil {
 		return false, err
@@ -58,6 +59,15 @@ func (f *Finder) Attach(ctx context.Context, subject v1.Hash, referrers []v1.Des
 	return true, &registry.Error{Op: "list attachments", Side: f.repo.Side(), Ref: f.repo.Reference(subject.String()),
 		Err:  fmt.Errorf("%d of %d attachments are stored but not listed", len(missing), len(referrers)),
 		Hint: "Another writer may be changing the same list. Run the promotion again: it repairs this."}
+}
+
+// keep is what this run lists for a subject, with what it has listed before: a rival may
+// have taken that away since.
+func (f *Finder) keep(subject v1.Hash, referrers []v1.Descriptor) []v1.Descriptor {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ours[subject] = union(f.ours[subject], referrers)
+	return slices.Clone(f.ours[subject])
 }
 
 // alone keeps the promotions of one run from being each other's rival: it lets

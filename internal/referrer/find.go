@@ -24,9 +24,10 @@ type Finder struct {
 	probing   queue.Turn // taken while the first question is on its way
 	mu        sync.Mutex
 	api       support
-	attaching map[v1.Hash]queue.Turn // by subject
-	written   map[v1.Hash]bool       // subjects whose fallback tag this run may have written
-	contested map[v1.Hash]bool       // subjects whose fallback tag somebody else was seen to write
+	attaching map[v1.Hash]queue.Turn      // by subject
+	written   map[v1.Hash]bool            // subjects whose fallback tag this run may have written
+	contested map[v1.Hash]bool            // subjects whose fallback tag somebody else was seen to write
+	ours      map[v1.Hash][]v1.Descriptor // what this run has listed, by subject
 
 	lists    [2]tagList  // as far as one answer gives them
 	prepared atomic.Bool // both lists were asked for
@@ -43,7 +44,7 @@ const (
 
 // NewFinder returns a finder for a repository.
 func NewFinder(repo *registry.Repository) *Finder {
-	f := &Finder{repo: repo, probing: queue.NewTurn(), attaching: map[v1.Hash]queue.Turn{}, written: map[v1.Hash]bool{}, contested: map[v1.Hash]bool{}}
+	f := &Finder{repo: repo, probing: queue.NewTurn(), attaching: map[v1.Hash]queue.Turn{}, written: map[v1.Hash]bool{}, contested: map[v1.Hash]bool{}, ours: map[v1.Hash][]v1.Descriptor{}}
 	for n := range f.lists {
 		f.lists[n].turn = queue.NewTurn()
 	}
