@@ -39,6 +39,7 @@ type Line struct {
 	Record         string    `json:"record"`           // digest of the record
 	Size           int64     `json:"size"`             // of the record, in bytes
 	PreviousRecord string    `json:"previousRecord,omitempty"`
+	Release        string    `json:"release,omitempty"`   // digest that the records of one release share; empty: it moved alone
 	RecordTag      string    `json:"recordTag,omitempty"` // names the record's manifest; empty: not known
 	Fault          string    `json:"fault,omitempty"`     // why the line cannot be relied on; such a line counts for nothing
 }
@@ -57,7 +58,7 @@ func LineOf(r Record, digest string, size int64, outcome Outcome) Line {
 		From: oneLine(r.Source.Reference, maxWord), Repository: oneLine(r.Repository, maxName),
 		Digest: r.Digest, PreviousDigest: r.PreviousDigest, Tags: fewTags(r.Tags),
 		Actor: oneLine(r.Job.Actor, maxWord), Reason: oneLine(r.Reason, maxReason), Run: oneLine(r.Job.URL, maxWord),
-		Record: digest, Size: size, PreviousRecord: r.PreviousRecord,
+		Record: digest, Size: size, PreviousRecord: r.PreviousRecord, Release: r.Release,
 	}
 	if r.Job.TriggeringActor != "" {
 		line.Actor = oneLine(r.Job.TriggeringActor, maxWord)

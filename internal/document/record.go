@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -53,11 +54,17 @@ type Record struct {
 	Gates     []Verdict
 	Overrides []string // gates that did not pass and were overridden
 
-	Started        time.Time
-	Ended          time.Time // when all was verified, and the tags about to move
-	Bytes          int64     // of the blobs that were sent
-	Release        string    // digest that the records of one release share; empty: it moved alone
-	PreviousRecord string    // digest of the record before it in the ledger; empty: there was none
+	Started time.Time
+	Ended   time.Time // when all was verified, and the tags about to move
+	Bytes   int64     // of the blobs that were sent
+
+	// Attachments are digests of manifests that were verified at the target with the
+	// image; of more than 500 the lowest. Encode sorts and cuts them, and counts the rest.
+	Attachments        []string
+	AttachmentsOmitted int
+
+	Release        string // digest that the records of one release share; empty: it moved alone
+	PreviousRecord string // digest of the record before it in the ledger; empty: there was none
 }
 
 // Policy is a config file as a record names it.
@@ -130,6 +137,8 @@ type recordMember struct {
 	Started         time.Time   `json:"started"`
 	Ended           time.Time   `json:"ended"`
 	Bytes           int64       `json:"bytes"`
+	Attachments     []string    `json:"attachments,omitempty"`
+	Omitted         int         `json:"attachmentsOmitted,omitempty"`
 	Release         string      `json:"release,omitempty"`
 	PreviousRecord  string      `json:"previousRecord,omitempty"`
 }
@@ -148,6 +157,7 @@ type recordRun struct {
 // error: what is written for good must be readable.
 func (r Record) Encode() ([]byte, error) {
 	r.Started, r.Ended, r.Gates = r.Started.UTC(), r.Ended.UTC(), verdictsInUTC(r.Gates)
+	r.cutAttachments()
 	if err := r.check(); err != nil {
 		return nil, fmt.Errorf("write the record: %w", err)
 	}
@@ -159,6 +169,17 @@ func (r Record) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("write the record: it has %d bytes, more than the %d that a record can have", len(raw), MaxRecord)
 	}
 	return raw, nil
+}
+
+// maxAttachments is how many attachments a record names.
+const maxAttachments = 500
+
+func (r *Record) cutAttachments() {
+	all := slices.Clone(r.Attachments)
+	slices.Sort(all)
+	all = slices.Compact(all)
+	r.Attachments = all[:min(len(all), maxAttachments)]
+	r.AttachmentsOmitted += len(all) - len(r.Attachments)
 }
 
 func (r Record) statement() statement {
@@ -188,7 +209,8 @@ func (r Record) member() *recordMember {
 			Workflow: r.Job.Workflow, Commit: r.Job.Commit, Repository: r.Job.Repository,
 		},
 		Reason: r.Reason, Gates: r.Gates, Overrides: r.Overrides,
-		Started: r.Started, Ended: r.Ended, Bytes: r.Bytes, Release: r.Release, PreviousRecord: r.PreviousRecord,
+		Started: r.Started, Ended: r.Ended, Bytes: r.Bytes, Attachments: r.Attachments, Omitted: r.AttachmentsOmitted,
+		Release: r.Release, PreviousRecord: r.PreviousRecord,
 	}
 }
 

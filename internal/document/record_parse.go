@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"time"
@@ -80,7 +81,8 @@ func (s statement) record() (Record, error) {
 			Workflow: m.Run.Workflow, Commit: m.Run.Commit, Actor: m.Actor, TriggeringActor: m.TriggeringActor,
 		},
 		Approvers: m.Approvers, Reason: m.Reason, Gates: m.Gates, Overrides: m.Overrides,
-		Started: m.Started, Ended: m.Ended, Bytes: m.Bytes, Release: m.Release, PreviousRecord: m.PreviousRecord,
+		Started: m.Started, Ended: m.Ended, Bytes: m.Bytes, Attachments: m.Attachments, AttachmentsOmitted: m.Omitted,
+		Release: m.Release, PreviousRecord: m.PreviousRecord,
 	}, nil
 }
 
@@ -129,7 +131,29 @@ func (r Record) check() error {
 	if err := checkVerdicts(r.Gates); err != nil {
 		return err
 	}
+	if err := r.checkAttachments(); err != nil {
+		return err
+	}
 	return r.checkTags()
+}
+
+// checkAttachments lets a newer version name more of them than this one does.
+func (r Record) checkAttachments() error {
+	switch n := len(r.Attachments); {
+	case n > maxTags:
+		return fmt.Errorf("it has %d attachments, expected at most %d", n, maxTags)
+	case r.AttachmentsOmitted < 0, r.AttachmentsOmitted > math.MaxInt32:
+		return errors.New("its attachmentsOmitted cannot be")
+	}
+	for i, digest := range r.Attachments {
+		if !planDigest.MatchString(digest) {
+			return noDigest(fmt.Sprintf("attachments[%d]", i), digest)
+		}
+		if i > 0 && digest <= r.Attachments[i-1] {
+			return fmt.Errorf("its attachments are not in order, or %s is among them twice", quote(digest))
+		}
+	}
+	return nil
 }
 
 // maxName is more than any repository, environment or tag has, in bytes.

@@ -3,6 +3,7 @@ package document
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"reflect"
 	"strings"
@@ -34,7 +35,7 @@ func fullRecord() Record {
 		},
 		Overrides: []string{"freeze"},
 		Started:   time.Date(2026, 11, 22, 15, 30, 0, 0, time.FixedZone("CET", 3600)), Ended: time.Date(2026, 11, 22, 14, 30, 2, 5e6, time.UTC),
-		Bytes: 84_000_000, Release: digestN(4), PreviousRecord: digestN(5),
+		Bytes: 84_000_000, Attachments: []string{digestN(6), digestN(7)}, AttachmentsOmitted: 3, Release: digestN(4), PreviousRecord: digestN(5),
 	}
 }
 
@@ -184,6 +185,12 @@ func TestHostileRecord(t *testing.T) {
 		"after is no digest":   {replaced(`"after":"sha256:`, `"after":"`), "after"},
 		"previous digest":      {replaced(`"previousDigest":"`, `"previousDigest":"x`), "previousDigest"},
 		"previous record":      {replaced(`"previousRecord":"`, `"previousRecord":"x`), "previousRecord"},
+		"an attachment":        {replaced(`"attachments":["sha256:`, `"attachments":["sha1:`), "attachments[0]"},
+		"attachments twice":    {replaced(digestN(6), digestN(7)), "order"},
+		"attachments swapped":  {replaced(digestN(6), digestN(8)), "order"},
+		"too many attachments": {replaced(`"attachments":[`, `"attachments":[`+strings.Repeat(`"",`, maxTags)), "more than"},
+		"fewer than none":      {replaced(`"attachmentsOmitted":3`, `"attachmentsOmitted":-1`), "attachmentsOmitted"},
+		"too many omitted":     {replaced(`"attachmentsOmitted":3`, `"attachmentsOmitted":4000000000`), "attachmentsOmitted"},
 		"release":              {replaced(`"release":"`, `"release":"x`), "release"},
 		"what from held":       {replaced(`"from":{"environment":"staging","reference":"ghcr.io/acme/app:staging","digest":"`, `"from":{"environment":"staging","digest":"x`), "from.digest"},
 		"policy":               {replaced(`"policy":{"uri":".github/promotion.yml@main","digest":{"sha256":"`, `"policy":{"uri":"x","digest":{"sha256":"x`), "policy.digest"},
@@ -210,11 +217,39 @@ func TestRecordThatCannotBeWritten(t *testing.T) {
 		"too large":     func(r *Record) { r.Reason = strings.Repeat("x", MaxRecord) },
 		"a far year":    func(r *Record) { r.Started = time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"a gate":        func(r *Record) { r.Gates[0].Status = "maybe" },
+		"an attachment": func(r *Record) { r.Attachments = []string{"latest"} },
 	} {
 		r := fullRecord()
 		change(&r)
 		if raw, err := r.Encode(); err == nil {
 			t.Errorf("%s: %s", name, raw)
+		}
+	}
+}
+
+// TestAttachmentsOfARecord are in order, each once, and no more than can be read; and the caller's are left alone.
+func TestAttachmentsOfARecord(t *testing.T) {
+	numbered := func(n int) string { return fmt.Sprintf("sha256:%064x", n) }
+	for _, test := range []struct{ given, omitted, want, rest int }{
+		{0, 0, 0, 0}, {1, 0, 1, 0}, {500, 0, 500, 0}, {501, 0, 500, 1}, {700, 4, 500, 204},
+	} {
+		r := fullRecord()
+		r.Attachments, r.AttachmentsOmitted = nil, test.omitted
+		for n := range test.given { // backwards, and the first twice
+			r.Attachments = append(r.Attachments, numbered(test.given-n))
+		}
+		r.Attachments = append(r.Attachments, r.Attachments[:min(1, test.given)]...)
+		got, err := ParseRecord(mustEncode(t, r))
+		if err != nil || len(got.Attachments) != test.want || got.AttachmentsOmitted != test.rest {
+			t.Errorf("%+v: %d attachments, %d omitted, error %v", test, len(got.Attachments), got.AttachmentsOmitted, err)
+		}
+		for n, digest := range got.Attachments {
+			if digest != numbered(n+1) {
+				t.Errorf("%+v: attachment %d is %s", test, n, digest)
+			}
+		}
+		if test.given > 1 && r.Attachments[0] != numbered(test.given) {
+			t.Error("the caller's were sorted")
 		}
 	}
 }
@@ -225,6 +260,7 @@ func TestLineOf(t *testing.T) {
 		Time: r.Ended, Environment: "production", Mode: ModeRollback, Outcome: OutcomeRolledBack, From: "staging",
 		Repository: r.Repository, Digest: digestN(1), PreviousDigest: digestN(3), Tags: []string{"production", "release-20261122-143000"},
 		Actor: "grace", Reason: r.Reason, Run: r.Job.URL, Record: digestN(9), Size: 7, PreviousRecord: digestN(5),
+		Release: digestN(4),
 	}
 	if got := LineOf(r, digestN(9), 7, OutcomeRolledBack); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

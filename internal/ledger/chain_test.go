@@ -39,6 +39,7 @@ func TestTampering(t *testing.T) {
 		"another reason":      {edit(1, "reason", ""), []found{{Altered, 1}}, nil},
 		"another time":        {edit(4, "time", "2030-01-01T00:00:00Z"), []found{{Altered, 4}}, nil},
 		"no time":             {edit(1, "time", ""), []found{{Altered, 1}, {Altered, 1}}, nil},
+		"another release":     {edit(1, "release", digest(7)), []found{{Altered, 1}}, nil},
 		"other tags":          {edit(1, "tags", "canary"), []found{{Altered, 1}}, nil},
 		"a false rollback":    {edit(1, "result", "rolled-back"), []found{{Altered, 1}}, nil},
 		"no result":           {edit(1, "result", ""), []found{{Altered, 1}}, nil},
@@ -168,6 +169,7 @@ func TestHostileLines(t *testing.T) {
 		"no repository":       func(e *entry) { delete(e.layer.Annotations, notes+"repository") },
 		"a digest as a path":  func(e *entry) { e.layer.Annotations[notes+"digest"] = "../../v2/evil" },
 		"a long digest":       func(e *entry) { e.layer.Annotations[notes+"previous-digest"] = "sha256:" + long },
+		"a release as a path": func(e *entry) { e.layer.Annotations[notes+"release"] = "../x" },
 		"a tag as a path":     func(e *entry) { e.layer.Annotations[notes+"record-tag"] = "../blobs" },
 		"a name of no tag":    func(e *entry) { e.layer.Annotations[notes+"tags"] = "production,a b" },
 	} {

@@ -53,7 +53,7 @@ func annotated(l document.Line) map[string]string {
 		"time":  l.Time.UTC().Format(time.RFC3339Nano), "environment": l.Environment, "mode": string(l.Mode), "result": string(l.Outcome),
 		"from": l.From, "repository": l.Repository, "digest": l.Digest, "previous-digest": l.PreviousDigest,
 		"tags": strings.Join(l.Tags, ","), "actor": l.Actor, "reason": l.Reason, "run": l.Run,
-		"previous-record": l.PreviousRecord, "record-tag": l.RecordTag,
+		"previous-record": l.PreviousRecord, "record-tag": l.RecordTag, "release": l.Release,
 	}
 }
 
@@ -65,6 +65,7 @@ func readEntry(d v1.Descriptor) entry {
 		From: noted(d, "from"), Repository: noted(d, "repository"), Digest: noted(d, "digest"), PreviousDigest: noted(d, "previous-digest"),
 		Tags: []string{}, Actor: noted(d, "actor"), Reason: noted(d, "reason"), Run: noted(d, "run"),
 		Record: d.Digest.String(), Size: d.Size, PreviousRecord: noted(d, "previous-record"), RecordTag: noted(d, "record-tag"),
+		Release: noted(d, "release"),
 	}
 	if tags := noted(d, "tags"); tags != "" {
 		line.Tags = strings.Split(tags, ",")
@@ -106,8 +107,13 @@ func checkLine(l document.Line, d v1.Descriptor) error {
 		return errors.New("it names no repository")
 	case l.RecordTag != "" && !template.ValidTag(l.RecordTag):
 		return fmt.Errorf("its record's tag %q is none", registry.Cut(l.RecordTag, 100))
-	case !isDigest(l.Digest), l.PreviousDigest != "" && !isDigest(l.PreviousDigest), l.PreviousRecord != "" && !isDigest(l.PreviousRecord):
-		return errors.New("one of its digests is none")
+	case !isDigest(l.Digest):
+		return errors.New("the digest of its image is none")
+	}
+	for _, digest := range []string{l.PreviousDigest, l.PreviousRecord, l.Release} {
+		if digest != "" && !isDigest(digest) {
+			return errors.New("one of its digests is none")
+		}
 	}
 	for _, tag := range l.Tags {
 		if !template.ValidTag(tag) {

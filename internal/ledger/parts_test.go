@@ -244,7 +244,7 @@ func testEntry(n int) entry {
 		Time: noon.Add(time.Duration(n) * time.Minute), Environment: env, Mode: document.ModePromote, Outcome: document.OutcomePromoted,
 		From: "staging", Repository: "ghcr.io/prod/app", Digest: digest(1000 + n), PreviousDigest: digest(999 + n), Tags: []string{env},
 		Actor: "ada", Reason: "TICKET-1", Run: "https://github.com/acme/app/actions/runs/1", Record: digest(n), Size: 1000,
-		RecordTag: recordTag(env, fmt.Sprintf("%032x", n)),
+		RecordTag: recordTag(env, fmt.Sprintf("%032x", n)), Release: digest(5000 + n),
 	}
 	if n > 0 {
 		line.PreviousRecord = digest(n - 1)

@@ -10,14 +10,15 @@ import (
 // State is what an environment holds, and what it can go back to, as its ledger says.
 // Its zero value is an environment that nothing was ever promoted to.
 type State struct {
-	stack []held          // good digests, each on top of what it replaced
+	stack []Stay          // good digests, each on top of what it replaced
 	left  map[string]bool // digests that were rolled back from, and not brought back since
 }
 
-// held is one stay of a digest in an environment.
-type held struct {
-	line  document.Line
-	since time.Time
+// Stay is one stay of a digest in an environment.
+type Stay struct {
+	Line    document.Line // that brought it last: by going back to it, or once more where it was
+	Brought document.Line // that brought it first
+	Since   time.Time     // when it came last, without a break
 }
 
 // Replay makes the state of lines, oldest first. Lines whose tags are not known to
@@ -49,27 +50,27 @@ func since(line document.Line) time.Time {
 func (s *State) push(line document.Line) {
 	delete(s.left, line.Digest)
 	top := len(s.stack) - 1
-	if top < 0 || s.stack[top].line.Digest != line.Digest {
-		s.stack = append(s.stack, held{line, since(line)})
+	if top < 0 || s.stack[top].Line.Digest != line.Digest {
+		s.stack = append(s.stack, Stay{line, line, since(line)})
 		return
 	}
 	if line.PreviousDigest != line.Digest {
-		s.stack[top].since = since(line)
+		s.stack[top].Since = since(line)
 	}
-	s.stack[top].line = line
+	s.stack[top].Line = line
 }
 
 // back takes off what is above a digest. One that is not there is put on top.
 func (s *State) back(line document.Line) {
 	top := len(s.stack) - 1
-	if top < 0 || s.stack[top].line.Digest == line.Digest {
+	if top < 0 || s.stack[top].Line.Digest == line.Digest {
 		s.push(line)
 		return
 	}
-	s.left[s.stack[top].line.Digest] = true
-	for at, h := range slices.Backward(s.stack) {
-		if h.line.Digest == line.Digest {
-			s.stack = append(s.stack[:at:at], held{line, since(line)})
+	s.left[s.stack[top].Line.Digest] = true
+	for at, stay := range slices.Backward(s.stack) {
+		if stay.Line.Digest == line.Digest {
+			s.stack = append(s.stack[:at:at], Stay{line, stay.Brought, since(line)})
 			delete(s.left, line.Digest)
 			return
 		}
@@ -77,12 +78,33 @@ func (s *State) back(line document.Line) {
 	s.push(line)
 }
 
+// Top is the stay of what the environment holds.
+func (s State) Top() (stay Stay, known bool) {
+	if len(s.stack) == 0 {
+		return Stay{}, false
+	}
+	return s.stack[len(s.stack)-1], true
+}
+
 // Current is the line that brought what the environment holds.
 func (s State) Current() (line document.Line, known bool) {
-	if len(s.stack) == 0 {
-		return document.Line{}, false
+	top, known := s.Top()
+	return top.Line, known
+}
+
+// Stays are what the environment holds, first, and then all that a rollback can go
+// back to, the newest first, each digest once: what it held before, but for what it
+// was rolled back from.
+func (s State) Stays() []Stay {
+	var all []Stay
+	seen := map[string]bool{}
+	for _, stay := range slices.Backward(s.stack) {
+		if digest := stay.Line.Digest; !seen[digest] && !s.left[digest] {
+			seen[digest] = true
+			all = append(all, stay)
+		}
 	}
-	return s.stack[len(s.stack)-1].line, true
+	return all
 }
 
 // Previous is the line that brought what a rollback goes back to. Rolling back again
@@ -95,16 +117,12 @@ func (s State) Previous() (line document.Line, known bool) {
 	return all[0], true
 }
 
-// Earlier are all that a rollback can go back to, the newest first, each digest once:
-// what the environment held before, but for what it was rolled back from.
+// Earlier are the lines of all [State.Stays] but the first.
 func (s State) Earlier() []document.Line {
 	var all []document.Line
-	current, _ := s.Current()
-	seen := map[string]bool{current.Digest: true}
-	for _, h := range slices.Backward(s.stack) {
-		if digest := h.line.Digest; !seen[digest] && !s.left[digest] {
-			seen[digest] = true
-			all = append(all, h.line)
+	for n, stay := range s.Stays() {
+		if n > 0 {
+			all = append(all, stay.Line)
 		}
 	}
 	return all
@@ -113,12 +131,12 @@ func (s State) Earlier() []document.Line {
 // Occupancy reports whether the environment holds a digest, and since when without a
 // break; never a time after now.
 func (s State) Occupancy(digest string, now time.Time) (since time.Time, holds bool) {
-	current, known := s.Current()
-	if !known || current.Digest != digest {
+	top, known := s.Top()
+	switch {
+	case !known || top.Line.Digest != digest:
 		return time.Time{}, false
-	}
-	if since = s.stack[len(s.stack)-1].since; since.After(now) {
+	case top.Since.After(now):
 		return now, true
 	}
-	return since, true
+	return top.Since, true
 }

@@ -123,10 +123,45 @@ func digestsOf(lines []document.Line) string {
 	return strings.Join(all, " ")
 }
 
+// TestStays: who brought a digest first is remembered, by whatever line it came last.
+func TestStays(t *testing.T) {
+	for words, want := range map[string]string{ // digest: first line, last line, held since that hour
+		"":                     "",
+		"!a":                   "",
+		"+a":                   "a:0,0,0",
+		"+a +b":                "b:1,1,1 a:0,0,0",
+		"+a +a":                "a:0,1,0",
+		"+a ~a":                "a:0,1,1",
+		"+a +b -a":             "a:0,2,2",
+		"+a +b -a -a":          "a:0,3,2",
+		"+a +b -a +b":          "b:3,3,3 a:0,2,2",
+		"+a +b +c -b -a":       "a:0,4,4",
+		"+a +b -a !c +b +c -b": "b:4,6,6 a:0,2,2",
+		"+a +b +a -b":          "b:1,3,3",
+		"+a +b +a":             "a:2,2,2 b:1,1,1", // brought once more
+		"-x +b -x":             "x:0,2,2",
+	} {
+		hour := func(at time.Time) int { return int(at.Sub(noon) / time.Hour) }
+		var got []string
+		s := Replay(script(words))
+		for _, stay := range s.Stays() {
+			got = append(got, fmt.Sprintf("%s:%d,%d,%d", stay.Line.Digest, hour(stay.Brought.Time), hour(stay.Line.Time), hour(stay.Since)))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %v, want %s", words, got, want)
+		}
+		top, known := s.Top()
+		if known != (want != "") || known && !strings.HasPrefix(want, top.Line.Digest+":") {
+			t.Errorf("%q: top %+v (%v)", words, top, known)
+		}
+	}
+}
+
 // visit is one of a tree of what was held: each hangs below what it replaced, and going back is going up.
 type visit struct {
-	digest string
-	parent *visit
+	digest  string
+	parent  *visit
+	brought time.Time
 }
 
 // model is what an environment holds, told by following every line.
@@ -157,7 +192,7 @@ func (m *model) take(line document.Line) {
 			}
 		}
 	}
-	m.at = &visit{line.Digest, m.at}
+	m.at = &visit{line.Digest, m.at, line.Time}
 }
 
 // previous is the nearest above that is another and good.
@@ -171,6 +206,27 @@ func (m *model) previous() string {
 		}
 	}
 	return ""
+}
+
+// brought are all that can be gone back to, the current one first, and when each first came.
+func (m *model) brought() string {
+	var all []string
+	seen := slices.Clone(m.bad)
+	for up := m.at; up != nil; up = up.parent {
+		if !slices.Contains(seen, up.digest) {
+			seen = append(seen, up.digest)
+			all = append(all, fmt.Sprint(up.digest, " ", up.brought.Unix()))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func broughtOf(s State) string {
+	var all []string
+	for _, stay := range s.Stays() {
+		all = append(all, fmt.Sprint(stay.Brought.Digest, " ", stay.Brought.Time.Unix()))
+	}
+	return strings.Join(all, ", ")
 }
 
 // TestStateAgainstAModel: random promotions, failures and rollbacks, most of them to where a rollback goes by itself.
@@ -193,6 +249,12 @@ func TestStateAgainstAModel(t *testing.T) {
 			previous, _ := s.Previous()
 			if known != (m.at != nil) || known && current.Digest != m.at.digest || previous.Digest != m.previous() {
 				t.Fatalf("%s: holds %q, goes back to %q; the model %+v, %q", text, current.Digest, previous.Digest, m.at, m.previous())
+			}
+			if top, _ := s.Top(); known && (!top.Brought.Time.Equal(m.at.brought) || top.Brought.Digest != m.at.digest || top.Line.Digest != m.at.digest || !top.Since.Equal(m.from)) {
+				t.Fatalf("%s: %+v, the model says that it was brought at %v, and is there since %v", text, top, m.at.brought, m.from)
+			}
+			if got, want := broughtOf(s), m.brought(); got != want {
+				t.Fatalf("%s: brought %s, the model %s", text, got, want)
 			}
 			if since, holds := s.Occupancy(current.Digest, noon.Add(1000*time.Hour)); holds != known || holds && !since.Equal(m.from) {
 				t.Fatalf("%s: since %v, the model %v", text, since, m.from)
