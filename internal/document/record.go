@@ -58,8 +58,10 @@ type Record struct {
 	Ended   time.Time // when all was verified, and the tags about to move
 	Bytes   int64     // of the blobs that were sent
 
-	// Attachments are digests of manifests that were verified at the target with the
-	// image; of more than 500 the lowest. Encode sorts and cuts them, and counts the rest.
+	// Attachments are what was verified at the target with the image: the digests of
+	// referrers, and the names of cosign's tags, whose manifests change with every further
+	// signature. Of more than 500 the lowest. Encode sorts and cuts them, and counts the
+	// rest.
 	Attachments        []string
 	AttachmentsOmitted int
 

@@ -145,16 +145,19 @@ func (r Record) checkAttachments() error {
 	case r.AttachmentsOmitted < 0, r.AttachmentsOmitted > math.MaxInt32:
 		return errors.New("its attachmentsOmitted cannot be")
 	}
-	for i, digest := range r.Attachments {
-		if !planDigest.MatchString(digest) {
-			return noDigest(fmt.Sprintf("attachments[%d]", i), digest)
+	for i, name := range r.Attachments {
+		if !planDigest.MatchString(name) && !cosignTag.MatchString(name) {
+			return noDigest(fmt.Sprintf("attachments[%d]", i), name)
 		}
-		if i > 0 && digest <= r.Attachments[i-1] {
-			return fmt.Errorf("its attachments are not in order, or %s is among them twice", quote(digest))
+		if i > 0 && name <= r.Attachments[i-1] {
+			return fmt.Errorf("its attachments are not in order, or %s is among them twice", quote(name))
 		}
 	}
 	return nil
 }
+
+// cosignTag is a tag of cosign's scheme, of which a newer version may know more.
+var cosignTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}\.[a-z]{1,16}$`)
 
 // maxName is more than any repository, environment or tag has, in bytes.
 const maxName = 512

@@ -186,6 +186,7 @@ func TestHostileRecord(t *testing.T) {
 		"previous digest":      {replaced(`"previousDigest":"`, `"previousDigest":"x`), "previousDigest"},
 		"previous record":      {replaced(`"previousRecord":"`, `"previousRecord":"x`), "previousRecord"},
 		"an attachment":        {replaced(`"attachments":["sha256:`, `"attachments":["sha1:`), "attachments[0]"},
+		"an attachment's tag":  {replaced(`"attachments":["sha256:`, `"attachments":["latest`), "attachments[0]"},
 		"attachments twice":    {replaced(digestN(6), digestN(7)), "order"},
 		"attachments swapped":  {replaced(digestN(6), digestN(8)), "order"},
 		"too many attachments": {replaced(`"attachments":[`, `"attachments":[`+strings.Repeat(`"",`, maxTags)), "more than"},

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/graph"
 	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -85,6 +86,7 @@ func (r *run) recordOf(p *promotion) document.Record {
 		Job: r.request.Job, Approvers: p.approvers(), Reason: r.request.Reason,
 		Gates: p.verdicts, Overrides: overridesOf(p.verdicts),
 		Started: p.dated(r.request), Ended: time.Now().UTC(), Bytes: d.Copied.Bytes,
+		Attachments: attachmentsOf(p.graph),
 	}
 	if len(r.promotions) > 1 {
 		record.Release = r.releaseID()
@@ -109,6 +111,20 @@ func (r *run) policy() *document.Policy {
 		uri += "@" + c.Ref
 	}
 	return &document.Policy{URI: uri, Digest: c.Digest}
+}
+
+// attachmentsOf names what is attached as a record does.
+func attachmentsOf(g *graph.Graph) (names []string) {
+	for _, a := range g.Attachments {
+		name := a.Tag
+		if name == "" {
+			name = a.Digest.String()
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (p *promotion) recordTags() (tags []document.RecordTag) {

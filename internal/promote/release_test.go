@@ -224,14 +224,18 @@ func told(d document.Report, part string) bool {
 	return slices.ContainsFunc(d.Notices, func(n string) bool { return strings.Contains(n, part) })
 }
 
-// tagsWritten are the tags that were written, in their order, journals and all.
+// tagsWritten are the tags that were written, in their order, journals and all, but for records.
 func tagsWritten(at *regtest.Registry) (all []string) {
 	for _, w := range writes(at) {
-		if path, tag, ok := strings.Cut(w, "/manifests/"); ok && !strings.HasPrefix(tag, "sha256:") {
+		if path, tag, ok := strings.Cut(w, "/manifests/"); ok && !isDigestOrRecord(tag) {
 			all = append(all, strings.TrimPrefix(path, "PUT /v2/")+":"+tag)
 		}
 	}
 	return all
+}
+
+func isDigestOrRecord(tag string) bool {
+	return strings.HasPrefix(tag, "sha256") || ledger.Reserved(tag) && !strings.HasPrefix(tag, ledger.Prefix)
 }
 
 // TestRelease: the journal comes before the first tag, its head before the rest; and in the end it is closed.

@@ -1,17 +1,387 @@
 package promote
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/ledger"
+	"github.com/artifact-promotion/promote/internal/registry"
+	"github.com/artifact-promotion/promote/internal/transfer"
 )
 
-type past struct{ brought *document.Line }
+// past is what a rollback knows of an environment.
+type past struct {
+	lines   []document.Line // oldest first
+	state   ledger.State
+	to      string         // digest that it goes back to
+	brought *document.Line // what brought that image there before; nil: no record tells
+}
 
-func (r *run) goBack(context.Context) error { return nil }
-func (r *run) notWhole(err error) error     { return err }
-func (r *run) whole(context.Context) error  { return nil }
+// goBack finds the images that a rollback goes back to. From there on it is a
+// promotion within the repository.
+func (r *run) goBack(ctx context.Context) error {
+	if r.request.Mode != Rollback {
+		return nil
+	}
+	r.Step("Look back")
+	if err := r.readPast(ctx); err != nil {
+		return err
+	}
+	var err error
+	switch {
+	case r.request.To.Tag != "":
+		err = r.backToTag(ctx)
+	case r.request.To.Digest.Hex != "":
+		err = r.backToDigest(ctx)
+	default:
+		err = r.backToPrevious(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	r.promotions = slices.DeleteFunc(r.promotions, func(p *promotion) bool { return p.past.to == "" })
+	r.images = r.images[:0]
+	for _, p := range r.promotions {
+		p.item.Source.Digest = hash(p.past.to)
+		p.item.Source.Text = p.target.Reference(p.past.to)
+		r.images = append(r.images, p.image)
+		r.Info(p.describeBack())
+	}
+	return nil
+}
 
-type brokenError struct{ message, hint string }
+// enoughLines is how much of a history a rollback reads, unless it is asked for more.
+const enoughLines = 100
+
+// readPast reads what the environment's tags hold, and what its records say.
+func (r *run) readPast(ctx context.Context) error {
+	g, inner := group(ctx)
+	g.Go(func() error { return r.readLedgers(inner) })
+	g.Go(func() error { return r.observeNamed(inner) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	least := enoughLines
+	if r.request.To.Text != "" {
+		least = 0
+	}
+	g, ctx = group(ctx)
+	g.SetLimit(atOnce)
+	for _, p := range r.promotions {
+		if p.ledger.book != nil {
+			g.Go(func() error { return p.readPast(ctx, least) })
+		}
+	}
+	return g.Wait()
+}
+
+func (p *promotion) readPast(ctx context.Context, least int) error {
+	if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
+		return err
+	}
+	h, err := p.ledger.book.History(ctx, p.ledger.page, least)
+	if err != nil && len(h.Lines) == 0 {
+		return err
+	}
+	p.past.lines, p.past.state = h.Lines, ledger.Replay(h.Lines)
+	return nil
+}
+
+// backToPrevious undoes what came last: of several images, those that the newest
+// release brought. An image that it did not change stays.
+func (r *run) backToPrevious(ctx context.Context) error {
+	if r.backAsBefore() || r.backFromDrift() {
+		return nil
+	}
+	var newest *promotion
+	for _, p := range r.promotions {
+		if newest == nil || p.broughtAt().After(newest.broughtAt()) {
+			newest = p
+		}
+	}
+	for _, p := range r.promotions {
+		if !p.cameWith(newest) {
+			r.note(fmt.Sprintf("%s stays as it is: what is undone did not change it.", p.called()))
+			continue
+		}
+		if !p.backOne() {
+			return r.nowhere(ctx, p, "no record tells what "+p.place()+" held before")
+		}
+		if p.past.brought == nil {
+			r.note(fmt.Sprintf("No record says how %s came to %s: it is what the first recorded promotion found there.", p.past.to, p.place()))
+		}
+	}
+	return nil
+}
+
+// backAsBefore goes where an earlier attempt of this run went.
+func (r *run) backAsBefore() bool {
+	found := false
+	for _, p := range r.promotions {
+		if p.earlier != nil {
+			p.goTo(p.earlier.Digest)
+			found = true
+		}
+	}
+	return found
+}
+
+// backFromDrift goes to what the records say, where a tag was changed by others.
+func (r *run) backFromDrift() bool {
+	found := false
+	for _, p := range r.promotions {
+		current, known := p.past.state.Current()
+		if holds := p.holds(); known && holds != "" && holds != current.Digest {
+			p.goTo(current.Digest)
+			found = true
+			r.note(fmt.Sprintf("%s holds %s, which no record of a promotion brought there: it goes back to what the last one did.", p.place(), holds))
+		}
+	}
+	return found
+}
+
+// top is the newest stay in the environment.
+func (p *promotion) top() (ledger.Stay, bool) { return p.past.state.Top() }
+
+func (p *promotion) broughtAt() time.Time {
+	stay, _ := p.top()
+	return stay.Brought.Time
+}
+
+// cameWith reports whether one release brought what both environments hold.
+func (p *promotion) cameWith(other *promotion) bool {
+	mine, _ := p.top()
+	theirs, _ := other.top()
+	return p == other || mine.Brought.Release != "" && mine.Brought.Release == theirs.Brought.Release
+}
+
+// backOne goes back one good image. The first that was ever recorded gives way to what it
+// replaced.
+func (p *promotion) backOne() bool {
+	if earlier := p.past.state.Earlier(); len(earlier) > 0 {
+		p.goTo(earlier[0].Digest)
+		return true
+	}
+	stay, known := p.top()
+	if !known || stay.Brought.Mode != document.ModePromote || stay.Brought.PreviousDigest == "" || stay.Brought.PreviousDigest == stay.Line.Digest {
+		return false
+	}
+	p.goTo(stay.Brought.PreviousDigest)
+	return true
+}
+
+// goTo notes where an image goes back to, and when it was there.
+func (p *promotion) goTo(digest string) {
+	p.past.to = digest
+	for _, line := range slices.Backward(p.past.lines) {
+		if line.Digest == digest && line.Outcome.Good() && line.Fault == "" {
+			p.past.brought = &line
+			return
+		}
+	}
+}
+
+// backToTag goes back to what a tag holds: in the repository of every image.
+func (r *run) backToTag(ctx context.Context) error {
+	for _, p := range r.promotions {
+		o, err := transfer.Observe(ctx, p.target, r.request.To.Tag)
+		switch {
+		case err != nil:
+			return err
+		case o.Digest().Hex == "":
+			return r.nowhere(ctx, p, "there is no tag "+o.Reference())
+		}
+		p.goTo(o.Digest().String())
+	}
+	return nil
+}
+
+// backToDigest goes back to an image, or to how things were after a record.
+func (r *run) backToDigest(ctx context.Context) error {
+	wanted := r.request.To.Digest.String()
+	for _, p := range r.promotions {
+		if at := slices.IndexFunc(p.past.lines, func(l document.Line) bool { return l.Record == wanted }); at >= 0 {
+			return r.backToRecord(ctx, p.past.lines[at])
+		}
+	}
+	if len(r.promotions) > 1 {
+		return &invalidError{
+			message: fmt.Sprintf("to names the image %s, and there are %d images to roll back", wanted, len(r.promotions)),
+			hint:    "Name the one that it is of with images, or name a record of the release to go back to: mode history lists them.",
+		}
+	}
+	r.promotions[0].goTo(wanted)
+	return nil
+}
+
+// backToRecord goes back to what each environment held once the record's promotion
+// was done.
+func (r *run) backToRecord(ctx context.Context, record document.Line) error {
+	if !record.Outcome.Good() {
+		return &deniedError{
+			message: fmt.Sprintf("the record %s is of a promotion that is not known to have moved its tags (%s)", record.Record, record.Outcome),
+			hint:    "Name another record, an image's digest or a tag: mode history lists them.",
+		}
+	}
+	for _, p := range r.promotions {
+		then := slices.DeleteFunc(slices.Clone(p.past.lines), func(l document.Line) bool {
+			return l.Time.After(record.Time) && (record.Release == "" || l.Release != record.Release)
+		})
+		current, known := ledger.Replay(then).Current()
+		if !known {
+			return r.nowhere(ctx, p, fmt.Sprintf("no record tells what %s held at %s", p.place(), record.Time.Format(time.DateTime)))
+		}
+		p.goTo(current.Digest)
+	}
+	return nil
+}
+
+// place names what is rolled back.
+func (p *promotion) place() string { return p.target.Reference(p.tags[0].text) }
+
+func (p *promotion) describeBack() string {
+	text := fmt.Sprintf("%s goes back to %s", p.place(), p.past.to)
+	if b := p.past.brought; b != nil {
+		text += fmt.Sprintf(", which came there on %s", b.Time.UTC().Format("2006-01-02 15:04 UTC"))
+		if b.Actor != "" {
+			text += " by " + registry.Cut(b.Actor, maxWords)
+		}
+	}
+	return text
+}
+
+// nowhere says that nothing is known to go back to, and what there is.
+func (r *run) nowhere(ctx context.Context, p *promotion, why string) error {
+	e := &brokenError{message: "nothing to go back to: " + why}
+	candidates := r.candidates(ctx, p)
+	if len(candidates) == 0 {
+		e.hint = "Name the image by its digest:\n  to: sha256:…"
+		return e
+	}
+	e.hint = "Choose one of these, and name it with `to`:\n  " + strings.Join(candidates, "\n  ")
+	return e
+}
+
+// maxCandidates is how many images are offered.
+const maxCandidates = 10
+
+// candidates are the images that a repository's records and tags offer.
+func (r *run) candidates(ctx context.Context, p *promotion) (offers []string) {
+	seen := map[string]bool{p.holds(): true}
+	for _, line := range p.past.state.Earlier() {
+		if !seen[line.Digest] && len(offers) < maxCandidates {
+			seen[line.Digest] = true
+			offers = append(offers, line.Digest+" ("+line.Time.UTC().Format("2006-01-02")+")")
+		}
+	}
+	tags, _, err := p.target.Tags(ctx)
+	if err != nil {
+		return offers
+	}
+	tags = slices.DeleteFunc(tags, func(tag string) bool { return ledger.Reserved(tag) || strings.HasPrefix(tag, "sha256-") })
+	slices.SortFunc(tags, func(a, b string) int { return cmp.Compare(b, a) }) // dates and versions: the newest first
+	for _, tag := range tags {
+		if len(offers) == maxCandidates {
+			break
+		}
+		if o, err := transfer.Observe(ctx, p.target, tag); err == nil && o.Digest().Hex != "" && !seen[o.Digest().String()] {
+			seen[o.Digest().String()] = true
+			offers = append(offers, tag+" ("+o.Digest().String()+")")
+		}
+	}
+	return offers
+}
+
+// brokenError says that something is not there that should be, and what to do about
+// it: exit 1.
+type brokenError struct {
+	message, hint string
+	err           error
+}
 
 func (e *brokenError) Error() string { return e.message }
+
+func (e *brokenError) Unwrap() error { return e.err }
+
+// notWhole explains an image that a rollback cannot go back to, as something of it is
+// gone, and offers the next older one.
+func (r *run) notWhole(err error) error {
+	var missing *graph.MissingError
+	if r.request.Mode != Rollback || err == nil || !errors.As(err, &missing) && !errors.Is(err, registry.ErrNotFound) {
+		return err
+	}
+	e := &brokenError{err: err, message: fmt.Sprintf("the image to go back to is no longer whole: %v", err)}
+	e.hint = "A clean-up may have deleted it. Nothing was moved."
+	for _, p := range r.promotions {
+		if older, known := p.olderThan(p.past.to); known {
+			e.hint += fmt.Sprintf(" The next older one is of %s:\n  to: %s", older.Time.UTC().Format("2006-01-02 15:04 UTC"), older.Digest)
+			break
+		}
+	}
+	return e
+}
+
+// olderThan is the next good image before another.
+func (p *promotion) olderThan(digest string) (document.Line, bool) {
+	all := p.past.state.Earlier()
+	at := slices.IndexFunc(all, func(l document.Line) bool { return l.Digest == digest })
+	if at+1 < len(all) {
+		return all[at+1], true
+	}
+	return document.Line{}, false
+}
+
+// whole reads that everything is still there that belongs to the images: their blobs,
+// and what was attached to them when they were promoted.
+func (r *run) whole(ctx context.Context) error {
+	g, ctx := group(ctx)
+	g.SetLimit(atOnce)
+	for _, p := range r.promotions {
+		g.Go(func() error { return r.wholeBlobs(ctx, p) })
+		if p.past.brought != nil {
+			g.Go(func() error { return p.wholeAttachments(ctx) })
+		}
+	}
+	return g.Wait()
+}
+
+func (r *run) wholeBlobs(ctx context.Context, p *promotion) error {
+	blobs, err := r.engine.Lacking(ctx, p.graph, p.target)
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for _, b := range blobs {
+		missing = append(missing, b.Digest.String())
+	}
+	return p.lacks("blob", missing)
+}
+
+// lacks is the error of an image that misses some parts; nil if there are none.
+func (p *promotion) lacks(what string, missing []string) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	text := what + " " + missing[0]
+	if more := len(missing) - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return &registry.Error{Op: "check", Side: p.target.Side(), Ref: p.target.Reference(p.root.Digest.String()), Err: fmt.Errorf("%w: %s", registry.ErrNotFound, text)}
+}
+
+// wholeAttachments compares what is attached with what the record names.
+func (p *promotion) wholeAttachments(ctx context.Context) error {
+	record, _, err := p.ledger.book.Record(ctx, *p.past.brought)
+	if err != nil {
+		return nil //nolint:nilerr // without the record, what is attached now is all that is known
+	}
+	there := attachmentsOf(p.graph)
+	return p.lacks("attachment", slices.DeleteFunc(record.Attachments, func(name string) bool { return slices.Contains(there, name) }))
+}

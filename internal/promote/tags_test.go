@@ -129,7 +129,7 @@ func TestFixedTagsMoveFirst(t *testing.T) {
 	expect(t, s.promote(t, "production", "latest", fixed+"v1"), document.Promoted)
 	var order []string
 	for _, w := range writes(s.target) {
-		if name := w[strings.LastIndex(w, "/")+1:]; !strings.HasPrefix(name, "sha256") && !strings.HasPrefix(name, ledger.Prefix) && strings.Contains(w, "/manifests/") {
+		if name := w[strings.LastIndex(w, "/")+1:]; !strings.HasPrefix(name, "sha256") && !ledger.Reserved(name) && strings.Contains(w, "/manifests/") {
 			order = append(order, name)
 		}
 	}
