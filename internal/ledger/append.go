@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -41,7 +42,7 @@ func (b *Book) Write(ctx context.Context, p *Page) (*Page, error) {
 	if !p.changed || len(p.entries) == 0 {
 		return p, nil
 	}
-	s := settling{Book: b, want: p}
+	s := settling{Book: b, want: p, has: p.version()}
 	now, err := s.first(ctx)
 	for nth := 1; now == nil && err == nil && nth < tries; nth++ {
 		now, err = s.again(ctx, nth)
@@ -56,17 +57,25 @@ func (b *Book) Write(ctx context.Context, p *Page) (*Page, error) {
 // settling is one call's work on a ledger.
 type settling struct {
 	*Book
-	want  *Page // everything that this call knows of
-	looks int   // how often nothing was lacking since it was written
+	want  *Page   // everything that this call knows of
+	has   version // the newest that it has all lines of
+	tag   string  // that it was written under last
+	looks int     // how often nothing was lacking since it was written
 }
+
+// errTaken says that a rival has written the version that was to be written.
+var errTaken = errors.New("another run has written this version")
 
 // first writes and looks. It returns what is there if nobody else has written.
 func (s *settling) first(ctx context.Context) (*Page, error) {
 	wrote, err := s.write(ctx)
+	if errors.Is(err, errTaken) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	now, err := s.Read(ctx)
+	now, err := s.read(ctx, s.tag)
 	if err != nil || now.digest == wrote {
 		return now, err
 	}
@@ -74,27 +83,47 @@ func (s *settling) first(ctx context.Context) (*Page, error) {
 }
 
 // again looks, and writes what is lacking at once: between the two is a rival's
-// chance. It returns what is there when two looks have found nothing lacking.
+// chance. It returns what is there when two looks have found nothing lacking; one
+// where it is a version, which nobody changes.
 func (s *settling) again(ctx context.Context, nth int) (*Page, error) {
 	if err := referrer.Pause(ctx, min(nth, 5)); err != nil {
 		return nil, err
 	}
-	now, err := s.Read(ctx)
+	now, err := s.newest(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.take(ctx, now); err != nil {
 		return nil, err
 	}
-	if s.want.changed {
+	switch {
+	case s.want.changed && s.fixed:
+		return s.first(ctx)
+	case s.want.changed:
 		s.looks = 0
 		_, err = s.write(ctx)
+		if errors.Is(err, errTaken) {
+			err = nil
+		}
 		return nil, err
 	}
-	if s.looks++; s.looks < 2 {
+	if s.looks++; s.looks < 2 && !s.fixed {
 		return nil, nil
 	}
 	return now, nil
+}
+
+// newest is what the ledger is now.
+func (s *settling) newest(ctx context.Context) (*Page, error) {
+	now, err := s.Read(ctx)
+	if err != nil || !s.fixed {
+		return now, err
+	}
+	tags, _, err := s.repo.Tags(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.resume(ctx, now, tags)
 }
 
 // take joins what is there with what is wanted, which says then whether it is more.
@@ -103,6 +132,9 @@ func (s *settling) take(ctx context.Context, now *Page) (err error) {
 		gone := *s.want
 		gone.changed, s.want = true, &gone
 		return nil
+	}
+	if s.has.before(now.version()) {
+		s.has = now.version()
 	}
 	s.want, err = s.join(ctx, now, s.want)
 	return err
@@ -116,28 +148,73 @@ func (s *settling) write(ctx context.Context) (wrote v1.Hash, err error) {
 		if i < len(pages)-1 {
 			tag = partTag(s.key, p.number())
 		}
-		m := p.manifest(s.key)
-		if len(m.Raw) > registry.MaxManifest {
-			return wrote, s.fail("write ledger", tag, errors.New("one of its lines is too long"), "")
-		}
-		if _, err := s.repo.PutManifest(ctx, tag, m); err != nil {
-			return wrote, immutable(err)
+		if wrote, err = s.place(ctx, tag, p); err != nil {
+			return wrote, err
 		}
 		if i < len(pages)-1 {
-			pages[i+1].older = m.Digest.String()
+			pages[i+1].older = wrote.String()
 		}
-		wrote = m.Digest
 	}
 	s.want = pages[len(pages)-1]
 	return wrote, nil
 }
 
-func immutable(err error) error {
-	var refused *registry.Error
-	if errors.Is(err, registry.ErrTagImmutable) && errors.As(err, &refused) {
-		refused.Hint = "Every promotion is added to the ledger under that tag. Exclude " + ledgerPrefix + "* from the immutability of this repository's tags."
+// place writes a part under its tag, or, where that cannot be changed, under the next
+// version's. Two who write the same version at once are told apart by the registry:
+// the second is refused. The tag is tried by every run, so that once it can be changed
+// it is.
+func (s *settling) place(ctx context.Context, tag string, p *Page) (v1.Hash, error) {
+	if newest := tag == ledgerTag(s.key); !newest || !s.fixed {
+		wrote, err := s.putPage(ctx, tag, p)
+		if !errors.Is(err, registry.ErrTagImmutable) {
+			return wrote, err
+		}
+		if newest {
+			s.fixed = true
+			s.notice(fmt.Sprintf("Tags of %s cannot be changed: the ledger is kept under tags of its own, one for each promotion. Exclude promotion-ledger*, promotion-journal-* and sha256-* from immutability.", s.repo.Name()))
+		}
 	}
-	return err
+	next := *p
+	last, ok := s.serial(tag, p)
+	if !ok {
+		return v1.Hash{}, errTaken
+	}
+	if next.serial = last + 1; next.serial > maxSerial {
+		return v1.Hash{}, s.fail("write ledger", tag, fmt.Errorf("part %d has %d versions, the most that it can have", p.number(), maxSerial),
+			"Exclude promotion-ledger* from the immutability of this repository's tags.")
+	}
+	wrote, err := s.putPage(ctx, versionTag(s.key, next.version()), &next)
+	switch {
+	case errors.Is(err, registry.ErrTagImmutable):
+		return wrote, errTaken
+	case err == nil:
+		s.know(next.version())
+	}
+	return wrote, err
+}
+
+// serial is the version's that comes before the one to be written. The newest part
+// must have all lines of it. A full part is read by its digest: its number is only to be
+// free.
+func (s *settling) serial(tag string, p *Page) (serial int, ok bool) {
+	if tag != ledgerTag(s.key) {
+		return max(p.serial, s.serials[p.number()]), true
+	}
+	has := p.version()
+	if has.before(s.has) {
+		has = s.has
+	}
+	return has.serial, !has.before(s.known) && has.part == p.number()
+}
+
+func (s *settling) putPage(ctx context.Context, tag string, p *Page) (v1.Hash, error) {
+	m := p.manifest(s.key)
+	if len(m.Raw) > registry.MaxManifest {
+		return m.Digest, s.fail("write ledger", tag, errors.New("one of its lines is too long"), "")
+	}
+	s.tag = tag
+	_, err := s.repo.PutManifest(ctx, tag, m)
+	return m.Digest, err
 }
 
 // maxJoin is how many parts two writers can be apart.
@@ -177,7 +254,10 @@ func (b *Book) extend(ctx context.Context, p *Page) (*Page, error) {
 func union(there, more *Page) *Page {
 	all := *there
 	all.rebuilt = there.rebuilt || more.rebuilt
-	all.changed = all.rebuilt != there.rebuilt
+	if there.number() == more.number() {
+		all.serial = max(there.serial, more.serial)
+	}
+	all.changed = there.changed || all.rebuilt != there.rebuilt
 	all.entries = nil
 	at := map[string]int{}
 	for _, e := range there.entries {

@@ -21,20 +21,37 @@ type Book struct {
 	finder *referrer.Finder
 	key    string
 	looked map[string]*found // what was under records' tags before this run wrote there
+
+	fixed   bool        // the ledger's tag was refused: it cannot be changed
+	known   version     // the newest that there is
+	serials map[int]int // the newest of each part
+	notices []string
 }
 
 // Open returns the ledger called key, an environment's name or else the first moving
 // tag's. The finder is the one that the run uses for the repository.
 func Open(repo *registry.Repository, finder *referrer.Finder, key string) *Book {
-	return &Book{repo: repo, finder: finder, key: key, looked: map[string]*found{}}
+	return &Book{repo: repo, finder: finder, key: key, looked: map[string]*found{}, serials: map[int]int{}}
 }
 
 // Reference is the ledger's tag.
 func (b *Book) Reference() string { return b.repo.Reference(ledgerTag(b.key)) }
 
+// Notices are what the ledger's user should know and set, each once.
+func (b *Book) Notices() []string { return slices.Clone(b.notices) }
+
+func (b *Book) notice(text string) {
+	if !slices.Contains(b.notices, text) {
+		b.notices = append(b.notices, text)
+	}
+}
+
 // Read reads the newest part of the ledger, one request. A ledger that does not
 // exist is an empty page. What is under its tag and is no ledger is an error: it
 // would be overwritten.
+//
+// Where tags cannot be changed, the tag holds what was written there first;
+// [Book.CatchUp], which knows the repository's tags, goes on from there.
 func (b *Book) Read(ctx context.Context) (*Page, error) { return b.read(ctx, ledgerTag(b.key)) }
 
 func (b *Book) read(ctx context.Context, ref string) (*Page, error) {

@@ -47,6 +47,7 @@ func (b *Book) CatchUp(ctx context.Context, p *Page, s Sources) (*Page, CaughtUp
 	if err != nil {
 		return p, CaughtUp{}, err
 	}
+	exists := page.Exists()
 	records, err := b.behind(ctx, page, s)
 	if err != nil {
 		return p, CaughtUp{}, err
@@ -67,26 +68,58 @@ func (b *Book) CatchUp(ctx context.Context, p *Page, s Sources) (*Page, CaughtUp
 		}
 	}
 	page = page.confirm(s.Holds, &caught)
-	if !p.Exists() && len(page.entries) > 0 {
+	if !exists && len(page.entries) > 0 {
 		page.rebuilt, caught.Rebuilt = true, true
 	}
 	return page, caught, nil
 }
 
-// resume goes on behind the newest full part, if the ledger itself is gone.
+// resume goes on with the newest version, where the ledger's tag cannot be changed, or
+// behind the newest full part, if the ledger itself is gone.
 func (b *Book) resume(ctx context.Context, p *Page, tags []string) (*Page, error) {
-	newest := 0
+	full, newest := 0, version{}
 	for _, tag := range tags {
-		newest = max(newest, partOf(b.key, tag))
+		full = max(full, partOf(b.key, tag))
+		v := versionOf(b.key, tag)
+		b.know(v)
+		if newest.before(v) {
+			newest = v
+		}
 	}
-	if p.Exists() || newest == 0 || newest >= maxParts {
+	switch {
+	case p.Exists() && p.version().before(newest), !p.Exists() && newest.part > full:
+		return b.withVersion(ctx, p, newest)
+	case p.Exists() || full == 0 || full >= maxParts:
 		return p, nil
 	}
-	full, err := b.read(ctx, partTag(b.key, newest))
-	if err != nil || !full.Exists() {
+	last, err := b.read(ctx, partTag(b.key, full))
+	if err != nil || !last.Exists() {
 		return p, err
 	}
-	return &Page{part: full.number() + 1, older: full.digest.String(), settled: full.settled.with(full.recordTags())}, nil
+	return &Page{part: last.number() + 1, older: last.digest.String(), settled: last.settled.with(last.recordTags())}, nil
+}
+
+func (b *Book) know(v version) {
+	b.serials[v.part] = max(b.serials[v.part], v.serial)
+	if b.known.before(v) {
+		b.known = v
+	}
+}
+
+// withVersion is a version, with what the page has besides it.
+func (b *Book) withVersion(ctx context.Context, p *Page, v version) (*Page, error) {
+	now, err := b.read(ctx, versionTag(b.key, v))
+	if err != nil || !now.Exists() {
+		return p, err
+	}
+	if now.number() != v.part {
+		return p, b.fail("read ledger", versionTag(b.key, v), fmt.Errorf("it is part %d of the ledger", now.number()), "Somebody has altered the ledger.")
+	}
+	now.serial = v.serial
+	if p.number() == now.number() && p.older == now.older {
+		return union(now, p), nil
+	}
+	return now, nil
 }
 
 // behind reads the records that no line names.

@@ -45,6 +45,35 @@ func partOf(key, tag string) int {
 	return part
 }
 
+// versionTag is the tag of a version of a part, where tags cannot be changed.
+func versionTag(key string, v version) string {
+	return partPrefix + strconv.Itoa(v.part) + "." + strconv.Itoa(v.serial) + "-" + short(key)
+}
+
+// version numbers what is written of a part under tags that cannot be changed, from 1.
+type version struct{ part, serial int }
+
+// maxSerial bounds how many versions of a part there are.
+const maxSerial = 100_000
+
+func (v version) before(o version) bool {
+	return v.part < o.part || v.part == o.part && v.serial < o.serial
+}
+
+// versionOf is the version that a tag names, zero if it names none of the key's.
+func versionOf(key, tag string) version {
+	rest, found := strings.CutPrefix(tag, partPrefix)
+	numbers, _, _ := strings.Cut(rest, "-")
+	part, serial, _ := strings.Cut(numbers, ".")
+	var v version
+	v.part, _ = strconv.Atoi(part)
+	v.serial, _ = strconv.Atoi(serial)
+	if !found || v.part < 1 || v.part > maxParts || v.serial < 1 || v.serial > maxSerial || versionTag(key, v) != tag {
+		return version{}
+	}
+	return v
+}
+
 func recordTag(key, id string) string { return recordPrefix + short(key) + "-" + id }
 
 // isRecordTag reports whether a tag is of a record of the ledger called key.

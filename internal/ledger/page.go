@@ -30,6 +30,7 @@ const maxPart = 2 << 20
 type Page struct {
 	entries []entry
 	part    int               // 1, 2, …
+	serial  int               // of the newest version that it has all lines of; 0: there is none
 	older   string            // digest of the part before; empty: this is the first
 	rebuilt bool              // from records, after the ledger was lost
 	extra   map[string]string // annotations as they were read
@@ -154,6 +155,9 @@ func (p *Page) manifest(key string) registry.Manifest {
 	if p.rebuilt {
 		i.Annotations[notes+"rebuilt"] = "true"
 	}
+	if p.serial > 0 {
+		i.Annotations[notes+"version"] = strconv.Itoa(p.serial)
+	}
 	for _, e := range p.entries {
 		i.Layers = append(i.Layers, e.layer)
 	}
@@ -162,6 +166,9 @@ func (p *Page) manifest(key string) registry.Manifest {
 
 // number is the part's: a ledger begins with 1.
 func (p *Page) number() int { return max(p.part, 1) }
+
+// version is the newest that the page has all lines of.
+func (p *Page) version() version { return version{p.number(), p.serial} }
 
 // parsePage reads a part of the ledger called key as a stranger's text.
 func parsePage(m registry.Manifest, key string) (*Page, error) {
@@ -182,6 +189,8 @@ func parsePage(m registry.Manifest, key string) (*Page, error) {
 	}
 	p := &Page{older: i.Annotations[notes+"older"], rebuilt: i.Annotations[notes+"rebuilt"] != "", extra: i.Annotations, digest: m.Digest, settled: readSeal(i.Annotations[notes+"settled"])}
 	p.stocked = i.Config.Digest == empty.Digest
+	p.serial, _ = strconv.Atoi(i.Annotations[notes+"version"])
+	p.serial = min(max(p.serial, 0), maxSerial)
 	number := i.Annotations[notes+"part"]
 	if p.part, _ = strconv.Atoi(number); p.part < 1 || p.part > maxParts {
 		return nil, fmt.Errorf("its part %q is none", registry.Cut(number, 20))

@@ -328,7 +328,7 @@ func TestNames(t *testing.T) {
 	names := map[string]string{}
 	for _, key := range []string{env, "production-1", "1-production", "a", "-a", ".a", "a/b", long, long[1:], strings.Repeat("e", maxKey), "Production"} {
 		id := strings.Repeat("0a", 16)
-		for kind, tag := range map[string]string{"ledger": ledgerTag(key), "part": partTag(key, 1), "last": partTag(key, maxParts), "record": recordTag(key, id)} {
+		for kind, tag := range map[string]string{"ledger": ledgerTag(key), "part": partTag(key, 1), "last": partTag(key, maxParts), "version": versionTag(key, version{1, 1}), "last version": versionTag(key, version{maxParts, maxSerial}), "record": recordTag(key, id)} {
 			if other, twice := names[tag]; twice || !template.ValidTag(tag) || !Reserved(tag) {
 				t.Errorf("the %s of %q is kept under %q, like %s", kind, key, tag, other)
 			}
@@ -336,7 +336,10 @@ func TestNames(t *testing.T) {
 			if isRecordTag(key, tag) != (kind == "record") || (partOf(key, tag) > 0) != (kind == "part" || kind == "last") {
 				t.Errorf("%s of %q: a record's tag: %v, a part's: %d", tag, key, isRecordTag(key, tag), partOf(key, tag))
 			}
-			if isRecordTag("other", tag) || partOf("other", tag) > 0 {
+			if (versionOf(key, tag) != version{}) != strings.Contains(kind, "version") {
+				t.Errorf("%s of %q: a version: %v", tag, key, versionOf(key, tag))
+			}
+			if isRecordTag("other", tag) || versionOf("other", tag).part > 0 || partOf("other", tag) > 0 {
 				t.Errorf("%s is taken for one of other's", tag)
 			}
 		}
@@ -344,6 +347,11 @@ func TestNames(t *testing.T) {
 	for _, tag := range []string{"promotion-record-production-", "promotion-record-production-" + strings.Repeat("0A", 16), "promotion-record-production-" + strings.Repeat("x", 32), env} {
 		if isRecordTag(env, tag) {
 			t.Errorf("%s is taken for a record's tag", tag)
+		}
+	}
+	for _, tag := range []string{"promotion-ledger.0.1-production", "promotion-ledger.1.0-production", "promotion-ledger.01.1-production", "promotion-ledger.1.1.1-production", "promotion-ledger.1.-production", "promotion-ledger.1.100001-production", "promotion-ledger.1001.1-production"} {
+		if (versionOf(env, tag) != version{}) || partOf(env, tag) != 0 {
+			t.Errorf("%s is taken for a version's tag", tag)
 		}
 	}
 	for _, tag := range []string{"promotion-ledger.0-production", "promotion-ledger.01-production", "promotion-ledger.-1-production", "promotion-ledger.x-production", "promotion-ledger.1001-production", "promotion-ledger.1"} {

@@ -247,16 +247,3 @@ func TestSomethingElseUnderTheLedgersTag(t *testing.T) {
 		t.Errorf("error %v, hint %q", err, registry.HintOf(err))
 	}
 }
-
-// TestImmutableLedger: a registry that refuses to change tags is told apart, with what to do.
-func TestImmutableLedger(t *testing.T) {
-	g := newRig(t, regtest.Options{Immutable: func(string, string) bool { return true }}, 2)
-	g.promote(0, g.images[0], "")
-	b := g.book()
-	p := g.read(b)
-	w := g.attach(b, p, g.record(1, g.images[1], ""), g.images[1])
-	_, err := b.Append(t.Context(), p, w, document.OutcomePromoted)
-	if !errors.Is(err, registry.ErrTagImmutable) || !strings.Contains(registry.HintOf(err), "promotion-ledger-*") {
-		t.Errorf("error %v, hint %q", err, registry.HintOf(err))
-	}
-}
