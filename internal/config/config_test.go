@@ -38,8 +38,9 @@ environments:
     fixed-tags: ["{{version}}", "r-{{date 'YYYYMMDD'}}"]
     require-plan: true
     valid-for: 1d12h
-    overridable: [from, checks]
+    overridable: [from, soak, checks]
     gates:
+      soak: 1d6h
       checks: {repository: "acme/{{ image }}", names: [e2e, load]}
       approvals: {environments: [change, prod], distinct: true, not-actor: true}
       max-age: 30d
@@ -66,13 +67,14 @@ environments:
 	if got := dev.RepositoryOf("worker"); got != "ghcr.io/acme/worker" {
 		t.Error(got)
 	}
-	if !slices.Equal(prod.Overridable, []string{"from", "checks"}) {
+	if !slices.Equal(prod.Overridable, []string{"from", "soak", "checks"}) {
 		t.Error(prod.Overridable)
 	}
 	if len(dev.Tags) != 2 || len(prod.FixedTags) != 2 || prod.FixedTags[1].String() != "r-{{date 'YYYYMMDD'}}" {
 		t.Error("tags are missing")
 	}
 	want := gate.Policy{
+		Soak:        30 * time.Hour,
 		Checks:      &gate.CheckPolicy{Repository: "acme/{{image}}", Names: []string{"e2e", "load"}},
 		Approvals:   &gate.ApprovalPolicy{Environments: []string{"change", "prod"}, Distinct: true, NotActor: true},
 		MaxAge:      720 * time.Hour,
@@ -91,7 +93,7 @@ func TestDesignHasItsGates(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := parse(t, string(raw)).Environment("production").Gates
-	if len(p.Platforms) != 2 || p.Platforms[1].String() != "linux/arm64" || len(p.Freeze) != 2 || len(p.Labels) != 1 || len(p.Expressions) != 1 || p.MaxAge != 720*time.Hour {
+	if len(p.Platforms) != 2 || p.Platforms[1].String() != "linux/arm64" || len(p.Freeze) != 2 || len(p.Labels) != 1 || len(p.Expressions) != 1 || p.Soak != 24*time.Hour || p.MaxAge != 720*time.Hour {
 		t.Errorf("%+v", p)
 	}
 	holiday := gate.Evidence{Now: time.Date(2026, 12, 24, 12, 0, 0, 0, time.UTC)}
@@ -115,6 +117,21 @@ func TestDurations(t *testing.T) {
 	} {
 		if got := parse(t, dev("    valid-for: "+text+"\n")).Environments[0].ValidFor; got != want {
 			t.Errorf("%s is %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"30d": 720 * time.Hour, "12h": 12 * time.Hour, "1h30m": 90 * time.Minute, "0.5s": time.Second / 2, "0d": 0, "100000d": 2400000 * time.Hour,
+	} {
+		if got, ok := Duration(text); !ok || got != want {
+			t.Errorf("%s is %s, %v, want %s", text, got, ok, want)
+		}
+	}
+	for _, text := range []string{"", "d", "30", "-1d", "+1d", "1 d", "1d ", "1w", "1D", ".5d", "1.d", "1e3d", "1ms", "100001d", "1d100000d", strings.Repeat("9", 400) + "d", "1h\n"} {
+		if got, ok := Duration(text); ok {
+			t.Errorf("%q is %s", text, got)
 		}
 	}
 }
@@ -245,7 +262,7 @@ func TestPatternsAreNarrow(t *testing.T) {
 
 func TestReserved(t *testing.T) {
 	for tag, want := range map[string]bool{
-		"promotion-journal": true, "promotion-journal-x": true, "promotion-ledger": true, "promotion-ledger.prod": true,
+		"promotion-journal": true, "promotion-journal-x": true, "promotion-ledger": true, "promotion-ledger.prod": true, "promotion-record-1": true,
 		"promotion-": false, "promotion": false, "xpromotion-ledger": false, "Promotion-ledger": false, "promotion-led": false,
 	} {
 		if ledger.Reserved(tag) != want {

@@ -47,6 +47,7 @@ func (r *reader) stage(name, body *node) *stage {
 	if gates := body.get("gates"); gates != nil {
 		s.Gates = r.policy(gates)
 	}
+	r.soaks(s)
 	return s
 }
 

@@ -32,6 +32,7 @@ func FuzzParse(f *testing.F) {
 	}
 	for _, text := range []string{
 		"", "\ufeff", "a:\n\tb", "a: \xff", "'", "- - -", "? ", "{[", "environments: {a: {repository: r.x/y, tags: [\"{{env}}\"]}}",
+		"environments: {a: {repository: r.x/y, tags: [b]}, c: {from: a, repository: r.x/y, tags: [c], gates: {soak: 1.5h}}}",
 		"environments:\r\n  a:\r\n    repository: >-\r\n      r.x/y\r\n    tags:\r\n    - |-\r\n      a", "environments: {a: {repository: r.x/y, tags: [b], gates: {expressions: [{name: a, cel: |\n x\n}]}}}",
 	} {
 		f.Add([]byte(text))
@@ -89,7 +90,7 @@ type plain struct {
 	Tags, FixedTags        []string
 	Owned                  string
 	RequirePlan            bool
-	ValidFor               string
+	ValidFor, Soak         string
 	Checks                 *gate.CheckPolicy
 	Approvals              *gate.ApprovalPolicy
 	Deny                   []gate.Denial
@@ -102,6 +103,7 @@ func plainly(c *Config) []plain {
 		p := plain{
 			Name: e.Name, Repository: e.Repository, Tags: texts(e.Tags), FixedTags: texts(e.FixedTags), RequirePlan: e.RequirePlan,
 			ValidFor: e.ValidFor.String(), Checks: e.Gates.Checks, Approvals: e.Gates.Approvals, Deny: e.Gates.Deny, Images: c.Images,
+			Soak: e.Gates.Soak.String(),
 		}
 		if e.From != nil {
 			p.From = e.From.Name
@@ -131,6 +133,9 @@ func rewritten(t *testing.T, c *Config) []byte {
 	for _, p := range plainly(c) {
 		e := object{"repository": p.Repository, "tags": p.Tags, "require-plan": p.RequirePlan, "valid-for": p.ValidFor}
 		gates := object{}
+		if p.Soak != "0s" {
+			gates["soak"] = p.Soak
+		}
 		if p.From != "" {
 			e["from"] = p.From
 		}

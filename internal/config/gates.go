@@ -25,7 +25,23 @@ func (r *reader) policy(gates *node) gate.Policy {
 	if n := gates.get(gate.MaxAge); n != nil {
 		p.MaxAge = r.duration(n, maxMaxAge, "3650d")
 	}
+	if n := gates.get(gate.Soak); n != nil {
+		p.Soak = r.duration(n, maxSoak, "365d")
+	}
 	return p
+}
+
+// soaks refuses to wait in an environment before one that has none.
+func (r *reader) soaks(s *stage) {
+	gates := s.body.get("gates")
+	if gates == nil {
+		return
+	}
+	soak := gates.pair(gate.Soak)
+	if soak != nil && s.body.pair("from") == nil {
+		r.refuse(soak.key, quote(gate.Soak)+" in the environment "+quote(s.Name)+", which has no from: there is nowhere that an image could have been before",
+			"the key from beside gates, which names the environment to soak in, or no soak")
+	}
 }
 
 // value reports what a gate says about a value of its own.

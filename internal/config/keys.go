@@ -25,7 +25,7 @@ const (
 )
 
 // later are gates that the config's form has and this version has not.
-var later = []string{"soak", "signed-by", "attestations"}
+var later = []string{"signed-by", "attestations"}
 
 // fileShape is the whole file.
 var fileShape = &shape{
@@ -100,7 +100,7 @@ func toggle(about string) *shape {
 func durationShape(about, example string) *shape {
 	return &shape{
 		kind: text, form: durationForm, about: about + " Units are d, h, m and s.", examples: []any{example},
-		pattern: regexp.MustCompile(`^([0-9]+(\.[0-9]+)?[dhms])+$`), most: 40,
+		pattern: durations, most: 40,
 	}
 }
 
@@ -109,6 +109,7 @@ var gatesShape = &shape{
 	about: "What must hold before a tag of this environment moves. All gates are judged, and all must pass.",
 	later: later,
 	fields: []field{
+		{gate.Soak, false, durationShape("How long the environment before must have held the image, without a break and as its records say. Needs from.", "24h")},
 		{gate.Platforms, false, &shape{
 			kind: list, form: "a list of platforms, such as [linux/amd64, linux/arm64]",
 			about: "Platforms that the image must be built for.", examples: []any{[]string{"linux/amd64", "linux/arm64"}},

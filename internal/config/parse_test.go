@@ -24,6 +24,11 @@ func gates(more string) string { return dev("    gates:\n" + more) }
 // two is two environments, the second with other keys.
 func two(more string) string { return dev("  prod:\n" + more) }
 
+// soaking is two environments, of which the second has the gate soak.
+func soaking(value string) string {
+	return two("    from: dev\n    repository: ghcr.io/acme/app\n    tags: [prod]\n    gates: {soak: " + value + "}\n")
+}
+
 const digestA = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 // faultTable is every rule broken once.
@@ -49,7 +54,14 @@ var faultTable = []struct {
 	{"gate outside gates", dev("    §freeze: []\n"), false, []string{`the key "freeze" in an environment; expected it under gates`}},
 	{"images in an environment", dev("    §images: [a]\n"), false, []string{"it at the top"}},
 	{"unknown gate", gates("      §platform: [linux/amd64]\n"), false, []string{`the unknown key "platform" in gates`, `did you mean "platforms"?`}},
-	{"soak", gates("      §soak: 24h\n"), false, []string{`the gate "soak", which this version does not have yet: its condition would not be held`}},
+	{"soak without from", gates("      §soak: 24h\n"), true, []string{`given "soak" in the environment "dev", which has no from`, "expected the key from beside gates", "or no soak"}},
+	{"soak of no unit", soaking("§\"24\""), false, []string{`"24"; expected a duration, such as 7d, 36h or 1h30m`}},
+	{"soak a number", soaking("§24"), false, []string{"24, which YAML reads as a number; expected text"}},
+	{"soak negative", soaking("§-1h"), false, []string{`"-1h"; expected a duration`}},
+	{"soak of nothing", soaking("§0h"), true, []string{`"0h", which is less than a second`}},
+	{"soak too long", soaking("§366d"), true, []string{`"366d"; expected at most 365d`}},
+	{"soak that overflows", soaking("§999999999999999999999999999999999d"), true, []string{"expected at most 365d"}},
+	{"soak as a list", soaking("§[24h]"), false, []string{"given a list; expected a duration"}},
 	{"signed-by", gates("      §signed-by: []\n"), false, []string{`the gate "signed-by", which this version does not have yet`}},
 	{"attestations", gates("      §attestations: []\n"), false, []string{`the gate "attestations", which this version does not have yet`}},
 	{"duplicate environment", dev("  §dev:\n    repository: ghcr.io/acme/b\n    tags: [b]\n"), true, []string{`the key "dev" again, first given at line 2; expected each key once`}},
@@ -96,7 +108,7 @@ var faultTable = []struct {
 	{"overridable that it has not", dev("    overridable: [§freeze]\n"), true, []string{`"freeze", a gate that the environment "dev" does not have; expected no overridable`}},
 	{"overridable of another gate", gates("      no-downgrade: true\n    overridable: [no-downgrade, §from]\n"), true, []string{`"from", a gate that the environment "dev" does not have; expected one of its gates: no-downgrade`}},
 	{"overridable that is off", gates("      no-downgrade: false\n    overridable: [§no-downgrade]\n"), true, []string{"does not have"}},
-	{"overridable that is none", dev("    overridable: [§frieze]\n"), false, []string{`"frieze"; expected one of from, platforms, freeze`, `did you mean "freeze"?`}},
+	{"overridable that is none", dev("    overridable: [§frieze]\n"), false, []string{`"frieze"; expected one of from, soak, platforms, freeze`, `did you mean "freeze"?`}},
 	{"overridable twice", gates("      no-downgrade: true\n    overridable: [no-downgrade, §no-downgrade]\n"), false, []string{`"no-downgrade" again, first given at line 7`}},
 	{"valid-for of no unit", dev("    valid-for: §\"7\"\n"), false, []string{`"7"; expected a duration, such as 7d`}},
 	{"valid-for negative", dev("    valid-for: §\"-7d\"\n"), false, []string{`"-7d"; expected a duration`}},
@@ -141,7 +153,8 @@ var faultTable = []struct {
 	{"two owners of a date", "environments:\n  dev: {repository: ghcr.io/a/b, tags: [dev], fixed-tags: [\"{{date 'YYYY'}}\"]}\n  prod: {repository: ghcr.io/a/b, tags: [prod], fixed-tags: [§'{{ date \"YYYY\" }}']}\n", true, []string{`which the environment "dev" owns`}},
 	{"two owners, one moving and one fixed", two("    repository: ghcr.io/acme/app\n    tags: [prod]\n    fixed-tags: [§dev]\n"), true, []string{"owns in the same repository"}},
 	{"another's name by expression", "environments:\n  dev: {repository: ghcr.io/a/b, tags: [\"{{env}}\"]}\n  prod: {repository: ghcr.io/a/b, tags: [§dev]}\n", true, []string{"owns in the same repository"}},
-	{"reserved tag", "environments: {dev: {repository: ghcr.io/a/b, tags: [§promotion-ledger]}}\n", true, []string{`the tag "promotion-ledger", which is reserved; expected a tag that does not begin with promotion-journal or promotion-ledger`}},
+	{"reserved tag", "environments: {dev: {repository: ghcr.io/a/b, tags: [§promotion-ledger]}}\n", true, []string{`the tag "promotion-ledger", which is reserved; expected a tag that does not begin with promotion-journal, promotion-ledger or promotion-record`}},
+	{"reserved tag of a record", "environments: {dev: {repository: ghcr.io/a/b, tags: [dev], fixed-tags: [§\"promotion-record-{{version}}\"]}}\n", true, []string{`the tag "promotion-record-{{version}}", which is reserved`}},
 	{"reserved beginning", "environments: {dev: {repository: ghcr.io/a/b, tags: [§\"promotion-journal-{{version}}\"]}}\n", true, []string{"which is reserved"}},
 	{"reserved by name", "environments: {ledger-x: {repository: ghcr.io/a/b, tags: [§\"promotion-{{env}}\"]}}\n", true, []string{"which is reserved"}},
 

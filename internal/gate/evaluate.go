@@ -16,6 +16,7 @@ func (p Policy) Facts() Facts {
 		Checks:    p.Checks != nil,
 		Approvals: p.Approvals != nil,
 		Order:     p.NoDowngrade,
+		Records:   p.Soak > 0,
 	}
 }
 
@@ -25,8 +26,9 @@ func (p Policy) Facts() Facts {
 func (p Policy) Evaluate(e Evidence) []document.Verdict {
 	var verdicts []document.Verdict
 	for _, judge := range []func(Evidence) []document.Verdict{
-		judgeFrom, p.judgePlatforms, p.judgeFreeze, p.judgeChecks, p.judgeApprovals,
-		p.judgeMaxAge, p.judgeDeny, p.judgeNoDowngrade, p.judgeLabels, p.judgeExpressions,
+		judgeFrom, p.judgeSoak, p.judgePlatforms, p.judgeFreeze, p.judgeChecks,
+		p.judgeApprovals, p.judgeMaxAge, p.judgeDeny, p.judgeNoDowngrade, p.judgeLabels,
+		p.judgeExpressions,
 	} {
 		verdicts = append(verdicts, judge(e)...)
 	}

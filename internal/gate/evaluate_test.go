@@ -2,6 +2,7 @@ package gate
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func good() Evidence {
 			Digests:  []string{digestA, digestB, digestC},
 		},
 		Previous:  &Image{Digest: digestB, Variants: []Variant{{Platform: "linux/amd64", Labels: map[string]string{labelVersion: "1.4.1"}}}},
-		From:      &Held{Environment: "staging", Reference: "ghcr.io/acme/app:staging", Digest: digestA},
+		From:      &Held{Environment: "staging", Reference: "ghcr.io/acme/app:staging", Digest: digestA, Recorded: true, Record: digestA, Since: now.Add(-25 * time.Hour)},
 		Checks:    CheckEvidence{Repository: "acme/app", Commit: revision, List: []Check{{Name: "e2e", State: CheckPassed}}},
 		Approvals: ApprovalEvidence{List: []Approval{{"production", "bob", true}}},
 		Order:     OrderEvidence{Repository: "acme/app", Relation: Ahead},
@@ -46,6 +47,7 @@ func good() Evidence {
 // strict has every gate.
 func strict(t testing.TB) Policy {
 	return Policy{
+		Soak:        24 * time.Hour,
 		Platforms:   []Platform{mustPlatform(t, "linux/amd64")},
 		Freeze:      []Window{mustWindow(t, "fri 16:00", "fri 20:00", "")},
 		Checks:      &CheckPolicy{Names: []string{"e2e"}},
@@ -137,7 +139,7 @@ func TestEvaluateGoesOn(t *testing.T) {
 	policy := strict(t)
 	policy.Freeze = []Window{mustWindow(t, "sun 00:00", "sun 24:00", "")}
 	want := map[string]document.Status{
-		From: document.Fail, Platforms: document.Fail, Freeze: document.Pending, Checks: document.Unknown, Approvals: document.Unknown,
+		From: document.Fail, Soak: document.Fail, Platforms: document.Fail, Freeze: document.Pending, Checks: document.Unknown, Approvals: document.Unknown,
 		MaxAge: document.Unknown, Deny: document.Unknown, NoDowngrade: document.Unknown, Labels: document.Unknown, Expressions: document.Unknown,
 	}
 	got := policy.Evaluate(Evidence{Now: now, From: &Held{}, Previous: &Image{Digest: digestB}})
@@ -167,6 +169,7 @@ func TestFacts(t *testing.T) {
 		"nothing":     {Policy{}, Facts{}},
 		"freeze":      {Policy{Freeze: []Window{{}}}, Facts{}},
 		"deny":        {Policy{Deny: []Denial{{}}}, Facts{}},
+		"soak":        {Policy{Soak: 1}, Facts{Records: true}},
 		"platforms":   {Policy{Platforms: []Platform{{}}}, Facts{Image: true}},
 		"labels":      {Policy{Labels: []Label{{}}}, Facts{Image: true}},
 		"expressions": {Policy{Expressions: []Expression{{}}}, Facts{Image: true}},
@@ -185,17 +188,47 @@ func TestFrom(t *testing.T) {
 	for _, j := range []judgement{
 		{"it holds it", nil, document.Pass, "staging holds it (ghcr.io/acme/app:staging)"},
 		{"it held it", func(e *Evidence) { e.From.Planned = true }, document.Pass, "staging held it when the plan was made (ghcr.io/acme/app:staging)"},
-		{"another", func(e *Evidence) { e.From.Digest = digestB }, document.Fail,
+		{"another", func(e *Evidence) { e.From.Digest, e.From.Record = digestB, digestB }, document.Fail,
 			"staging holds sha256:bbbbbbbbbbbb (ghcr.io/acme/app:staging), and the image is sha256:aaaaaaaaaaaa; promote the image to staging first"},
+		{"another by its tag alone", func(e *Evidence) { e.From.Digest = digestB }, document.Fail, "staging holds sha256:bbbbbbbbbbbb"},
 		{"held another", func(e *Evidence) { e.From.Digest, e.From.Planned = digestB, true }, document.Fail, "staging held, when the plan was made, sha256:bbbbbbbbbbbb"},
 		{"no tag", func(e *Evidence) { e.From.Digest = "" }, document.Fail, "the tag ghcr.io/acme/app:staging does not exist; promote the image to staging first"},
-		{"nothing is nothing", func(e *Evidence) { e.From.Digest, e.Image.Digest = "", "" }, document.Fail, "does not exist"},
+		{"nothing is nothing", func(e *Evidence) { e.From.Digest, e.From.Record, e.Image.Digest = "", "", "" }, document.Fail, "does not exist"},
 		{"not readable", func(e *Evidence) { e.From.Err = errors.New("denied\nby \x1b[31mghcr.io") }, document.Unknown,
 			`could not be read from ghcr.io/acme/app:staging: denied by \x1b[31mghcr.io; see that the run may read`},
 		{"an error is no pass", func(e *Evidence) { e.From.Err, e.From.Planned = errors.New("x"), true }, document.Unknown, "could not be read"},
 		{"no digest", func(e *Evidence) { e.From.Digest = "sha256:\x1b[0m" }, document.Fail, `holds "sha256:\x1b[0m"`},
+
+		{"another by its record", func(e *Evidence) { e.From.Record = digestB }, document.Fail,
+			"staging was changed outside of promotion: its tag ghcr.io/acme/app:staging holds sha256:aaaaaaaaaaaa, and its last record says sha256:bbbbbbbbbbbb; promote the image to staging, which records it, or see with mode: audit"},
+		{"a hostile record", func(e *Evidence) { e.From.Record = "sha256:\x1b[0m" }, document.Fail, `its last record says "sha256:\x1b[0m"`},
+		{"it held it, whatever the record says now", func(e *Evidence) { e.From.Planned, e.From.Record = true, digestB }, document.Pass, "held it when the plan was made"},
+		{"it held it, whatever can be read now", func(e *Evidence) { e.From.Planned, e.From.LedgerErr = true, errors.New("x") }, document.Pass, "held it when the plan was made"},
+		{"records not readable", func(e *Evidence) { e.From.LedgerErr = errors.New("ledger\nlost") }, document.Unknown,
+			"the records of staging could not be read beside ghcr.io/acme/app:staging: ledger lost; see that the run may read"},
+		{"records not readable are not none", func(e *Evidence) { e.From.LedgerErr, e.From.Recorded = errors.New("x"), false }, document.Unknown, "could not be read"},
+		{"no records", unrecorded, document.Pass, "staging holds it (ghcr.io/acme/app:staging); only its tag says so: no record tells"},
+		{"none that says what it holds", func(e *Evidence) { e.From.Record = "" }, document.Pass, "only its tag says so"},
+		{"no records, and another", func(e *Evidence) { unrecorded(e); e.From.Digest = digestB }, document.Fail, "staging holds sha256:bbbbbbbbbbbb"},
+		{"since when does not matter", func(e *Evidence) { e.From.Since = time.Time{} }, document.Pass, "staging holds it"},
 	} {
 		j.check(t, From, Policy{})
+	}
+}
+
+func unrecorded(e *Evidence) { e.From.Recorded, e.From.Record, e.From.Since = false, "", time.Time{} }
+
+func TestForRollbackKeepsWhatDenies(t *testing.T) {
+	policy := strict(t)
+	got := policy.ForRollback()
+	if !reflect.DeepEqual(got, Policy{Deny: policy.Deny}) || len(got.Deny) == 0 {
+		t.Errorf("%+v", got)
+	}
+	policy.Deny[0].Digest = digestC
+	e := good()
+	e.From = nil
+	if verdicts := policy.ForRollback().Evaluate(e); len(verdicts) != 1 || verdicts[0].Gate != Deny || verdicts[0].Passes() {
+		t.Errorf("%+v", verdicts)
 	}
 }
 

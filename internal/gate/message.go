@@ -95,10 +95,12 @@ func moments(t time.Time, zone *time.Location) string {
 	return fmt.Sprintf("%s (%s %s)", moment(t), t.In(zone).Format("Mon 15:04"), zone)
 }
 
+// long is from where on a duration is shown in days.
+const long = 100 * time.Hour
+
 // span is a duration in hours and minutes, what is less than a minute left out; a
 // long one in days.
 func span(d time.Duration) string {
-	const long = 100 * time.Hour
 	if d >= long {
 		return fmt.Sprintf("%d days", int64((d+12*time.Hour)/(24*time.Hour)))
 	}
@@ -116,8 +118,10 @@ func span(d time.Duration) string {
 
 // spanUp is span, rounded up to the minute: for what is still to come, or too long.
 func spanUp(d time.Duration) string {
-	return span((d + time.Minute - 1).Truncate(time.Minute))
+	return span(roundUp(d))
 }
+
+func roundUp(d time.Duration) time.Duration { return (d + time.Minute - 1).Truncate(time.Minute) }
 
 // cut shortens what plain has made.
 func cut(text string, most int) string {

@@ -6,6 +6,7 @@ import "time"
 // input override-gates.
 const (
 	From        = "from"
+	Soak        = "soak"
 	Platforms   = "platforms"
 	Freeze      = "freeze"
 	Checks      = "checks"
@@ -18,14 +19,15 @@ const (
 )
 
 // Names are all gates, in the order in which they are judged and shown.
-var Names = []string{From, Platforms, Freeze, Checks, Approvals, MaxAge, Deny, NoDowngrade, Labels, Expressions}
+var Names = []string{From, Soak, Platforms, Freeze, Checks, Approvals, MaxAge, Deny, NoDowngrade, Labels, Expressions}
 
 // Policy is what one environment asks of an image. The zero value asks nothing.
 // That the image must be what the environment before holds is not in it: the
 // evidence says whether there is one.
 type Policy struct {
-	Platforms   []Platform // that the image must be built for
-	Freeze      []Window   // when nothing may be promoted
+	Soak        time.Duration // in the environment before, without a break; 0: none
+	Platforms   []Platform    // that the image must be built for
+	Freeze      []Window      // when nothing may be promoted
 	Checks      *CheckPolicy
 	Approvals   *ApprovalPolicy
 	MaxAge      time.Duration // since the image was built; 0: any
@@ -63,7 +65,15 @@ type Facts struct {
 	Checks    bool
 	Approvals bool
 	Order     bool // of the commits of the previous image and of this one
+
+	// Records are those of the environment before, as they are now: also where a plan
+	// says what it held then. Where nothing says that, from asks for them anyhow.
+	Records bool
 }
+
+// ForRollback is what of the policy an image is held to that the environment held
+// before: whatever else was asked of it, it once met.
+func (p Policy) ForRollback() Policy { return Policy{Deny: p.Deny} }
 
 // Error is a value that a policy cannot have.
 type Error struct {

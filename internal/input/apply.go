@@ -172,11 +172,7 @@ func (r *reader) refusePlanned(what string, f *Fault) {
 // admit holds a planned promotion to what its environment owns, and gives the tag
 // that must have held the image.
 func (s *stage) admit(planned *document.PlannedPromotion, target promote.Target) (*promote.From, error) {
-	images := s.config.Images
-	if len(images) == 0 {
-		images = []string{""}
-	}
-	if !slices.Contains(images, planned.Image) {
+	if !slices.Contains(imagesOf(s.config), planned.Image) {
 		return nil, s.foreign("the image " + quote(planned.Image))
 	}
 	repository, ok := s.repository(s.Environment, planned.Image)

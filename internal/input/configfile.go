@@ -12,6 +12,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/config"
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/github"
+	"github.com/artifact-promotion/promote/internal/promote"
 )
 
 const (
@@ -108,12 +109,24 @@ func (r *reader) refuseMissing() {
 	switch {
 	case env != "":
 		r.refuse("target-env", quote(env)+", whose config file is "+r.place.String()+missing,
-			expected+", or `config: none`, with which target-env is a tag of that name in the source's repository, and nothing is held to a gate",
+			expected+r.withoutConfig(),
 			"target-env: "+plain(env)+"\nconfig: "+config.Default+"@main")
+	case listing(r.settings.Request.Mode) && r.text("target") == "":
+		r.refuse("target-env", "nothing, which means every environment of "+r.place.String()+missing, expected+r.withoutConfig(), "mode: "+string(r.settings.Request.Mode)+"\nconfig: "+config.Default+"@main")
 	case r.place.named:
 		r.refuse("config", quote(r.text("config"))+missing, expected, "config: "+config.Default+"@main")
 	case r.plan != nil && r.plan.Config != nil:
 		r.refuse("plan", "a plan that was made with the config "+quote(r.plan.Config.Path)+missing, expected, "mode: apply\nconfig: "+config.Default+"@main")
+	}
+}
+
+// withoutConfig says what can be done where no config is meant.
+func (r *reader) withoutConfig() string {
+	switch mode := r.settings.Request.Mode; {
+	case listing(mode), mode == promote.Rollback:
+		return ", or target with " + tagAlone + " in place of an environment"
+	default:
+		return ", or `config: none`, with which target-env is a tag of that name in the source's repository, and nothing is held to a gate"
 	}
 }
 

@@ -31,6 +31,9 @@ func (r *reader) readEnvironment() []wish {
 
 // readGated reads what has a meaning only together with an environment's config.
 func (r *reader) readGated() {
+	if listing(r.settings.Request.Mode) {
+		return // which no gate holds back, and which reads images with what it is about
+	}
 	r.readOverrides()
 	for _, input := range []string{"images", "override-gates"} {
 		switch {

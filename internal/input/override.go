@@ -5,6 +5,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/config"
 	"github.com/artifact-promotion/promote/internal/gate"
+	"github.com/artifact-promotion/promote/internal/promote"
 )
 
 // readOverrides reads the gates that are not to hold this once.
@@ -22,7 +23,7 @@ func (r *reader) readOverrides() {
 			r.overrides = append(r.overrides, i.text)
 		}
 	}
-	if len(r.overrides) > 0 && r.text("reason") == "" {
+	if len(r.overrides) > 0 && r.text("reason") == "" && r.settings.Request.Mode != promote.Rollback { // which says so itself
 		r.refuse("reason", "nothing, but override-gates is given", "why a gate does not hold this once; it is shown in the summary", "")
 	}
 }

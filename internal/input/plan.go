@@ -17,17 +17,8 @@ const (
 	planForms = "the output plan of a step with mode: plan, or the path of a file that holds it, as it is or with @ and its plan-digest after it"
 )
 
-// besidePlan are the inputs that a plan makes up for: it says what they would.
-var besidePlan = []string{"source", "digest", "metadata", "target", "fixed-tags", "images", "attachments", "verify"}
-
 // readPlan reads the plan of mode apply, in its form.
 func (r *reader) readPlan() {
-	for _, other := range besidePlan {
-		in, _, _ := lookup(other)
-		if text := r.text(other); text != in.initial() {
-			r.refuse(other, quote(text)+" together with mode: apply", "it left out: the plan says it", "mode: apply\n"+exampleOf("plan"))
-		}
-	}
 	text, digest, hasDigest := cutDigest(r.text("plan"))
 	if text == "" {
 		r.refuse("plan", "nothing, but apply needs a plan: a job that made none may have ended early, or its output was not handed on", planForms, "mode: apply\n"+exampleOf("plan"))

@@ -249,7 +249,8 @@ func TestFaults(t *testing.T) {
 
 		{"user without password", good(env{"source-username": "bob"}), "source-password", []string{"source-username is given", "fork"}},
 		{"password without user", good(env{"target-password": "hunter22"}), "target-username", []string{"target-password is given"}},
-		{"mode", good(env{"mode": "rollback"}), "mode", []string{`given "rollback"`, "expected one of promote, plan, apply"}},
+		{"mode", good(env{"mode": "rolback"}), "mode", []string{`given "rolback"`, "expected one of promote, plan, apply, rollback, history, audit; the closest is rollback"}},
+		{"an unknown mode says nothing about inputs", good(env{"mode": "histori", "since": "30d", "limit": "1"}), "mode", []string{"the closest is history"}},
 		{"mode with a slip", good(env{"mode": "plam"}), "mode", []string{"the closest is plan"}},
 		{"boolean", good(env{"dry-run": "yes"}), "dry-run", []string{`given "yes"`, "true or false"}},
 		{"boolean one", good(env{"summary": "1"}), "summary", []string{`given "1"`}},
@@ -466,7 +467,7 @@ func TestBadArguments(t *testing.T) {
 		{"stray argument", []string{"--target=a", "b"}, []string{`argument 2: given "b"`, "flags only"}},
 		{"boolean apart", []string{"--dry-run", "false"}, []string{"argument 2", "--dry-run=false"}},
 		{"mode twice", []string{"promote", "--mode=promote"}, []string{"mode: given --mode twice"}},
-		{"unknown mode", []string{"rollback", "--target=a"}, []string{`mode: given "rollback"`, "expected one of promote"}},
+		{"unknown mode", []string{"deploy", "--target=a"}, []string{`mode: given "deploy"`, "expected one of promote"}},
 		{"no value", []string{"--reason", "--target=a"}, []string{"reason: given --reason without a value"}},
 		{"no value at the end", []string{"--reason"}, []string{"reason: given --reason without a value"}},
 		{"value twice", []string{"--reason=a", "--reason=b"}, []string{"reason: given --reason twice"}},

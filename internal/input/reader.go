@@ -29,6 +29,7 @@ type reader struct {
 	fixed     []wish           // likewise
 	overrides []string         // gates
 	plan      *document.Plan   // of mode apply
+	notices   []string         // for the report
 	denied    *DeniedError     // why the plan is not applied, as its text alone says
 }
 

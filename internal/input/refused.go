@@ -17,7 +17,7 @@ func (s *Settings) Refused(started time.Time, err error) document.Report {
 	result, faults := explain(err)
 	request := s.Request
 	return document.Report{
-		Result: result, Faults: faults, Started: started, Ended: time.Now().UTC(),
+		Result: result, Mode: string(request.Mode), Faults: faults, Started: started, Ended: time.Now().UTC(),
 		DryRun: request.DryRun, NoGates: request.NoGates, TargetEnv: request.TargetEnv, Reason: request.Reason,
 		Config: request.Config, Job: request.Job,
 	}

@@ -17,9 +17,6 @@ const (
 	maxTimeout     = 24 * time.Hour
 )
 
-// modes are those that this version has.
-var modes = []string{string(promote.Promote), string(promote.Plan), string(promote.Apply)}
-
 func (r *reader) readScalars(getenv func(string) string, now time.Time) {
 	r.settings.Timeout = r.duration("timeout")
 	r.settings.Summary = r.boolean("summary")
@@ -35,6 +32,7 @@ func (r *reader) readScalars(getenv func(string) string, now time.Time) {
 		RunNumber:   strings.TrimSpace(getenv("GITHUB_RUN_NUMBER")),
 		Started:     now,
 		ValidFor:    config.DefaultValidFor,
+		Repair:      r.boolean("repair"),
 	}
 }
 

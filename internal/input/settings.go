@@ -49,7 +49,8 @@ func (s *Settings) Configure(ctx context.Context, read ReadFile) (notices []stri
 	if err != nil {
 		return notices, err
 	}
-	return notices, r.complete(c)
+	err = r.complete(c)
+	return append(notices, r.notices...), err
 }
 
 // complete makes the request complete with the config; nil is none.
@@ -60,20 +61,34 @@ func (r *reader) complete(c *config.Config) error {
 		if err := r.apply(c); err != nil {
 			return err
 		}
+	case listing(r.settings.Request.Mode):
+		r.survey(c)
 	case r.staged():
-		if s := r.open(c); s != nil {
-			s.complete()
-			denied = s.denial()
-		}
+		denied = r.promote(c)
 	}
 	if c != nil {
 		r.refuseOwned(c)
+		r.refuseOwnedSubject(c)
 		r.settings.Request.Trespass = trespass(c, c.Environment(r.settings.Request.TargetEnv))
 	}
 	if err := r.err(); err != nil {
 		return err
 	}
 	return denied
+}
+
+// promote makes the request that of the environment that it names.
+func (r *reader) promote(c *config.Config) (denied error) {
+	s := r.open(c)
+	switch {
+	case s == nil:
+		return nil
+	case r.settings.Request.Mode == promote.Rollback:
+		s.rollback()
+		return nil
+	}
+	s.complete()
+	return s.denial()
 }
 
 // Format keeps secrets out of every fmt verb.

@@ -59,7 +59,11 @@ func (s *stage) complete() {
 // gate holds the request to the environment's gates.
 func (s *stage) gate() {
 	s.checkOverrides(s.Environment)
-	s.settings.Request.Gates = &promote.Gates{Policy: s.Gates, Overridable: s.Overridable, Overrides: s.overrides}
+	policy := s.Gates
+	if s.settings.Request.Mode == promote.Rollback {
+		policy = policy.ForRollback()
+	}
+	s.settings.Request.Gates = &promote.Gates{Policy: policy, Overridable: s.Overridable, Overrides: s.overrides}
 	s.settings.Request.ValidFor = s.ValidFor
 }
 
@@ -221,6 +225,8 @@ func (s *stage) repository(e *config.Environment, image string) (name.Repository
 // with one of them does not name what an environment holds.
 var changing = []string{"date", "revision", "version", "source-tag", "run-number", "digest"}
 
+func changes(tag template.Template) bool { return slices.ContainsFunc(changing, tag.Uses) }
+
 // from is the tag by which the environment before names what it holds of an
 // image; nil if there is no such environment.
 func (s *stage) from(image string) *promote.From {
@@ -228,12 +234,10 @@ func (s *stage) from(image string) *promote.From {
 		return nil
 	}
 	tag := s.From.Tags[0]
-	for _, expression := range changing {
-		if tag.Uses(expression) {
-			s.refuse("target-env", quote(s.Name)+", whose `from` is "+quote(s.From.Name)+", whose first tag is "+quote(tag.String())+", which does not name what it holds",
-				"a first tag in "+s.place.String()+" that is the same in every run, such as "+plain(s.From.Name), "")
-			return nil
-		}
+	if changes(tag) {
+		s.refuse("target-env", quote(s.Name)+", whose `from` is "+quote(s.From.Name)+", whose first tag is "+quote(tag.String())+", which does not name what it holds",
+			"a first tag in "+s.place.String()+" that is the same in every run, such as "+plain(s.From.Name), "")
+		return nil
 	}
 	text, err := tag.Render(template.Values{Env: s.From.Name})
 	if err != nil {

@@ -166,7 +166,7 @@ func TestEnvironmentFaults(t *testing.T) {
 		{"fixed tag of another environment", acme(), env{"target-env": "staging", "fixed-tags": "dev"}, "fixed-tags", []string{`"ghcr.io/acme/app:dev", which environment "dev" owns`}},
 		{"tag of the config without a value", acme(), env{"target-env": "dev", "source": "ghcr.io/acme/app:1", "fixed-tags": "{{run-number}}"}, "fixed-tags", []string{"GITHUB_RUN_NUMBER"}},
 
-		{"override of an unknown gate", acme(), env{"target-env": "production", "override-gates": "freze", "reason": "x"}, "override-gates", []string{`"freze"; expected gates: from, platforms,`, "the closest is freeze"}},
+		{"override of an unknown gate", acme(), env{"target-env": "production", "override-gates": "freze", "reason": "x"}, "override-gates", []string{`"freze"; expected gates: from, soak, platforms,`, "the closest is freeze"}},
 		{"override without a reason", acme(), env{"target-env": "production", "override-gates": "freeze"}, "reason", []string{"override-gates is given"}},
 		{"override of what cannot be", acme(), env{"target-env": "production", "override-gates": "freeze,deny", "reason": "x"}, "override-gates", []string{`"deny"; expected gates that environment production lets be overridden: freeze, checks`}},
 		{"override where nothing can be", bare, env{"target-env": "production", "override-gates": "freeze", "reason": "x"}, "override-gates", []string{"lets no gate be overridden"}},

@@ -1,6 +1,7 @@
 package input
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/artifact-promotion/promote/internal/transfer"
@@ -30,10 +31,14 @@ type Input struct {
 	Description string // may not contain ${{: the runner evaluates it there
 }
 
+// defaultLimit is how many records a history lists of each environment.
+const defaultLimit = 50
+
 // Table is every input, in the order in which they are documented.
 var Table = []Input{
 	{Name: "mode", Kind: String, Default: "promote", Example: "promote",
-		Description: "What to do: `promote`, `plan` (write nothing, pin every digest, and show what would happen), or `apply` (promote exactly what a plan says)."},
+		Description: "What to do: `promote`, `plan` (write nothing, pin every digest, and show what would happen), `apply` (promote exactly what a plan says), " +
+			"`rollback` (go back to an earlier image), `history` (list what was promoted, by whom and why), or `audit` (compare what the registry holds with what was recorded)."},
 	{Name: "source", Kind: List, Example: "ghcr.io/acme/app:1.4.2",
 		Description: "The image to promote: `repo:tag`, `repo@sha256:…`, `repo:tag@sha256:…`, or `repo` together with `digest`. Several images: one per line."},
 	{Name: "digest", Kind: String, Example: "${{ steps.build.outputs.digest }}",
@@ -42,15 +47,27 @@ var Table = []Input{
 		Description: "The output `metadata` of docker/build-push-action or docker/bake-action, in place of `source` and `digest`: each image that was built is promoted, by its digest."},
 	{Name: "target", Kind: ListCSV, Example: "registry.acme.example/prod/app:production",
 		Description: "Tags to move to the image: full references (`registry/path:tag`), bare tags in the target's (else the source's) repository, " +
-			"docker/metadata-action's output `tags` as it is, or `source => target` lines for several images. Templates as in `fixed-tags`."},
+			"docker/metadata-action's output `tags` as it is, or `source => target` lines for several images. Templates as in `fixed-tags`. " +
+			"For `rollback`, `history` and `audit`: one full reference, of a tag that no environment has."},
 	{Name: "target-env", Kind: String, Example: "staging",
-		Description: "The environment of the config file to promote to; without `source`, what the environment before it holds. With `config: none`, a tag of that name in the source's repository."},
+		Description: "The environment of the config file to promote to; without `source`, what the environment before it holds. With `config: none`, a tag of that name in the source's repository. " +
+			"For `rollback`, the environment that goes back; for `history` and `audit`, the one that they are about, or all without it."},
 	{Name: "config", Kind: String, Example: ".github/promotion.yml@main",
 		Description: "The config file of environments and their gates, `.github/promotion.yml` in the checkout if not given. `path@ref` reads it from the repository at a branch, which should be protected; `none` opts out of it and of its gates."},
 	{Name: "images", Kind: ListCSV, Example: "app, worker",
 		Description: "Of a config with several images, only these."},
 	{Name: "plan", Kind: String, Example: "${{ needs.plan.outputs.plan }}",
 		Description: "For `mode: apply`, the plan: the output `plan` of a step with `mode: plan`, or the path of a file that holds it. With `@` and the output `plan-digest` after it, no other plan is applied; with `target-env`, none for anything else."},
+	{Name: "to", Kind: String, Default: previous, Example: "v1.4.1",
+		Description: "For `mode: rollback`, where it goes: `previous` (what was there before, images that were rolled back from left out), the digest of an image or of a record, or a tag."},
+	{Name: "since", Kind: String, Example: "30d",
+		Description: "For `mode: history`, only what was recorded since then: a time (`2026-11-01T08:00:00Z`), a date (`2026-11-01`, UTC), or how long ago (`30d`, `12h`)."},
+	{Name: "limit", Kind: Number, Default: strconv.Itoa(defaultLimit), Example: "50",
+		Description: "For `mode: history`, the newest so many of each environment; `0` lists all."},
+	{Name: "find", Kind: String, Example: "ghcr.io/acme/app@sha256:…",
+		Description: "For `mode: history`, only where the image of this digest came or went."},
+	{Name: "repair", Kind: Boolean, Default: "false", Example: "true",
+		Description: "For `mode: audit`, mend what can be mended: the ledger of an environment, from the records that it is an index of."},
 	{Name: "fixed-tags", Kind: ListCSV, Example: "release-{{date 'YYYYMMDD-HHmmss'}}",
 		Description: "Tags that are written once and never changed, in every target repository, such as `release-{{date 'YYYYMMDD-HHmmss'}}`. " +
 			"Templates: `{{date '…'}}` (UTC), `{{revision}}` (the image's commit, 7 digits), `{{version}}` (its version label), `{{source-tag}}`, `{{env}}`, `{{run-number}}`, `{{digest}}` (12 digits)."},
@@ -74,7 +91,7 @@ var Table = []Input{
 	{Name: "dry-run", Kind: Boolean, Default: "false", Example: "true",
 		Description: "Write nothing; show what would happen."},
 	{Name: "reason", Kind: String, Example: "CHG-1234",
-		Description: "Why the image is promoted: a ticket, an incident. It is shown in the summary. Overriding a gate needs one."},
+		Description: "Why the image is promoted: a ticket, an incident. It is recorded, and shown in the summary. A rollback needs one, and so does overriding a gate."},
 	{Name: "override-gates", Kind: ListCSV, Example: "freeze",
 		Description: "Gates that do not hold this once: such as the config lets be overridden (`overridable`). Needs `reason`."},
 	{Name: "concurrency", Kind: Number, Example: "8",

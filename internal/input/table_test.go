@@ -64,7 +64,7 @@ func TestActionFileIsRead(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	names := inputNames()
-	want := strings.Fields("mode source digest metadata target target-env config images plan fixed-tags source-username source-password target-username target-password " +
+	want := strings.Fields("mode source digest metadata target target-env config images plan to since limit find repair fixed-tags source-username source-password target-username target-password " +
 		"registry-auth ca-certificates attachments verify dry-run reason override-gates concurrency timeout github-token summary")
 	if !slices.Equal(names, want) {
 		t.Errorf("inputs are %v, want %v", names, want)

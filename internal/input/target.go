@@ -12,13 +12,23 @@ const arrow = "=>"
 
 // readItems reads what is promoted and where to, as far as the inputs alone say it.
 func (r *reader) readItems() {
+	r.refuseForeign()
 	r.readGated()
-	if r.settings.Request.Mode == promote.Apply {
+	switch r.settings.Request.Mode {
+	case promote.Apply:
 		r.readPlan()
 		return
-	}
-	if r.text("plan") != "" {
-		r.refuse("plan", "a plan together with mode: "+string(r.settings.Request.Mode), "mode: apply, which promotes what the plan says, or no plan", "mode: apply\n"+exampleOf("plan"))
+	case promote.Rollback:
+		r.readRollback()
+		return
+	case promote.History:
+		r.readQuery()
+		r.readSubject()
+		return
+	case promote.Audit:
+		r.readSubject()
+		return
+	case promote.Promote, promote.Plan:
 	}
 	environment := r.readEnvironment()
 	if r.staged() {

@@ -13,6 +13,8 @@ func Usage() string {
   promote [mode] --source=ghcr.io/acme/app:1.4.2 --target=production
   promote --source=ghcr.io/acme/app --digest=sha256:… --target=registry.acme.example/app:production
   promote plan --target-env=production
+  promote rollback --target-env=production --reason=INC-1234
+  promote history --target-env=production --since=30d
 
 Every input of the action is a flag: --name=value or --name value. Lists may be
 given several times. A flag wins over the variable INPUT_NAME, which the runner
