@@ -14,6 +14,9 @@ func Summary(r document.Report) string {
 	p := newPage(maxSummary)
 	p.block("verdict", "### "+prose(verdict(r)))
 	faults(p, r)
+	audit(p, r)
+	lineage(p, r)
+	history(p, r)
 	if gatesFirst(r) {
 		gates(p, r)
 	}
@@ -131,7 +134,7 @@ func fullDigests(p *page, r document.Report) {
 		p.rows(what, "#### State of the target\n\n", states(r), "")
 		return
 	}
-	p.rows(what, unfold("Full digests"), states(r), folded)
+	p.rows(what, unfold("Full digests"), append(states(r), historyDigests(r)...), folded)
 }
 
 func states(r document.Report) []string {
