@@ -83,10 +83,10 @@ func audit(p *page, r document.Report) {
 	if !audits(r) {
 		return
 	}
-	const head = "#### Findings\n\n| Where | Kind | What | Image | What to do |\n| --- | --- | --- | --- | --- |\n"
+	const head = "#### Findings\n\n| Where | Kind | What | Digest | What to do |\n| --- | --- | --- | --- | --- |\n"
 	p.rows("findings", head, findingRows(r), "")
 	if r.Result == document.Clean && len(r.Findings) == 0 && len(r.Audited) > 0 {
-		p.block("sentence", "Each tag holds what its last record says, its records are whole and in order, and all is there that it and a rollback need.")
+		p.block("sentence", "Each tag holds what its last record says, the records are whole and in order, and nothing is missing of the images and of what a rollback goes back to.")
 	}
 	var tags []string
 	for _, reference := range r.Audited {
@@ -99,7 +99,7 @@ func findingRows(r document.Report) []string {
 	rows := make([]string, len(r.Findings))
 	for i, f := range r.Findings {
 		cells := []string{
-			findingPlace(f), code(string(f.Kind)), cmp.Or(prose(f.Message), "—"), code(hex12(f.Digest)), cmp.Or(remedy(f), "—"),
+			findingPlace(f), code(string(f.Kind)), cmp.Or(prose(shorter(f.Message)), "—"), code(hex12(f.Digest)), cmp.Or(remedy(f), "—"),
 		}
 		rows[i] = "| " + strings.Join(cells, " | ") + " |"
 	}
@@ -108,7 +108,7 @@ func findingRows(r document.Report) []string {
 
 // findingPlace is where a finding is: the environment, the image, and the reference.
 func findingPlace(f document.Finding) string {
-	text := code(f.Reference)
+	text := code(shorter(f.Reference))
 	if place := stageOf(document.History{Environment: f.Environment, Image: f.Image}); place != "" {
 		text = prose(place) + ": " + text
 	}
@@ -119,7 +119,23 @@ func remedy(f document.Finding) string {
 	if f.Repaired {
 		return "✅ repaired by this run"
 	}
-	return prose(f.Hint)
+	return prose(shorter(f.Hint))
+}
+
+// shorter has short digests in a text.
+func shorter(text string) string {
+	return digests.ReplaceAllStringFunc(clip(text, maxSentence), short)
+}
+
+// findingDigests are the digests in full.
+func findingDigests(r document.Report) []string {
+	var lines []string
+	for _, f := range r.Findings {
+		if f.Digest != "" {
+			lines = append(lines, "- "+code(f.Reference)+": "+code(f.Digest))
+		}
+	}
+	return lines
 }
 
 // findingText is a finding as one line.

@@ -66,13 +66,13 @@ func wentFrom(p document.Promotion) string {
 	return ""
 }
 
-// goForward brings back what a rollback left, held to all gates.
+// goForward promotes what a rollback left, held to all gates.
 func goForward(r document.Report) []string {
 	moves := wayBack(r)
 	if len(r.Promotions) != 1 || len(moves) != 1 {
 		return nil
 	}
-	return ways("Go forward again", "", configured(r, setting{"source", moves[0].source}, setting{"target-env", r.TargetEnv}))
+	return ways("Promote again what the rollback left", "", configured(r, setting{"source", moves[0].source}, setting{"target-env", r.TargetEnv}))
 }
 
 func rollback(r document.Report, settings ...setting) []setting {

@@ -28,7 +28,7 @@ func listed(r document.Report) string {
 	}
 	text := "History of " + subject(r) + ": " + tally(r)
 	if slices.ContainsFunc(r.Histories, func(h document.History) bool { return h.Older }) {
-		text += "; older ones are left out"
+		text += " (older ones are left out)"
 	}
 	return text
 }
@@ -105,7 +105,7 @@ func tally(r document.Report) string {
 	case missing:
 		return "nothing is recorded there yet"
 	default:
-		return "no record that was asked for"
+		return "no record matches what was asked for"
 	}
 }
 
@@ -137,7 +137,7 @@ func history(p *page, r document.Report) {
 	if cut > 0 {
 		p.missing = append(p.missing, fmt.Sprintf("%d of %d rows of the history, the oldest ones", cut, all))
 	}
-	p.rows("environments without records", "#### Without records\n\n", unrecorded(r), "")
+	p.rows("environments with nothing to list", "#### Nothing to list\n\n", unrecorded(r), "")
 }
 
 func historyHead(r document.Report, h document.History) string {
@@ -149,7 +149,7 @@ func historyRows(r document.Report, h document.History) []string {
 	rows := make([]string, len(h.Lines))
 	for i, l := range h.Lines {
 		cells := []string{
-			moment(l.Time), code(hex12(l.PreviousDigest)) + " → " + code(hex12(l.Digest)), code(l.From), tagsOf(l, code),
+			moment(l.Time), code(hex12(l.PreviousDigest)) + " → " + code(hex12(l.Digest)), code(origin(l)), tagsOf(l, code),
 			code(l.Actor), cmp.Or(prose(l.Reason), "—"), resultCell(l), run(r, l.Run),
 		}
 		rows[i] = "| " + strings.Join(cells, " | ") + " |"
@@ -169,10 +169,10 @@ func historyTail(h document.History) string {
 func historyNotes(h document.History) []string {
 	var notes []string
 	if h.Older {
-		notes = append(notes, "older ones are left out by the limit")
+		notes = append(notes, "older ones are left out, as the limit says")
 	}
 	if h.LeftOut > 0 {
-		notes = append(notes, count(h.LeftOut, "record")+" left out, as no tag is known to have moved")
+		notes = append(notes, "left out: "+count(h.LeftOut, "record")+" whose tags are not known to have moved")
 	}
 	return notes
 }
@@ -182,7 +182,7 @@ func unrecorded(r document.Report) []string {
 	var lines []string
 	for _, h := range r.Histories {
 		if len(h.Lines) == 0 {
-			lines = append(lines, "- "+prose(stageOf(h))+" in "+code(h.Repository)+": "+strings.Join(nothing(h), "; "))
+			lines = append(lines, "- "+code(stageOf(h))+" in "+code(h.Repository)+": "+strings.Join(nothing(h), "; "))
 		}
 	}
 	return lines
@@ -193,7 +193,7 @@ func nothing(h document.History) []string {
 	if h.Missing {
 		return []string{"nothing is recorded here yet"}
 	}
-	return append([]string{"no record that was asked for"}, historyNotes(h)...)
+	return append([]string{"no record matches what was asked for"}, historyNotes(h)...)
 }
 
 // moment is a time to the minute, in UTC.
@@ -202,6 +202,14 @@ func moment(t time.Time) string {
 		return "—"
 	}
 	return t.UTC().Format("2006-01-02 15:04")
+}
+
+// origin is where an image came from; a rollback brings it from nowhere.
+func origin(l document.Line) string {
+	if l.Mode == document.ModeRollback {
+		return ""
+	}
+	return l.From
 }
 
 // hex12 is the first 12 digits of a digest's hash; what is none is clipped.
@@ -269,7 +277,7 @@ func historyLines(r document.Report) []string {
 		rows := [][]string{{"WHEN (UTC)", "IMAGE", "FROM", "TAGS", "WHO", "RESULT", "RUN", "WHY"}}
 		for _, l := range h.Lines {
 			rows = append(rows, []string{
-				moment(l.Time), cmp.Or(hex12(l.PreviousDigest), "-") + " → " + hex12(l.Digest), l.From,
+				moment(l.Time), cmp.Or(hex12(l.PreviousDigest), "-") + " → " + hex12(l.Digest), origin(l),
 				tagsOf(l, func(tag string) string { return tag }), l.Actor, resultOf(l), l.Run, l.Reason,
 			})
 		}

@@ -22,7 +22,7 @@ func lineage(p *page, r document.Report) {
 	p.block("chart", chart(r.Lineage))
 	var lines []string
 	for _, way := range routes(r.Lineage) {
-		lines = append(lines, "- "+spell(way, code, prose))
+		lines = append(lines, "- "+spell(way, code))
 	}
 	p.rows("environments", "", lines, "")
 }
@@ -32,7 +32,7 @@ func lineageLines(r document.Report) []string {
 	plain := func(text string) string { return clip(text, maxReference) }
 	var lines []string
 	for _, way := range routes(r.Lineage) {
-		lines = append(lines, "  "+Visible(spell(way, plain, plain)))
+		lines = append(lines, "  "+Visible(spell(way, plain)))
 	}
 	return lines
 }
@@ -47,7 +47,7 @@ func chart(all []document.Holding) string {
 	for i, image := range imagesHeld(all) {
 		nodes := nodesOf(all, image)
 		if image != "" {
-			nodes = append(append([]string{fmt.Sprintf("subgraph g%d[%s]", i, label(image))}, nodes...), "end")
+			nodes = append(append([]string{fmt.Sprintf("subgraph g%d[%s]", i, label(charted(image)))}, nodes...), "end")
 		}
 		lines = append(lines, nodes...)
 	}
@@ -77,21 +77,25 @@ func nodesOf(all []document.Holding, image string) []string {
 	var nodes []string
 	for i, h := range all {
 		if h.Image == image {
-			nodes = append(nodes, fmt.Sprintf("n%d[%s]", i, label(h.Environment, chartDigest(h), chartSince(h))))
+			nodes = append(nodes, fmt.Sprintf("n%d[%s]", i, label(charted(h.Environment), chartDigest(h), chartSince(h))))
 		}
 	}
 	return nodes
 }
 
 // unsafe is what does not stand in a chart as it is: Mermaid has signs for links,
-// styles, shapes, entities and comments, and draws what looks like HTML.
-var unsafe = regexp.MustCompile(`[^A-Za-z0-9._ :-]+`)
+// styles, shapes, icons, entities and comments, and draws what looks like HTML.
+var unsafe = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 
-// label is a node's text in quotes, a line each.
+// charted is a stranger's text for a chart, as one short word.
+func charted(text string) string {
+	const longest = 40
+	return clip(unsafe.ReplaceAllString(clip(text, maxReference), "_"), longest)
+}
+
+// label is a node's text in quotes: lines of our own words, and charted ones.
 func label(lines ...string) string {
-	for i, text := range lines {
-		lines[i] = clip(strings.TrimSpace(unsafe.ReplaceAllString(clip(text, maxReference), "_")), 40)
-	}
+	lines = slices.DeleteFunc(lines, func(text string) bool { return text == "" })
 	return `"` + strings.Join(lines, "<br/>") + `"`
 }
 
@@ -102,14 +106,14 @@ func chartDigest(h document.Holding) string {
 	case h.Digest == "":
 		return "nothing"
 	default:
-		return hex12(h.Digest)
+		return charted(hex12(h.Digest))
 	}
 }
 
 func chartSince(h document.Holding) string {
 	switch {
 	case h.Fault != "" || h.Digest == "":
-		return "-"
+		return ""
 	case !h.Recorded:
 		return "not recorded"
 	case h.Since.IsZero():
@@ -175,12 +179,12 @@ func routeTo(end int, all []document.Holding, before []int, told []bool) route {
 	return p
 }
 
-// spell writes a route in one line: dev 1a2b3c4d5e6f (since …) → staging … Names are
-// written by name, all else that is a stranger's by mark.
-func spell(p route, mark, name func(string) string) string {
+// spell writes a route in one line: dev 1a2b3c4d5e6f (since …) → staging … What
+// is a stranger's is written by mark.
+func spell(p route, mark func(string) string) string {
 	words := make([]string, len(p.stages))
 	for i, h := range p.stages {
-		words[i] = name(h.Environment)
+		words[i] = mark(h.Environment)
 		if i > 0 || !p.known {
 			words[i] += " " + station(h, mark)
 		}

@@ -53,7 +53,7 @@ func Message(r document.Report) string {
 	const longest = 600
 	text := verdict(r)
 	if len(r.Faults) > 0 {
-		text += ": " + digests.ReplaceAllStringFunc(clip(r.Faults[0].Message, maxSentence), short)
+		text += ": " + shorter(r.Faults[0].Message)
 	}
 	if more := len(r.Faults) - 1; more > 0 {
 		text += " (and " + count(more, "more fault") + ")"

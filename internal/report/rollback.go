@@ -124,7 +124,7 @@ func broughtBy(r document.Report, line document.Line) string {
 		text += " (" + prose(line.Reason) + ")"
 	}
 	if line.Record != "" {
-		text += ", record " + code(line.Record)
+		text += ", record " + code(short(line.Record))
 	}
 	return text
 }

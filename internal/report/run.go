@@ -24,5 +24,5 @@ func run(r document.Report, page string) string {
 	if !strings.EqualFold(parts[1], server) {
 		return code(page)
 	}
-	return "[" + parts[2] + "](" + page + ")"
+	return "[" + code(parts[2]) + "](" + page + ")"
 }

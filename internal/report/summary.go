@@ -132,9 +132,10 @@ func fullDigests(p *page, r document.Report) {
 	const what = "full digests"
 	if r.Result.ExitCode() != 0 {
 		p.rows(what, "#### State of the target\n\n", states(r), "")
-		return
+	} else {
+		p.rows(what, unfold("Full digests"), states(r), folded)
 	}
-	p.rows(what, unfold("Full digests"), append(states(r), historyDigests(r)...), folded)
+	p.rows(what, unfold("Full digests"), append(historyDigests(r), findingDigests(r)...), folded)
 }
 
 func states(r document.Report) []string {
