@@ -8,6 +8,7 @@ type History struct {
 	Environment string `json:"environment,omitempty"` // empty: of a tag alone
 	Image       string `json:"image,omitempty"`       // its name in the config's images
 	Repository  string `json:"repository"`
+	Tag         string `json:"tag,omitempty"`     // the moving tag that the records are of
 	Ledger      string `json:"ledger"`            // reference of the tag that it was read from
 	Lines       []Line `json:"lines"`             // newest first; those that were asked for
 	Older       bool   `json:"older,omitempty"`   // there are more that a limit left out

@@ -24,14 +24,7 @@ func commands(r document.Report) []string {
 	if lines := verifyCommands(r); len(lines) > 0 {
 		blocks = append(blocks, "Verify:", fence("sh", strings.Join(lines, "\n")))
 	}
-	back := wayBack(r)
-	if len(back) == 0 {
-		return blocks
-	}
-	if len(back) == 1 {
-		blocks = append(blocks, "Go back, as a step of a workflow:", fence("yaml", step(back[0])))
-	}
-	return append(blocks, "Go back, from a shell:", fence("sh", shell(back)))
+	return append(blocks, goBack(r)...)
 }
 
 // verifyCommands are offered where the digest is known to be at the target.
@@ -56,7 +49,8 @@ func verifyCommands(r document.Report) []string {
 }
 
 func reached(r document.Report, p document.Promotion) bool {
-	return p.Digest != "" && (r.Result == document.Promoted || r.Result == document.Unchanged)
+	return p.Digest != "" && (r.Result == document.Unchanged || r.Result == document.Promoted ||
+		r.Result == document.RolledBack || r.Result == document.Unrecorded)
 }
 
 // holds reports whether the tag holds the promotion's digest now.

@@ -18,6 +18,7 @@ func facts(r document.Report) []string {
 		}
 	}
 	add("Reason", prose(r.Reason))
+	add("Was there before", wasThere(r))
 	add("From", from(r))
 	add("Content", content(r))
 	add("Would copy", missing(r))
@@ -25,6 +26,7 @@ func facts(r document.Report) []string {
 	add("Platforms", platforms(r))
 	add("Attachments", attachments(r))
 	add("Verified", verified(r))
+	add("Record", records(r))
 	add("Gates", noGates(r))
 	add("Config", config(r.Config))
 	add("Plan", planFact(r))
@@ -35,12 +37,14 @@ func facts(r document.Report) []string {
 // noGates says that nothing was held to a condition, and why not.
 func noGates(r document.Report) string {
 	switch {
-	case r.NoGates:
+	case r.NoGates && !reads(r):
 		return "no gates (`config: none`): nothing was held to a condition"
-	case r.Config != nil && r.Result.ExitCode() == 0 && len(gateRows(r)) == 0:
-		return "no gate was judged: nothing was held to a condition"
-	default:
+	case reads(r) || r.Config == nil || !done(r) || len(gateRows(r)) > 0:
 		return ""
+	case goesBack(r):
+		return "no gate was judged: only `deny`, `signed-by` and `attestations` hold for a rollback"
+	default:
+		return "no gate was judged: nothing was held to a condition"
 	}
 }
 
@@ -95,7 +99,7 @@ func copied(r document.Report) string {
 	sum := total(r)
 	idle := sum == document.Copied{Present: sum.Present}
 	switch {
-	case r.DryRun, r.Result == document.Planned, idle && r.Result.ExitCode() != 0:
+	case r.DryRun, reads(r), r.Result == document.Planned, idle && !done(r):
 		return ""
 	case idle:
 		return "nothing; everything needed was there already" + took(r)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -17,6 +18,12 @@ var (
 
 // cases are the reports whose text is kept in testdata.
 func cases() map[string]document.Report {
+	all := recordCases()
+	maps.Copy(all, promotionCases())
+	return all
+}
+
+func promotionCases() map[string]document.Report {
 	return map[string]document.Report{
 		"promoted-cross-registry": crossRegistry(),
 		"retag":                   retag(),

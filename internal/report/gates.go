@@ -219,7 +219,8 @@ func said(v document.Verdict) string {
 	return text
 }
 
-// Warnings are one line for each gate that was overridden, for annotations.
+// Warnings are one line for each gate that was overridden, and for the findings of
+// an audit, as many as GitHub shows: for annotations.
 func Warnings(r document.Report) []string {
 	var lines []string
 	for _, name := range overrides(r) {
@@ -229,7 +230,7 @@ func Warnings(r document.Report) []string {
 		}
 		lines = append(lines, line(text))
 	}
-	return lines
+	return append(lines, findingWarnings(r, maxAnnotations-len(lines))...)
 }
 
 // overrides are the gates that were overridden although they did not pass.

@@ -7,8 +7,8 @@ import (
 )
 
 // Lines are the closing lines of the log: the verdict, what each tag was and
-// is, what each gate says, the plan, what was copied, and each fault with what
-// to do. Each is one line.
+// is, what each gate says, the plan, what was copied, the records, what histories
+// and audits found, and each fault with what to do. Each is one line.
 func Lines(r document.Report) []string {
 	lines := []string{line(verdict(r))}
 	for _, p := range r.Promotions {
@@ -21,6 +21,10 @@ func Lines(r document.Report) []string {
 	if text := copied(r); text != "" && len(r.Promotions) > 0 {
 		lines = append(lines, "  copied: "+line(text))
 	}
+	lines = append(lines, recordLines(r)...)
+	lines = append(lines, lineageLines(r)...)
+	lines = append(lines, historyLines(r)...)
+	lines = append(lines, findingLines(r)...)
 	for _, f := range r.Faults {
 		lines = append(lines, faultLines(f)...)
 	}

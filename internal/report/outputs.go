@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"regexp"
 	"slices"
 	"strconv"
@@ -38,12 +37,13 @@ func Outputs(r document.Report) []Output {
 		{"plan", planText(r)},
 		{"plan-digest", planDigest(r)},
 		{"matrix", matrix(r)},
+		{"record", recordDigest(r)},
 	}
 	room := maxOutputs
 	for _, o := range outputs {
 		room -= utf16Size(o.Value)
 	}
-	return append(outputs, Output{"results", results(r.Promotions, room)})
+	return append(outputs, Output{"results", resultsOf(r, room)})
 }
 
 // Message is the verdict and the first fault for a chat. A fault can carry the
@@ -53,7 +53,7 @@ func Message(r document.Report) string {
 	const longest = 600
 	text := verdict(r)
 	if len(r.Faults) > 0 {
-		text += ": " + digests.ReplaceAllStringFunc(clip(r.Faults[0].Message, maxSentence), short)
+		text += ": " + shorter(r.Faults[0].Message)
 	}
 	if more := len(r.Faults) - 1; more > 0 {
 		text += " (and " + count(more, "more fault") + ")"
@@ -99,10 +99,11 @@ var harmless = strings.NewReplacer(
 )
 
 // changed reports whether anything was written at a target, a tag that was put
-// back included.
+// back and what an audit repaired included.
 func changed(r document.Report) bool {
 	counts, sum := countStates(r), total(r)
-	return r.Result == document.Promoted ||
+	return r.Result == document.Promoted || r.Result == document.RolledBack || r.Result == document.Unrecorded ||
+		slices.ContainsFunc(r.Findings, func(f document.Finding) bool { return f.Repaired }) ||
 		counts[document.TagPending]+counts[document.TagUnchanged] < tagCount(r) ||
 		sum.Manifests+sum.Blobs+sum.Mounted > 0
 }
@@ -122,10 +123,19 @@ func previousDigest(r document.Report) string {
 	return Visible(tag.Before)
 }
 
+// recordDigest is the first promotion's; it can be found in the ledger and given to
+// a rollback.
+func recordDigest(r document.Report) string {
+	if len(r.Promotions) == 0 {
+		return ""
+	}
+	return Visible(r.Promotions[0].Record)
+}
+
 func imageReferences(r document.Report) []string {
 	var names []string
 	for _, p := range r.Promotions {
-		if r.Result.ExitCode() == 0 && p.Digest != "" {
+		if done(r) && p.Digest != "" {
 			names = append(names, Visible(p.Repository+"@"+p.Digest))
 		}
 	}
@@ -150,86 +160,6 @@ func first(names []string) string {
 	}
 	return names[0]
 }
-
-// result is a promotion as the output results has it: what had to be left out
-// to stay within GitHub's limit is named.
-type result struct {
-	document.Promotion
-	Omitted           []string `json:"omitted,omitempty"`           // attachments, platforms, gates.message
-	PromotionsOmitted int      `json:"promotionsOmitted,omitempty"` // on the last: how many more there were
-}
-
-// results is the JSON of all promotions within room bytes of UTF-16. What grows
-// with an image goes first, then the last promotions.
-func results(promotions []document.Promotion, room int) string {
-	texts := make([]string, len(promotions))
-	for depth := range 4 {
-		for i, p := range promotions {
-			texts[i] = encode(thin(p, depth))
-		}
-		if text := array(texts); utf16Size(text) <= room {
-			return text
-		}
-	}
-	return cut(promotions, texts, room)
-}
-
-func thin(p document.Promotion, depth int) result {
-	thinned := result{Promotion: p}
-	if thinned.Tags == nil {
-		thinned.Tags = []document.Tag{}
-	}
-	if depth >= 1 && len(p.Attachments) > 0 {
-		thinned.Attachments = nil
-		thinned.Omitted = append(thinned.Omitted, "attachments")
-	}
-	if depth >= 2 && len(p.Platforms) > 0 {
-		thinned.Platforms = nil
-		thinned.Omitted = append(thinned.Omitted, "platforms")
-	}
-	if depth >= 3 && len(p.Gates) > 0 {
-		thinned.Gates = slices.Clone(p.Gates)
-		for i := range thinned.Gates {
-			thinned.Gates[i].Message = ""
-		}
-		thinned.Omitted = append(thinned.Omitted, "gates.message")
-	}
-	return thinned
-}
-
-// cut keeps the first promotions that fit; the last of them says how many more
-// there were.
-func cut(promotions []document.Promotion, texts []string, room int) string {
-	const counter = len(`,"promotionsOmitted":1000000`) * 2
-	kept := 0
-	for room -= counter; kept < len(texts); kept++ {
-		if room -= utf16Size(texts[kept]) + 2; room < 0 {
-			break
-		}
-	}
-	if kept == 0 {
-		return "[]"
-	}
-	last := thin(promotions[kept-1], 3)
-	last.PromotionsOmitted = len(promotions) - kept
-	return array(append(slices.Clone(texts[:kept-1]), encode(last)))
-}
-
-func array(texts []string) string { return "[" + strings.Join(texts, ",") + "]" }
-
-// encode also writes the quotes and signs of a shell as \u escapes: they stand
-// only inside strings, and many workflows put this text into a line of shell.
-func encode(r result) string {
-	text, err := json.Marshal(r)
-	if err != nil {
-		panic(err) // plain values: json.Marshal has no way to fail
-	}
-	return shellSafe(text)
-}
-
-func shellSafe(text []byte) string { return shellSigns.Replace(string(text)) }
-
-var shellSigns = strings.NewReplacer("'", `\u0027`, "`", `\u0060`, "$", `\u0024`, ";", `\u003b`, "|", `\u007c`)
 
 func utf16Size(text string) int {
 	units := 0

@@ -39,18 +39,24 @@ func (p *page) rows(what, head string, lines []string, tail string) {
 	if len(lines) == 0 {
 		return
 	}
-	room := p.left - len(head) - len(tail) - len("\n")
+	if left := p.fit(p.left, head, lines, tail); left > 0 {
+		p.missing = append(p.missing, fmt.Sprintf("%d of %d %s", left, len(lines), what))
+	}
+}
+
+// fit adds lines between head and tail, as many as fit into room bytes, and tells
+// how many do not.
+func (p *page) fit(room int, head string, lines []string, tail string) (left int) {
+	room -= len(head) + len(tail) + len("\n\n")
 	fit := 0
 	for fit < len(lines) && len(lines[fit])+1 <= room {
 		room -= len(lines[fit]) + 1
 		fit++
 	}
-	if fit < len(lines) {
-		p.missing = append(p.missing, fmt.Sprintf("%d of %d %s", len(lines)-fit, len(lines), what))
-	}
 	if fit > 0 {
 		p.write(head + strings.Join(lines[:fit], "\n") + "\n" + tail + "\n")
 	}
+	return len(lines) - fit
 }
 
 func (p *page) write(text string) {

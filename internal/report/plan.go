@@ -144,6 +144,8 @@ func planned(r document.Report) string {
 		return ""
 	case r.Result == document.Planned:
 		return toApply(r)
+	case r.Result == document.Unrecorded:
+		return ", applying plan " + short(planDigest(r))
 	case r.Result == document.Failed:
 		return "; plan " + short(planDigest(r)) + " was not applied in full"
 	case r.Result.ExitCode() != 0:

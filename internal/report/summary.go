@@ -14,6 +14,9 @@ func Summary(r document.Report) string {
 	p := newPage(maxSummary)
 	p.block("verdict", "### "+prose(verdict(r)))
 	faults(p, r)
+	audit(p, r)
+	lineage(p, r)
+	history(p, r)
 	if gatesFirst(r) {
 		gates(p, r)
 	}
@@ -129,9 +132,10 @@ func fullDigests(p *page, r document.Report) {
 	const what = "full digests"
 	if r.Result.ExitCode() != 0 {
 		p.rows(what, "#### State of the target\n\n", states(r), "")
-		return
+	} else {
+		p.rows(what, unfold("Full digests"), states(r), folded)
 	}
-	p.rows(what, unfold("Full digests"), states(r), folded)
+	p.rows(what, unfold("Full digests"), append(historyDigests(r), findingDigests(r)...), folded)
 }
 
 func states(r document.Report) []string {

@@ -51,10 +51,14 @@ func stateOf(r document.Report, tag document.Tag) string {
 	switch {
 	case wouldMove(r, tag) && tag.Before == "" && r.Result == document.Planned:
 		words = "would be created"
+	case wouldMove(r, tag) && goesBack(r) && !tag.Fixed:
+		words = "would move back"
 	case wouldMove(r, tag):
 		words = "would move"
 	case tag.State == document.TagMoved && tag.Before == "":
 		words = "created"
+	case tag.State == document.TagMoved && goesBack(r) && !tag.Fixed:
+		words = "moved back"
 	case tag.State == document.TagPutBack && tag.Before == "" && tag.After == "":
 		words = "removed again"
 	case words == "":

@@ -10,24 +10,56 @@ import (
 // verdict is one sentence that says how the run ended, what it was about, and,
 // if it went wrong, what state the target was left in; not why: faults say that.
 // Digests are short. A gate that was overridden is always told.
-func verdict(r document.Report) string { return outcome(r) + planned(r) + overridden(r) }
+func verdict(r document.Report) string { return outcome(r) + planned(r) + overridden(r) + unlisted(r) }
 
 func outcome(r document.Report) string {
 	switch r.Result {
-	case document.Promoted:
-		return promoted(r)
+	case document.Promoted, document.RolledBack, document.Unrecorded:
+		return achieved(r)
 	case document.Unchanged:
 		return unchanged(r)
 	case document.WouldPromote:
-		return "Dry run: would promote " + images(r) + toPlaces(r) + was(r, "now")
+		return "Dry run: would " + intended(r)
 	case document.Planned:
 		return "Planned: " + images(r) + toPlaces(r) + was(r, "now") + idle(r)
+	case document.Listed:
+		return listed(r)
+	case document.Clean, document.Findings:
+		return audited(r)
 	case document.Invalid:
 		return "Invalid input"
 	case document.Denied:
-		return "Denied" + byGates(r) + notPromoted(r)
+		return "Denied" + byGates(r) + notDone(r)
 	default:
-		return "Failed" + notPromoted(r)
+		return "Failed" + notDone(r)
+	}
+}
+
+func achieved(r document.Report) string {
+	if goesBack(r) {
+		return rolledBack(r)
+	}
+	return promoted(r)
+}
+
+func intended(r document.Report) string {
+	if goesBack(r) {
+		return "roll back " + wayOf(r)
+	}
+	return "promote " + images(r) + toPlaces(r) + was(r, "now")
+}
+
+// notDone is what the run was to do and did not.
+func notDone(r document.Report) string {
+	switch {
+	case lists(r):
+		return notListed(r)
+	case audits(r):
+		return notAudited(r)
+	case goesBack(r):
+		return notRolledBack(r)
+	default:
+		return notPromoted(r)
 	}
 }
 

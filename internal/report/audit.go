@@ -1,0 +1,184 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/artifact-promotion/promote/internal/document"
+)
+
+// maxAnnotations is how many lines of a kind GitHub shows of one step.
+const maxAnnotations = 10
+
+func audits(r document.Report) bool {
+	return r.Result == document.Clean || r.Result == document.Findings || r.Mode == modeAudit
+}
+
+// audited is the verdict of an audit.
+func audited(r document.Report) string {
+	switch {
+	case len(r.Findings) > 0:
+		return "Audit: " + count(len(r.Findings), "finding") + inPlaces(r) + mended(r)
+	case r.Result == document.Findings:
+		return "Audit: findings"
+	case r.TargetEnv != "":
+		return "Audit: " + clip(r.TargetEnv, maxReference) + " is as recorded"
+	case len(r.Audited) == 0:
+		return "Audit: nothing was there to audit"
+	case len(r.Audited) == 1:
+		return "Audit: " + clip(r.Audited[0], maxReference) + " is as recorded"
+	default:
+		return fmt.Sprintf("Audit: all %d tags are as recorded", len(r.Audited))
+	}
+}
+
+func notAudited(r document.Report) string {
+	text := ": the audit could not be finished"
+	if n := len(r.Findings); n > 0 {
+		text += " (" + count(n, "finding") + " so far" + inPlaces(r) + mended(r) + ")"
+	}
+	return text
+}
+
+// inPlaces names the environments with findings, or counts them.
+func inPlaces(r document.Report) string {
+	var all []string
+	known := map[string]bool{"": true}
+	for _, f := range r.Findings {
+		if name := f.Environment; !known[name] {
+			known[name] = true
+			all = append(all, clip(name, maxReference))
+		}
+	}
+	switch len(all) {
+	case 0:
+		return ""
+	case 1:
+		return " in " + all[0]
+	default:
+		return " in " + count(len(all), "environment") + " (" + some(all) + ")"
+	}
+}
+
+func mended(r document.Report) string {
+	n := 0
+	for _, f := range r.Findings {
+		if f.Repaired {
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return ""
+	case len(r.Findings):
+		return ", all repaired"
+	default:
+		return fmt.Sprintf(", %d repaired", n)
+	}
+}
+
+// audit is the section of an audit: what was found, or what was found to be well.
+func audit(p *page, r document.Report) {
+	if !audits(r) {
+		return
+	}
+	const head = "#### Findings\n\n| Where | Kind | What | Digest | What to do |\n| --- | --- | --- | --- | --- |\n"
+	p.rows("findings", head, findingRows(r), "")
+	if r.Result == document.Clean && len(r.Findings) == 0 && len(r.Audited) > 0 {
+		p.block("sentence", "Each tag holds what its last record says, the records are whole and in order, and nothing is missing of the images and of what a rollback goes back to.")
+	}
+	var tags []string
+	for _, reference := range r.Audited {
+		tags = append(tags, "- "+code(reference))
+	}
+	p.rows("audited tags", "#### Audited\n\n", tags, "")
+}
+
+func findingRows(r document.Report) []string {
+	rows := make([]string, len(r.Findings))
+	for i, f := range r.Findings {
+		cells := []string{
+			findingPlace(f), code(string(f.Kind)), cmp.Or(prose(shorter(f.Message)), "—"), code(hex12(f.Digest)), cmp.Or(remedy(f), "—"),
+		}
+		rows[i] = "| " + strings.Join(cells, " | ") + " |"
+	}
+	return rows
+}
+
+// findingPlace is where a finding is: the environment, the image, and the reference.
+func findingPlace(f document.Finding) string {
+	text := code(shorter(f.Reference))
+	if place := stageOf(document.History{Environment: f.Environment, Image: f.Image}); place != "" {
+		text = prose(place) + ": " + text
+	}
+	return text
+}
+
+func remedy(f document.Finding) string {
+	if f.Repaired {
+		return "✅ repaired by this run"
+	}
+	return prose(shorter(f.Hint))
+}
+
+// shorter has short digests in a text.
+func shorter(text string) string {
+	return digests.ReplaceAllStringFunc(clip(text, maxSentence), short)
+}
+
+// findingDigests are the digests in full.
+func findingDigests(r document.Report) []string {
+	var lines []string
+	for _, f := range r.Findings {
+		if f.Digest != "" {
+			lines = append(lines, "- "+code(f.Reference)+": "+code(f.Digest))
+		}
+	}
+	return lines
+}
+
+// findingText is a finding as one line.
+func findingText(f document.Finding) string {
+	text := clip(string(f.Kind), 40) + ": "
+	if place := stageOf(document.History{Environment: f.Environment, Image: f.Image}); place != "" {
+		text += place + ", "
+	}
+	text += clip(f.Reference, maxReference) + ": " + clip(f.Message, maxSentence)
+	switch {
+	case f.Repaired:
+		text += " (repaired by this run)"
+	case f.Hint != "":
+		text += ". What to do: " + clip(strings.TrimSpace(f.Hint), maxSentence)
+	}
+	return line(text)
+}
+
+func findingLines(r document.Report) []string {
+	var lines []string
+	for _, f := range r.Findings {
+		lines = append(lines, "  finding: "+findingText(f))
+	}
+	if r.Result == document.Clean {
+		for _, reference := range r.Audited {
+			lines = append(lines, "  "+line(clip(reference, maxReference)+" is as recorded"))
+		}
+	}
+	return lines
+}
+
+// findingWarnings are the findings that nothing has mended, at most room lines; the
+// last then says how many more there are.
+func findingWarnings(r document.Report, room int) []string {
+	var lines []string
+	for _, f := range r.Findings {
+		if !f.Repaired {
+			lines = append(lines, findingText(f))
+		}
+	}
+	if more := len(lines) - room; more > 0 {
+		kept := max(room-1, 0)
+		lines = append(lines[:kept], "and "+count(len(lines)-kept, "more finding")+"; the log and the summary have them all")
+	}
+	return lines
+}
