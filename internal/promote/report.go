@@ -12,11 +12,12 @@ import (
 // report says everything about the run, however it ended.
 func (r *run) report(ctx context.Context, err error) document.Report {
 	d := document.Report{
-		Result: r.result(err), DryRun: r.request.DryRun, NoGates: r.request.NoGates,
+		Result: r.result(err), Mode: string(r.request.Mode), DryRun: r.request.DryRun, NoGates: r.request.NoGates,
 		TargetEnv: r.request.TargetEnv, Reason: r.request.Reason,
 		Started: r.request.Started, Ended: time.Now().UTC(),
 		Notices: r.notices,
 		Config:  r.request.Config, Overrides: r.overridden, Job: r.request.Job, Plan: r.request.Plan,
+		Histories: r.histories, Lineage: r.lineage, Findings: r.findings, Audited: r.audited,
 	}
 	if r.plan != nil {
 		d.Plan = r.plan
@@ -61,6 +62,10 @@ func (r *run) result(err error) document.Result {
 		return resultOf(err)
 	case r.request.Mode == Plan:
 		return document.Planned
+	case r.request.Mode == History:
+		return document.Listed
+	case r.request.Mode == Audit:
+		return r.auditResult()
 	case !r.changes():
 		return document.Unchanged
 	case r.request.DryRun:
