@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/graph"
@@ -49,7 +50,8 @@ func (a *auditing) judgeImages(ctx context.Context) {
 }
 
 // exams are the image that the stage holds, else the one that it should hold, and its
-// rollback targets.
+// rollback targets. After a change outside of promotion the one that it should hold is
+// one of them.
 func (a *auditing) exams() (all []*exam) {
 	current, known := a.state.Current()
 	held := &exam{kind: document.FindingImage, digest: a.holds()}
@@ -60,7 +62,12 @@ func (a *auditing) exams() (all []*exam) {
 		all = append(all, held)
 	}
 	earlier := a.state.Earlier()
-	for _, line := range earlier[:min(len(earlier), targetsAudited)] {
+	earlier = earlier[:min(len(earlier), targetsAudited)]
+	if known && held.digest != current.Digest {
+		earlier = append([]document.Line{current}, earlier...)
+		earlier = slices.DeleteFunc(earlier, func(line document.Line) bool { return line.Digest == held.digest })
+	}
+	for _, line := range earlier {
 		all = append(all, &exam{kind: document.FindingRollbackTarget, digest: line.Digest, line: &line})
 	}
 	return all

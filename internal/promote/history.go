@@ -180,13 +180,16 @@ func (q Query) satisfied(lines []document.Line) bool {
 func (q Query) pick(lines []document.Line) document.History {
 	h := document.History{Lines: []document.Line{}}
 	for _, line := range slices.Backward(lines) {
+		full := q.Limit > 0 && len(h.Lines) == q.Limit
+		listed := line.Fault == "" && (line.Outcome.Good() || line.Outcome == document.OutcomeFailed)
 		switch {
 		case !q.wants(line):
-		case line.Fault != "" || !line.Outcome.Good() && line.Outcome != document.OutcomeFailed:
-			h.LeftOut++
-		case q.Limit > 0 && len(h.Lines) == q.Limit:
+		case full && listed:
 			h.Older = true
 			return h
+		case full:
+		case !listed:
+			h.LeftOut++
 		default:
 			h.Lines = append(h.Lines, line)
 		}
