@@ -17,6 +17,7 @@ func (r *run) report(ctx context.Context, err error) document.Report {
 		Started: r.request.Started, Ended: time.Now().UTC(),
 		Notices: r.notices,
 		Config:  r.request.Config, Overrides: r.overridden, Job: r.request.Job, Plan: r.request.Plan,
+		Histories: r.histories, Lineage: r.lineage, Findings: r.findings, Audited: r.audited,
 	}
 	if r.plan != nil {
 		d.Plan = r.plan
@@ -61,6 +62,10 @@ func (r *run) result(err error) document.Result {
 		return resultOf(err)
 	case r.request.Mode == Plan:
 		return document.Planned
+	case r.request.Mode == History:
+		return document.Listed
+	case r.request.Mode == Audit:
+		return r.auditResult()
 	case !r.changes():
 		return document.Unchanged
 	case r.request.DryRun:

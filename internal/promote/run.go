@@ -44,6 +44,8 @@ type run struct {
 	resumed     []*interrupted // earlier runs of the same release that were killed
 	interrupted []*interrupted // other releases that were
 	plan        *document.Plan // that was made
+
+	records
 }
 
 // image is one source, resolved once; from there only its digest counts.
@@ -86,6 +88,13 @@ func (r *run) flow(ctx context.Context) error {
 	ctx, end := context.WithCancel(ctx)
 	defer r.ahead.Wait()
 	defer end()
+	switch r.request.Mode {
+	case History:
+		return r.history(ctx)
+	case Audit:
+		return r.audit(ctx)
+	default:
+	}
 	if err := r.open(ctx); err != nil {
 		return err
 	}
