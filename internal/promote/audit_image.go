@@ -11,6 +11,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/report"
+	"github.com/artifact-promotion/promote/internal/transfer"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 )
@@ -20,9 +21,6 @@ const targetsAudited = 3
 
 // blobsAtOnce is how many blobs of one image are asked for at the same time.
 const blobsAtOnce = 16
-
-// attachmentsOf are the digests of what was attached to a record's image.
-func attachmentsOf(document.Record) []string { return nil }
 
 // exam is one image that must be whole.
 type exam struct {
@@ -95,16 +93,25 @@ func (a *auditing) examineRecord(ctx context.Context, e *exam) {
 			return
 		}
 	}
-	for _, text := range attachmentsOf(r) {
-		digest, ok := hashOf(text)
-		if !ok || e.recordErr != nil {
-			continue
+	for _, name := range r.Attachments {
+		if e.recordErr != nil {
+			return
 		}
-		there, err := a.repo.HasManifest(ctx, digest)
+		there, err := a.attached(ctx, name)
 		if e.recordErr = err; err == nil && !there {
-			e.lost = append(e.lost, text)
+			e.lost = append(e.lost, name)
 		}
 	}
+}
+
+// attached reports whether an attachment is there that a record lists: by its digest, or
+// by its tag of cosign's scheme.
+func (a *auditing) attached(ctx context.Context, name string) (bool, error) {
+	if digest, ok := hashOf(name); ok {
+		return a.repo.HasManifest(ctx, digest)
+	}
+	o, err := transfer.Observe(ctx, a.repo, name)
+	return o.Digest().Hex != "", err
 }
 
 // tell makes findings of an exam.
