@@ -291,6 +291,8 @@ func TestModeFaults(t *testing.T) {
 		{"since in words", acme(), history(env{"since": "yesterday"}), "since", []string{`"yesterday"; expected a time such as 2026-11-01T08:00:00Z, a date`}},
 		{"since without seconds", acme(), history(env{"since": "2026-11-01T08:00Z"}), "since", []string{"expected a time such as"}},
 		{"since without a zone", acme(), history(env{"since": "2026-11-01T08:00:00"}), "since", nil},
+		{"since with a short hour", acme(), history(env{"since": "2026-11-01T8:00:00Z"}), "since", nil},
+		{"since with a comma", acme(), history(env{"since": "2026-11-01T08:00:00,5Z"}), "since", nil},
 		{"since no such date", acme(), history(env{"since": "2026-02-30"}), "since", nil},
 		{"since of no unit", acme(), history(env{"since": "30"}), "since", nil},
 		{"since negative", acme(), history(env{"since": "-30d"}), "since", nil},
