@@ -1,6 +1,7 @@
 package input
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"strings"
@@ -36,6 +37,8 @@ func TestRollback(t *testing.T) {
 	labelled := acme()
 	labelled.Environments[2].Tags = templates("production", "{{source-tag}}")
 	labelled.Environments[2].FixedTags = templates("r-{{run-number}}", "v-{{source-tag}}", "release-{{date 'YYYYMMDD'}}")
+	several := fleet()
+	several.Environments[2].Tags = labelled.Environments[2].Tags
 	own := func(image string) string {
 		return "registry.acme.example/prod/" + image + ": => registry.acme.example/prod/" + image + "[production {{version}} release-{{date 'YYYYMMDD'}}!]"
 	}
@@ -52,6 +55,8 @@ func TestRollback(t *testing.T) {
 		{"all images", fleet(), back(nil), "app " + own("app") + "; worker " + own("worker") + "; web " + own("web"), 0},
 		{"some images", fleet(), back(env{"images": "web"}), "web " + own("web"), 0},
 		{"tags that nothing is known for", labelled, back(nil), "registry.acme.example/prod/app: => registry.acme.example/prod/app[production release-{{date 'YYYYMMDD'}}!]", 3},
+		{"such tags of several images", several, back(env{"images": "app,web"}),
+			"app " + strings.ReplaceAll(own("app"), " {{version}}", "") + "; web " + strings.ReplaceAll(own("web"), " {{version}}", ""), 1},
 		{"a run's number", labelled, back(env{"GITHUB_RUN_NUMBER": "7"}),
 			"registry.acme.example/prod/app: => registry.acme.example/prod/app[production r-{{run-number}}! release-{{date 'YYYYMMDD'}}!]", 2},
 		{"a tag", nil, back(env{"target-env": "", "target": "a.io/x:qa"}), alone, 0},
@@ -80,10 +85,25 @@ func TestRollback(t *testing.T) {
 			if (r.Gates == nil) != (r.TargetEnv == "") || (r.Trespass == nil) != (tt.config == nil) {
 				t.Errorf("gates are %+v, trespass known: %v", r.Gates, r.Trespass != nil)
 			}
-			if got := len(settings.reader.notices); got != tt.notices {
-				t.Errorf("notices are %q", settings.reader.notices)
+			notices := settings.reader.notices
+			if len(notices) != tt.notices || len(notices) > 0 && !strings.Contains(strings.Join(notices, "\n"), "the tag {{source-tag}} of environment production is left alone") {
+				t.Errorf("notices are %q", notices)
 			}
 		})
+	}
+}
+
+func TestTagsLeftAloneAreToldOf(t *testing.T) {
+	c := acme()
+	c.Environments[2].FixedTags = templates("r-{{run-number}}")
+	settings, err := Read(nil, back(nil).get, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings.reader.parse = func(string, []byte) (*config.Config, error) { return c, nil }
+	notices, err := settings.Configure(t.Context(), func(context.Context, string, string) ([]byte, string, error) { return nil, "beware", nil })
+	if err != nil || len(notices) != 2 || notices[0] != "beware" || !strings.Contains(notices[1], "the tag r-{{run-number}} of environment production is left alone") {
+		t.Errorf("notices are %q, error %v", notices, err)
 	}
 }
 
@@ -291,6 +311,8 @@ func TestModeFaults(t *testing.T) {
 		{"since in words", acme(), history(env{"since": "yesterday"}), "since", []string{`"yesterday"; expected a time such as 2026-11-01T08:00:00Z, a date`}},
 		{"since without seconds", acme(), history(env{"since": "2026-11-01T08:00Z"}), "since", []string{"expected a time such as"}},
 		{"since without a zone", acme(), history(env{"since": "2026-11-01T08:00:00"}), "since", nil},
+		{"since with a short hour", acme(), history(env{"since": "2026-11-01T8:00:00Z"}), "since", nil},
+		{"since with a comma", acme(), history(env{"since": "2026-11-01T08:00:00,5Z"}), "since", nil},
 		{"since no such date", acme(), history(env{"since": "2026-02-30"}), "since", nil},
 		{"since of no unit", acme(), history(env{"since": "30"}), "since", nil},
 		{"since negative", acme(), history(env{"since": "-30d"}), "since", nil},

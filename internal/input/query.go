@@ -2,6 +2,7 @@ package input
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -41,13 +42,18 @@ func moment(text string, now time.Time) (time.Time, bool) {
 	if ago, ok := config.Duration(text); ok {
 		return now.Add(-ago), true
 	}
-	for _, form := range []string{time.DateOnly, time.RFC3339} {
-		if t, err := time.Parse(form, text); err == nil {
-			return t, true
-		}
+	if date, err := time.Parse(time.DateOnly, text); err == nil {
+		return date, true
 	}
-	return time.Time{}, false
+	if !timeShape.MatchString(text) {
+		return time.Time{}, false
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	return t, err == nil
 }
+
+// timeShape is RFC 3339's (section 5.6) for times; time.Parse takes more than that.
+var timeShape = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$`)
 
 // parseFind reads the digest of an image, which may stand after its repository; no
 // text is none.

@@ -15,7 +15,7 @@ var (
 
 // FuzzSince reckons durations again in whole fractions, and writes times again.
 func FuzzSince(f *testing.F) {
-	for _, seed := range []string{"30d", "12h", "1h30m", "0.1s", "1.5d0.25h", "2026-11-01", "2026-11-22T14:30:00Z", "2026-11-22T16:30:00.25+02:00", "0000-01-01", "2026-11-01T08:00:00,5Z", "-1d", "1d 2h", "9999999d", "2026-13-01", "\x1b"} {
+	for _, seed := range []string{"30d", "12h", "1h30m", "0.1s", "1.5d0.25h", "2026-11-01", "2026-11-22T14:30:00Z", "2026-11-22T16:30:00.25+02:00", "0000-01-01", "2026-11-01T08:00:00,5Z", "-1d", "1d 2h", "9999999d", "2026-13-01", "2026-11-01T8:00:00Z", "\x1b"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
