@@ -350,17 +350,7 @@ func unrecorded(t *testing.T, at *regtest.Registry, repo, tag string) *regtest.T
 	if err != nil {
 		t.Fatal(err)
 	}
-	for digest, n := range tree.Nodes {
-		if n.ArtifactType != ledger.RecordType {
-			continue
-		}
-		delete(tree.Nodes, digest)
-		delete(tree.Blobs, n.Blobs[len(n.Blobs)-1])
-		for _, lists := range []map[string][]string{tree.Listed, tree.Fallback} {
-			lists[n.Subject] = slices.DeleteFunc(lists[n.Subject], func(d string) bool { return d == digest })
-		}
-	}
-	return tree
+	return tree.Without(ledger.RecordType)
 }
 
 // same expects two registries to hold the same under every tag of a repository. Journals, records and ledgers say who

@@ -31,6 +31,21 @@ type Tree struct {
 	DigestTags map[string]string
 }
 
+// Without takes the manifests of an artifact type out of the tree, with the layers that they alone name, and returns it.
+func (t *Tree) Without(artifactType string) *Tree {
+	for digest, n := range t.Nodes {
+		if n.ArtifactType != artifactType {
+			continue
+		}
+		delete(t.Nodes, digest)
+		delete(t.Blobs, n.Blobs[len(n.Blobs)-1])
+		for _, lists := range []map[string][]string{t.Listed, t.Fallback} {
+			lists[n.Subject] = slices.DeleteFunc(lists[n.Subject], func(d string) bool { return d == digest })
+		}
+	}
+	return t
+}
+
 // Node is one manifest.
 type Node struct {
 	Digest, MediaType string
