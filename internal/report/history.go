@@ -111,13 +111,10 @@ func tally(r document.Report) string {
 
 // kindOf is a line's outcome, or empty where that counts for nothing.
 func kindOf(l document.Line) document.Outcome {
-	switch l.Outcome {
-	case document.OutcomePromoted, document.OutcomeRolledBack, document.OutcomeFailed:
-		if l.Fault == "" {
-			return l.Outcome
-		}
+	if l.Fault != "" || outcomeWords[l.Outcome] == "" {
+		return ""
 	}
-	return ""
+	return l.Outcome
 }
 
 // history is the section of what the records say: a table for each environment. The
@@ -131,7 +128,7 @@ func history(p *page, r document.Report) {
 	}
 	cut, all := 0, 0
 	for i, h := range tables {
-		cut += p.fit(p.left/(len(tables)-i), historyHead(r, h), historyRows(r, h), historyTail(h))
+		cut += p.fit(p.left/(len(tables)-i), historyHead(h), historyRows(r, h), historyTail(h))
 		all += len(h.Lines)
 	}
 	if cut > 0 {
@@ -140,7 +137,7 @@ func history(p *page, r document.Report) {
 	p.rows("environments with nothing to list", "#### Nothing to list\n\n", unrecorded(r), "")
 }
 
-func historyHead(r document.Report, h document.History) string {
+func historyHead(h document.History) string {
 	return "#### " + prose(stageOf(h)) + "\n\n" +
 		"| When (UTC) | Image | From | Tags | Who | Why | Result | Run |\n" + strings.Repeat("| --- ", 8) + "|\n"
 }
@@ -169,7 +166,7 @@ func historyTail(h document.History) string {
 func historyNotes(h document.History) []string {
 	var notes []string
 	if h.Older {
-		notes = append(notes, "older ones are left out, as the limit says")
+		notes = append(notes, "older ones are left out by the limit")
 	}
 	if h.LeftOut > 0 {
 		notes = append(notes, "left out: "+count(h.LeftOut, "record")+" whose tags are not known to have moved")

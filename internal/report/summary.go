@@ -24,12 +24,20 @@ func Summary(r document.Report) string {
 	if !gatesFirst(r) {
 		gates(p, r)
 	}
-	p.rows("facts", "", facts(r), "")
+	p.rows("facts", factsHead(r), facts(r), "")
 	p.rows("notices", "", notices(r), "")
 	fullDigests(p, r)
 	copyable(p, r)
 	howToApply(p, r)
 	return p.String()
+}
+
+// factsHead sets facts apart from the lists of what was read.
+func factsHead(r document.Report) string {
+	if reads(r) {
+		return "#### This run\n\n"
+	}
+	return ""
 }
 
 // faults are what went wrong, each with what to do.
