@@ -26,6 +26,7 @@ type Finder struct {
 	api       support
 	attaching map[v1.Hash]queue.Turn // by subject
 	written   map[v1.Hash]bool       // subjects whose fallback tag this run may have written
+	added     map[string]bool        // tags that were written since the lists were made
 	contested map[v1.Hash]bool       // subjects whose fallback tag somebody else was seen to write
 
 	lists    [2]tagList  // as far as one answer gives them
@@ -43,7 +44,7 @@ const (
 
 // NewFinder returns a finder for a repository.
 func NewFinder(repo *registry.Repository) *Finder {
-	f := &Finder{repo: repo, probing: queue.NewTurn(), attaching: map[v1.Hash]queue.Turn{}, written: map[v1.Hash]bool{}, contested: map[v1.Hash]bool{}}
+	f := &Finder{repo: repo, probing: queue.NewTurn(), attaching: map[v1.Hash]queue.Turn{}, written: map[v1.Hash]bool{}, added: map[string]bool{}, contested: map[v1.Hash]bool{}}
 	for n := range f.lists {
 		f.lists[n].turn = queue.NewTurn()
 	}
