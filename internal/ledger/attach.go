@@ -42,6 +42,9 @@ func (w Written) Line(outcome document.Outcome) document.Line {
 //
 // What an earlier attempt of the same run wrote for the same image is the record of
 // this attempt too, unless something else happened there since.
+//
+// After [Book.Prepare] it takes the round trips of a blob, a manifest, and a list where
+// the registry has no referrers API.
 func (b *Book) Attach(ctx context.Context, p *Page, r document.Record, image v1.Descriptor) (Written, error) {
 	r.Ledger, r.PreviousRecord = b.key, p.Last()
 	if n := len(p.entries); n > 0 {
@@ -55,18 +58,58 @@ func (b *Book) Attach(ctx context.Context, p *Page, r document.Record, image v1.
 	if r.Job.RunID == "" {
 		tag = fresh
 	}
-	earlier, err := b.store(ctx, p, tag, raw)
-	switch {
-	case err != nil:
+	earlier, err := b.store(ctx, p, tag, r.Job, raw)
+	if err != nil {
 		return Written{}, err
-	case earlier == nil:
-		return b.write(ctx, tag, r, raw, image)
-	case !earlier.serves(r, p):
+	}
+	if earlier == nil {
+		w, err := b.write(ctx, tag, r, raw, image)
+		if !errors.Is(err, registry.ErrTagImmutable) {
+			return w, err
+		}
+		delete(b.looked, tag)
+		if earlier, err = b.look(ctx, tag); earlier == nil || err != nil { // the list of tags did not show it
+			return Written{}, errors.Join(err, fmt.Errorf("%s cannot be written, and is not there", b.repo.Reference(tag)))
+		}
+	}
+	if !earlier.serves(r, p) {
 		return b.write(ctx, fresh, r, raw, image)
 	}
 	w := earlier.written()
 	w.Reused = true
 	return w, b.list(ctx, image, earlier.manifest, false)
+}
+
+// Prepare does what Attach need not wait for the record to do: it looks whether an
+// earlier attempt has written one, and how the registry lists what is attached, and
+// stores an empty configuration. Nobody sees any of it. Attach does what it has not
+// done, so its error may be left at that.
+func (b *Book) Prepare(ctx context.Context, p *Page, job document.Job, mode document.Mode, image v1.Hash) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		_, err := b.lookFor(ctx, recordTag(b.key, b.identity(job, mode)), job)
+		return err
+	})
+	g.Go(func() error { return b.stock(ctx, p) })
+	g.Go(func() error {
+		_, err := b.finder.HasAPI(ctx, image)
+		return err
+	})
+	return g.Wait()
+}
+
+func (b *Book) identity(job document.Job, mode document.Mode) string {
+	return identity(document.Record{Job: job, Ledger: b.key, Mode: mode, Repository: b.repo.Name()})
+}
+
+// stock stores the empty configuration.
+func (b *Book) stock(ctx context.Context, p *Page) error {
+	if p.stocked || b.stocked {
+		return nil
+	}
+	err := b.put(ctx, empty, []byte(emptyConfig))
+	b.stocked = err == nil
+	return err
 }
 
 // Earlier is the record that an earlier attempt of a run wrote, if nothing else has
@@ -77,7 +120,7 @@ func (b *Book) Earlier(ctx context.Context, p *Page, job document.Job, mode docu
 	if job.RunID == "" {
 		return nil, nil
 	}
-	f, err := b.look(ctx, recordTag(b.key, identity(document.Record{Job: job, Ledger: b.key, Mode: mode, Repository: b.repo.Name()})))
+	f, err := b.look(ctx, recordTag(b.key, b.identity(job, mode)))
 	if f == nil || err != nil || f.err != nil || f.record.Job.Attempt == job.Attempt || !f.newest(p) {
 		return nil, err
 	}
@@ -96,17 +139,30 @@ func (b *Book) look(ctx context.Context, tag string) (*found, error) {
 	return f, err
 }
 
+// lookFor is look, where there may be something: a first attempt has written nothing
+// that the list of tags does not show.
+func (b *Book) lookFor(ctx context.Context, tag string, job document.Job) (*found, error) {
+	if job.RunID == "" {
+		return nil, nil
+	}
+	if _, known := b.looked[tag]; !known && job.Attempt == "1" {
+		tags, all, err := b.finder.Tags(ctx)
+		if err == nil && all && !slices.Contains(tags, tag) {
+			return nil, nil
+		}
+	}
+	return b.look(ctx, tag)
+}
+
 // store brings the blobs, and reads meanwhile what is under the record's tag.
-func (b *Book) store(ctx context.Context, p *Page, tag string, raw []byte) (earlier *found, err error) {
+func (b *Book) store(ctx context.Context, p *Page, tag string, job document.Job, raw []byte) (earlier *found, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		earlier, err = b.look(ctx, tag)
+		earlier, err = b.lookFor(ctx, tag, job)
 		return err
 	})
 	g.Go(func() error { return b.put(ctx, blobOf(raw), raw) })
-	if !p.stocked {
-		g.Go(func() error { return b.put(ctx, empty, []byte(emptyConfig)) })
-	}
+	g.Go(func() error { return b.stock(ctx, p) })
 	return earlier, g.Wait()
 }
 
@@ -129,6 +185,7 @@ func (b *Book) write(ctx context.Context, tag string, r document.Record, raw []b
 	if err != nil {
 		return Written{}, err
 	}
+	b.finder.Wrote(tag)
 	f := found{ref: tag, manifest: m, blob: blob, record: r}
 	return f.written(), b.list(ctx, subject, m, indexed)
 }

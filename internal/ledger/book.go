@@ -22,6 +22,7 @@ type Book struct {
 	key    string
 	looked map[string]*found // what was under records' tags before this run wrote there
 
+	stocked bool        // the empty configuration was stored
 	fixed   bool        // the ledger's tag was refused: it cannot be changed
 	known   version     // the newest that there is
 	serials map[int]int // the newest of each part

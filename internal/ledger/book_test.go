@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -141,6 +142,16 @@ func (g *rig) tags() []string {
 	return tags
 }
 
+// manifest is an image's as it was pushed.
+func (g *rig) manifest(image v1.Descriptor) registry.Manifest {
+	g.Helper()
+	m, err := g.book().repo.GetManifest(g.Context(), image.Digest.String())
+	if err != nil {
+		g.Fatal(err)
+	}
+	return m
+}
+
 // overwrite puts a manifest under a tag as anybody can who may push.
 func (g *rig) overwrite(tag string, m registry.Manifest) {
 	g.Helper()
@@ -214,26 +225,128 @@ func TestOneAfterTheOther(t *testing.T) {
 	})
 }
 
+// twoSteps is a registry that takes a blob in two requests, as distribution does.
+func twoSteps(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && r.UserAgent() != regtest.Agent && strings.HasSuffix(r.URL.Path, "/blobs/uploads/") {
+			r.URL.RawQuery, r.Body, r.ContentLength = "", http.NoBody, 0
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // TestCost: what a record costs on top of a promotion that knows nothing else of the repository yet, and what is left to
 // do once the tags have moved.
 func TestCost(t *testing.T) {
 	for api, most := range map[bool]int{true: 11, false: 14} {
-		g := newRig(t, regtest.Options{Referrers: api}, 2)
-		for n, image := range g.images { // the first has to make the ledger
-			b := g.book()
-			p := g.read(b)
-			g.at.ResetRequests()
-			w := g.attach(b, p, g.record(n, image, ""), image)
-			soFar := len(g.requests())
-			g.append(b, p, w, document.OutcomePromoted)
-			all := g.requests()
-			if len(all) > most {
-				t.Errorf("API %v, promotion %d: %d requests, want at most %d:\n%s", api, n, len(all), most, strings.Join(all, "\n"))
+		for name, wrap := range map[string]func(http.Handler) http.Handler{"": nil, " in two steps": twoSteps} {
+			g := newRig(t, regtest.Options{Referrers: api, Wrap: wrap}, 3)
+			g.overwrite("dev", g.manifest(g.images[0])) // what is not empty may have a list already
+			for n, image := range g.images {            // the first has to make the ledger
+				b := g.book()
+				if _, err := b.repo.HasManifest(t.Context(), image.Digest); err != nil { // it has spoken with the registry before
+					t.Fatal(err)
+				}
+				g.at.ResetRequests()
+				p := g.read(b)
+				tags, all, err := b.finder.Tags(t.Context())
+				if err != nil || !all {
+					t.Fatal(all, err)
+				}
+				p, caught, err := b.CatchUp(t.Context(), p, Sources{Tags: tags})
+				if err != nil || len(caught.Lines) > 0 {
+					t.Fatal(caught, err)
+				}
+				r := g.record(n, image, "")
+				if n > 0 { // ahead of time, or not
+					if err := b.Prepare(t.Context(), p, r.Job, r.Mode, image.Digest); err != nil {
+						t.Fatal(err)
+					}
+				}
+				prepared := len(g.requests())
+				w := g.attach(b, p, r, image)
+				soFar := len(g.requests())
+				g.append(b, p, w, document.OutcomePromoted)
+				asked := g.requests()
+				if len(asked) > most {
+					t.Errorf("API %v%s, promotion %d: %d requests, want at most %d:\n%s", api, name, n, len(asked), most, strings.Join(asked, "\n"))
+				}
+				if after := asked[soFar:]; len(after) > 2 {
+					t.Errorf("API %v%s, promotion %d: %d requests after the tags have moved, want at most 2:\n%s", api, name, n, len(after), strings.Join(after, "\n"))
+				}
+				t.Logf("API %v%s, promotion %d: %d requests; to attach %d, after the tags have moved %d", api, name, n, len(asked), soFar-prepared, len(asked)-soFar)
 			}
-			if after := all[soFar:]; len(after) > 2 {
-				t.Errorf("API %v, promotion %d: %d requests after the tags have moved, want at most 2:\n%s", api, n, len(after), strings.Join(after, "\n"))
+		}
+	}
+}
+
+// TestPrepared: what was done ahead is not done again, and nobody sees it.
+func TestPrepared(t *testing.T) {
+	withAndWithout(t, func(t *testing.T, o regtest.Options) {
+		g := newRig(t, o, 1)
+		b, r := g.book(), g.record(0, g.images[0], "")
+		r.Job.Attempt = "2" // so that it looks
+		p := g.read(b)
+		if err := b.Prepare(t.Context(), p, r.Job, r.Mode, g.images[0].Digest); err != nil {
+			t.Fatal(err)
+		}
+		if tags := g.tags(); len(tags) > 0 {
+			t.Errorf("tags %v", tags)
+		}
+		prepared := g.requests()
+		w := g.attach(b, p, r, g.images[0])
+		posts := 0
+		for _, q := range g.requests()[len(prepared):] {
+			if strings.Contains(q, "POST") {
+				posts++
 			}
-			t.Logf("API %v: %d requests, %d of them after the tags have moved", api, len(all), len(all)-soFar)
+			if !strings.Contains(q, "sha256-") && slices.Contains(prepared, q) && !strings.Contains(q, "POST") {
+				t.Errorf("%s was done twice", q)
+			}
+			if strings.Contains(q, "GET") && (strings.Contains(q, recordPrefix) || strings.Contains(q, "/referrers/")) {
+				t.Errorf("%s was not done ahead", q)
+			}
+		}
+		if posts != 1 {
+			t.Errorf("%d uploads, want the record's alone", posts)
+		}
+		if p = g.append(b, p, w, document.OutcomePromoted); p.Last() != w.Digest() {
+			t.Errorf("lines %+v", p.Lines())
+		}
+	})
+}
+
+// TestRecordOfTheSameRun: what the list of tags did not show is found where the registry refuses to write it twice, and
+// what this run has written it knows.
+func TestRecordOfTheSameRun(t *testing.T) {
+	for _, fixed := range []bool{true, false} {
+		attempt := "1"
+		if !fixed {
+			attempt = "2"
+		}
+		g := newRig(t, regtest.Options{Immutable: func(string, string) bool { return fixed }}, 2)
+		b := g.book()
+		if tags, all, err := b.finder.Tags(t.Context()); len(tags) > 0 || !all || err != nil {
+			t.Fatal(tags, all, err)
+		}
+		other := g.book() // of another attempt that has asked before
+		if _, _, err := other.finder.Tags(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		first := g.attach(b, &Page{}, g.record(0, g.images[0], ""), g.images[0])
+		again := g.record(0, g.images[0], "")
+		again.Started = again.Started.Add(time.Second)
+		if own := g.attach(b, &Page{}, again, g.images[0]); !own.Reused || own.Digest() != first.Digest() {
+			t.Errorf("immutable %v: %+v, want %s, which this run has written", fixed, own, first.Digest())
+		}
+		again.Job.Attempt = attempt
+		second := g.attach(other, &Page{}, again, g.images[0])
+		if !second.Reused || second.Digest() != first.Digest() {
+			t.Errorf("immutable %v: %+v, want %s again", fixed, second, first.Digest())
+		}
+		third := g.attach(other, &Page{}, g.record(0, g.images[1], ""), g.images[1])
+		if third.Reused || third.line.RecordTag == first.line.RecordTag {
+			t.Errorf("immutable %v: another image has the record %+v", fixed, third)
 		}
 	}
 }

@@ -85,7 +85,7 @@ func TestImmutableRepository(t *testing.T) {
 
 // TestNewestVersionIsNotTheLedgers: who has not caught up loses nothing by it, and writes behind what is there.
 func TestNewestVersionIsNotTheLedgers(t *testing.T) {
-	g := newRig(t, regtest.Options{Immutable: immutables["all tags"]}, 1)
+	g := newRig(t, regtest.Options{Immutable: immutables["all tags"], Delete: true}, 1)
 	var want []string
 	for n := range 5 { // each with the page that is under the ledger's tag
 		want = append(want, g.promote(n, g.images[0], "").Digest())
@@ -96,6 +96,9 @@ func TestNewestVersionIsNotTheLedgers(t *testing.T) {
 	}
 	b := g.book() // read anew after it has caught up
 	p, _ = g.caughtUp(b)
+	if err := regtest.DeleteManifest(t.Context(), g.at.Access("", ""), path, versionTag(env, version{1, 1})); err != nil {
+		t.Fatal(err)
+	}
 	w := g.attach(b, p, g.record(9, g.images[0], ""), g.images[0])
 	p = g.append(b, g.read(b), w, document.OutcomePromoted)
 	if len(p.entries) != 6 || p.Last() != w.Digest() {
@@ -123,6 +126,22 @@ func TestOutcomeOfAnotherAttempt(t *testing.T) {
 	}
 	if p, _ := g.caughtUp(g.book()); outcomes(p) != "promoted promoted" {
 		t.Errorf("outcomes %s", outcomes(p))
+	}
+}
+
+// TestUnionOfVersions has all lines of the newer, and is more where what is there has been added to already.
+func TestUnionOfVersions(t *testing.T) {
+	one, two := &Page{serial: 1, entries: []entry{testEntry(0)}}, &Page{serial: 2, entries: []entry{testEntry(0)}}
+	for _, u := range []*Page{union(one, two), union(two, one)} {
+		if u.serial != 2 || u.changed {
+			t.Errorf("version %d, changed %v", u.serial, u.changed)
+		}
+	}
+	if u := union(&Page{part: 2, serial: 1, older: digest(1)}, &Page{serial: 9}); u.serial != 1 {
+		t.Errorf("version %d of another part", u.serial)
+	}
+	if u := union(one.with(testEntry(1)), two); !u.changed {
+		t.Error("what was added is forgotten")
 	}
 }
 

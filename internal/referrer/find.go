@@ -28,6 +28,7 @@ type Finder struct {
 	written   map[v1.Hash]bool            // subjects whose fallback tag this run may have written
 	contested map[v1.Hash]bool            // subjects whose fallback tag somebody else was seen to write
 	ours      map[v1.Hash][]v1.Descriptor // what this run has listed, by subject
+	added     map[string]bool             // tags that were written since the lists were made
 
 	lists    [2]tagList  // as far as one answer gives them
 	prepared atomic.Bool // both lists were asked for
@@ -44,7 +45,10 @@ const (
 
 // NewFinder returns a finder for a repository.
 func NewFinder(repo *registry.Repository) *Finder {
-	f := &Finder{repo: repo, probing: queue.NewTurn(), attaching: map[v1.Hash]queue.Turn{}, written: map[v1.Hash]bool{}, contested: map[v1.Hash]bool{}, ours: map[v1.Hash][]v1.Descriptor{}}
+	f := &Finder{
+		repo: repo, probing: queue.NewTurn(), attaching: map[v1.Hash]queue.Turn{},
+		written: map[v1.Hash]bool{}, added: map[string]bool{}, contested: map[v1.Hash]bool{}, ours: map[v1.Hash][]v1.Descriptor{},
+	}
 	for n := range f.lists {
 		f.lists[n].turn = queue.NewTurn()
 	}

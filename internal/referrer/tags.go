@@ -50,7 +50,18 @@ func (f *Finder) Tags(ctx context.Context) (tags []string, all bool, err error) 
 	if err == nil && !all {
 		found, all, err = f.paged.ask(ctx, f.repo.Tags)
 	}
-	return slices.Sorted(maps.Keys(found)), all, err
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	tags = slices.AppendSeq(slices.Collect(maps.Keys(found)), maps.Keys(f.added))
+	slices.Sort(tags)
+	return slices.Compact(tags), all, err
+}
+
+// Wrote notes a tag that Tags is to show, as it may have been written since.
+func (f *Finder) Wrote(tag string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.added[tag] = true
 }
 
 // Prepare lists the tags before the first question that needs to know them.
