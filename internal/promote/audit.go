@@ -129,7 +129,7 @@ func (a *auditing) readLedger(ctx context.Context) {
 		a.unreadable(a.imageReference(a.holds()), err)
 	}
 	a.catchUp(ctx, referrers)
-	a.history, err = a.station.read(ctx, 0, nil)
+	a.history, err = a.read(ctx, 0, nil)
 	if err == nil {
 		err = a.caughtBy
 	}

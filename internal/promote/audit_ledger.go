@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
@@ -139,41 +138,56 @@ func chainHint(d ledger.Damage) string {
 // readRecords reads the records of lines. What is not there, or is not what its digest
 // says, is told as a finding; an error says that some could not be read.
 func (a *auditing) readRecords(ctx context.Context, lines []document.Line) (raws map[string][]byte, gone []ledger.Finding, err error) {
-	raws, a.records = map[string][]byte{}, map[string]document.Record{}
-	gones := make([]*ledger.Finding, len(lines))
-	var mu sync.Mutex
+	answers := make([]reading, len(lines))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(recordsAtOnce)
 	for n, line := range lines {
 		if line.Fault != "" {
 			continue // it says itself that it cannot be relied on
 		}
-		g.Go(func() error {
-			r, raw, err := ledger.Open(a.repo, a.finder, a.Ledger).Record(ctx, line)
-			switch {
-			case errors.Is(err, registry.ErrNotFound):
-				gones[n] = &ledger.Finding{Damage: ledger.Removed, Record: line.Record, Message: fmt.Sprintf("the record %s, of %s, is gone", line.Record, moment(line.Time))}
-				return nil
-			case errors.Is(err, registry.ErrMismatch):
-				gones[n] = &ledger.Finding{Damage: ledger.Altered, Record: line.Record, Message: fmt.Sprintf("the record %s, of %s, has other bytes: %v", line.Record, moment(line.Time), err)}
-				return nil
-			case err != nil && raw == nil:
-				return err
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			raws[line.Record] = raw
-			if err == nil {
-				a.records[line.Record] = r
-			}
-			return nil
+		g.Go(func() (err error) {
+			answers[n], err = a.readRecord(ctx, line)
+			return err
 		})
 	}
 	err = g.Wait()
-	for _, f := range gones {
-		if f != nil {
-			gone = append(gone, *f)
+	raws, a.records = map[string][]byte{}, map[string]document.Record{}
+	for n, r := range answers {
+		if r.wrong != nil {
+			gone = append(gone, *r.wrong)
+		}
+		if r.raw != nil {
+			raws[lines[n].Record] = r.raw
+		}
+		if r.record != nil {
+			a.records[lines[n].Record] = *r.record
 		}
 	}
 	return raws, gone, err
+}
+
+// reading is a record as it was read.
+type reading struct {
+	raw    []byte
+	record *document.Record // nil: the bytes are none
+	wrong  *ledger.Finding  // why there are no bytes
+}
+
+func (a *auditing) readRecord(ctx context.Context, line document.Line) (reading, error) {
+	r, raw, err := ledger.Open(a.repo, a.finder, a.Ledger).Record(ctx, line) // a book is not for several at once
+	wrong := func(d ledger.Damage, what string) (reading, error) {
+		return reading{wrong: &ledger.Finding{Damage: d, Record: line.Record, Message: fmt.Sprintf("the record %s, of %s, %s", line.Record, moment(line.Time), what)}}, nil
+	}
+	switch {
+	case err == nil:
+		return reading{raw: raw, record: &r}, nil
+	case raw != nil: // the chain's check says what is wrong with them
+		return reading{raw: raw}, nil
+	case errors.Is(err, registry.ErrNotFound):
+		return wrong(ledger.Removed, "is gone")
+	case errors.Is(err, registry.ErrMismatch):
+		return wrong(ledger.Altered, fmt.Sprintf("has other bytes: %v", err))
+	default:
+		return reading{}, err
+	}
 }

@@ -37,15 +37,16 @@ const (
 
 // judgeRetention finds rollback targets that a clean-up may take.
 func (a *auditing) judgeRetention(e *exam) {
-	switch {
-	case e.kept == keptUnknown:
+	switch e.kept {
+	case keptUnknown:
 		a.notes = append(a.notes, fmt.Sprintf("Whether a tag keeps %s, which %s can be rolled back to, could not be found out: not every tag could be read.", a.imageReference(e.digest), a.called()))
-	case e.kept == keptByNone:
+	case keptByNone:
 		a.find(document.Finding{
 			Kind: document.FindingRetention, Reference: a.imageReference(e.digest), Digest: e.digest,
 			Message: fmt.Sprintf("%s can be rolled back to %s, which it held until %s, and no tag names that any more: a clean-up of untagged images may take it.", a.called(), e.digest, moment(a.leftAt(e.digest))),
 			Hint:    "Give it a tag, and let every release have one of its own: fixed-tags, for example release-{{date 'YYYYMMDD-HHmmss'}}. Or let the clean-up keep the last few untagged images, whatever their age.",
 		})
+	default:
 	}
 }
 
@@ -121,26 +122,24 @@ type tagged struct {
 // anyHolds reports whether any of the tags names a digest, and whether all could be
 // read that had to be.
 func (a *auditing) anyHolds(ctx context.Context, tags []string, digest string) (found, read bool) {
-	var yes, failed atomic.Bool
+	var yes atomic.Bool
 	var g errgroup.Group
 	g.SetLimit(tagsAtOnce)
 	for _, tag := range tags {
 		g.Go(func() error {
 			if yes.Load() || ctx.Err() != nil {
-				return nil
+				return context.Cause(ctx)
 			}
 			now := a.tagged.get(tag, func() tagged {
 				o, err := transfer.Observe(ctx, a.repo, tag)
 				return tagged{digestText(o), err}
 			})
-			if now.err != nil {
-				failed.Store(true)
-			} else if now.digest == digest {
+			if now.err == nil && now.digest == digest {
 				yes.Store(true)
 			}
-			return nil
+			return now.err
 		})
 	}
-	_ = g.Wait() // what failed is counted
-	return yes.Load(), !failed.Load()
+	read = g.Wait() == nil
+	return yes.Load(), read
 }

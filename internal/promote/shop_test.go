@@ -27,6 +27,7 @@ type shop struct {
 	began time.Time
 	runs  int
 	now   time.Time // when it is looked at
+	seal  []byte    // of the records of full parts
 }
 
 const aisle = "shop/app"
