@@ -94,7 +94,7 @@ func TestOutputs(t *testing.T) {
 	for _, out := range document.Outputs {
 		names = append(names, out.Name)
 	}
-	if got, want := strings.Join(names, " "), "result message changed digest previous-digest image images tags plan plan-digest matrix results"; got != want {
+	if got, want := strings.Join(names, " "), "result message changed digest previous-digest image images tags plan plan-digest matrix record results"; got != want {
 		t.Errorf("outputs are %s, want %s", got, want)
 	}
 }

@@ -114,6 +114,8 @@ func source(p document.Promotion) string {
 		return p.Source.Reference
 	case p.Source.Tag != "":
 		return p.Source.Repository + ":" + p.Source.Tag
+	case p.Digest == "":
+		return p.Source.Repository
 	default:
 		return p.Source.Repository + "@" + short(p.Digest)
 	}
