@@ -27,14 +27,20 @@ func TestTampering(t *testing.T) {
 		want    []found
 		missing []int // lines that only the records' tags show
 	}{
-		"nothing":             {tamper: func(*Page) {}},
-		"one dropped":         {func(p *Page) { p.entries = slices.Delete(p.entries, 2, 3) }, []found{{Removed, 3}}, []int{2}},
-		"two dropped":         {func(p *Page) { p.entries = slices.Delete(p.entries, 1, 3) }, []found{{Removed, 3}}, []int{1, 2}},
-		"the first dropped":   {func(p *Page) { p.entries = p.entries[1:] }, []found{{Removed, 1}}, []int{0}},
-		"the end cut off":     {func(p *Page) { p.entries = p.entries[:3] }, nil, []int{3, 4}},
-		"two swapped":         {func(p *Page) { p.entries[1], p.entries[2] = p.entries[2], p.entries[1] }, []found{{Disordered, 2}, {Disordered, 1}}, nil},
-		"one twice":           {func(p *Page) { p.entries = append(p.entries, p.entries[1]) }, []found{{Forked, 1}}, nil},
-		"another digest":      {edit(1, "digest", digest(7)), []found{{Altered, 1}}, nil},
+		"nothing":           {tamper: func(*Page) {}},
+		"one dropped":       {func(p *Page) { p.entries = slices.Delete(p.entries, 2, 3) }, []found{{Removed, 3}}, []int{2}},
+		"two dropped":       {func(p *Page) { p.entries = slices.Delete(p.entries, 1, 3) }, []found{{Removed, 3}}, []int{1, 2}},
+		"the first dropped": {func(p *Page) { p.entries = p.entries[1:] }, []found{{Removed, 1}}, []int{0}},
+		"all dropped":       {func(p *Page) { p.entries = nil }, nil, []int{0, 1, 2, 3, 4}},
+		"the end cut off":   {func(p *Page) { p.entries = p.entries[:3] }, nil, []int{3, 4}},
+		"two swapped":       {func(p *Page) { p.entries[1], p.entries[2] = p.entries[2], p.entries[1] }, []found{{Disordered, 2}, {Disordered, 1}}, nil},
+		"one twice":         {func(p *Page) { p.entries = append(p.entries, p.entries[1]) }, []found{{Forked, 1}}, nil},
+		"another digest":    {edit(1, "digest", digest(7)), []found{{Altered, 1}}, nil},
+		"another record": {func(p *Page) {
+			p.entries[2].layer.Digest = p.entries[1].layer.Digest
+			p.entries[2].layer.Size = p.entries[1].layer.Size
+		}, []found{{Forked, 1}, {Altered, 1}, {Removed, 3}}, nil},
+		"another repository":  {edit(1, "repository", "ghcr.io/evil/app"), []found{{Altered, 1}}, nil},
 		"another actor":       {edit(1, "actor", "eve"), []found{{Altered, 1}}, nil},
 		"another reason":      {edit(1, "reason", ""), []found{{Altered, 1}}, nil},
 		"another time":        {edit(4, "time", "2030-01-01T00:00:00Z"), []found{{Altered, 4}}, nil},
@@ -93,6 +99,61 @@ func TestTampering(t *testing.T) {
 			}
 			if err != nil || !slices.Equal(behind, test.missing) {
 				t.Errorf("missing %v, want %v, error %v", behind, test.missing, err)
+			}
+		})
+	}
+}
+
+// TestForgedRecord: one that is written like any other, and follows one that has been followed already.
+func TestForgedRecord(t *testing.T) {
+	for name, test := range map[string]struct {
+		cut     bool // what came after the one that it follows is taken away
+		missing int  // lines that only the records' tags show
+		found   bool // without them
+	}{
+		"beside the true ones":      {false, 0, true},
+		"in the place of true ones": {true, 2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, regtest.Options{Referrers: true}, 5)
+			before := ""
+			for n, image := range g.images[:4] {
+				g.promote(n, image, before)
+				before = image.Digest.String()
+			}
+			b := g.book()
+			now := g.read(b)
+			old := *now
+			old.entries = slices.Clone(now.entries[:2])
+			forged := g.attach(b, &old, g.record(9, g.images[4], before), g.images[4])
+			if test.cut {
+				now = &old
+			}
+			e, err := newEntry(forged.Line(document.OutcomePromoted), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.overwrite("promotion-ledger-production", now.with(e).manifest(env))
+
+			forks := func(p *Page) (forks int) {
+				h, err := b.History(t.Context(), p, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, f := range Check(h, nil) {
+					if f.Damage != Forked {
+						t.Errorf("found %+v", f)
+					}
+					forks++
+				}
+				return forks
+			}
+			if n := forks(g.read(b)); n > 0 != test.found {
+				t.Errorf("%d forks", n)
+			}
+			p, caught, err := b.CatchUp(t.Context(), g.read(b), Sources{Tags: g.tags()})
+			if err != nil || len(caught.Lines) != test.missing || forks(p) != 1 {
+				t.Errorf("caught %+v, %d forks, error %v", caught, forks(p), err)
 			}
 		})
 	}

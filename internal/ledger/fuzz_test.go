@@ -14,7 +14,7 @@ import (
 func FuzzPage(f *testing.F) {
 	p := (&Page{}).with(testEntry(0)).with(testEntry(1))
 	f.Add(p.manifest(env).Raw)
-	p.older, p.part, p.rebuilt = digest(7), 3, true
+	p.older, p.part, p.rebuilt, p.serial = digest(7), 3, true, 12
 	f.Add(p.manifest(env).Raw)
 	f.Add([]byte(strings.Replace(string(p.manifest(env).Raw), "promoted", "lost", 1)))
 	f.Add([]byte(strings.Replace(string(p.manifest(env).Raw), "sha256", "sha512", 1)))
@@ -43,7 +43,7 @@ func FuzzPage(f *testing.F) {
 			}
 		}
 		again, err := parsePage(p.manifest(env), env)
-		if err != nil || !reflect.DeepEqual(again.Lines(), p.Lines()) || again.older != p.older || again.number() != p.number() || again.settled != p.settled && p.older != "" {
+		if err != nil || !reflect.DeepEqual(again.Lines(), p.Lines()) || again.older != p.older || again.number() != p.number() || again.serial != p.serial || again.settled != p.settled && p.older != "" {
 			t.Errorf("%+v is read again as %+v, error %v", p, again, err)
 		}
 		Replay(p.Lines())

@@ -82,9 +82,9 @@ type auditing struct {
 	mend bool
 
 	history ledger.History
-	known   bool         // the ledger was read
-	state   ledger.State // of the history
-	records map[string]document.Record
+	known   bool                        // the ledger was read
+	state   ledger.State                // of the history
+	records map[string]*document.Record // that were read; nil: what was there is none
 
 	findings []document.Finding
 	mendable []int // findings that a repair mends

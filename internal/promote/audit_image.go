@@ -8,7 +8,6 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/graph"
-	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/report"
 	"github.com/artifact-promotion/promote/internal/transfer"
@@ -89,9 +88,15 @@ func (a *auditing) examine(ctx context.Context, e *exam) {
 func (a *auditing) examineRecord(ctx context.Context, e *exam) {
 	r, read := a.records[e.line.Record]
 	if !read {
-		if r, _, e.recordErr = ledger.Open(a.repo, a.finder, a.Ledger).Record(ctx, *e.line); e.recordErr != nil {
-			return
+		var older reading
+		older, e.recordErr = a.readRecord(ctx, *e.line)
+		r = older.record
+		if older.wrong != nil {
+			e.gone = append(e.gone, older.wrong.Message)
 		}
+	}
+	if r == nil {
+		return // what is wrong with a newer one, the chain's findings say
 	}
 	for _, name := range r.Attachments {
 		if e.recordErr != nil {
@@ -137,23 +142,11 @@ func (a *auditing) tell(e *exam) {
 		})
 	}
 	a.notes = append(a.notes, e.notices...)
-	for _, err := range []error{e.err, a.untold(e.recordErr)} {
+	for _, err := range []error{e.err, e.recordErr} {
 		if err != nil {
 			a.unreadable(reference, err)
 		}
 	}
-}
-
-// untold is an error of reading a record, but for one that the chain's findings tell.
-func (a *auditing) untold(err error) error {
-	if errors.Is(err, registry.ErrNotFound) || errors.Is(err, registry.ErrMismatch) {
-		return nil
-	}
-	var e *registry.Error
-	if errors.As(err, &e) && e.Op == "read record" {
-		return nil
-	}
-	return err
 }
 
 // completion is what of an image is not in its repository.

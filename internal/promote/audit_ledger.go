@@ -151,7 +151,7 @@ func (a *auditing) readRecords(ctx context.Context, lines []document.Line) (raws
 		})
 	}
 	err = g.Wait()
-	raws, a.records = map[string][]byte{}, map[string]document.Record{}
+	raws, a.records = map[string][]byte{}, map[string]*document.Record{}
 	for n, r := range answers {
 		if r.wrong != nil {
 			gone = append(gone, *r.wrong)
@@ -159,8 +159,8 @@ func (a *auditing) readRecords(ctx context.Context, lines []document.Line) (raws
 		if r.raw != nil {
 			raws[lines[n].Record] = r.raw
 		}
-		if r.record != nil {
-			a.records[lines[n].Record] = *r.record
+		if r.wrong != nil || r.raw != nil {
+			a.records[lines[n].Record] = r.record
 		}
 	}
 	return raws, gone, err

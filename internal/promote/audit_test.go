@@ -433,3 +433,45 @@ func TestRepairFails(t *testing.T) {
 		t.Errorf("found %s", kinds(d))
 	}
 }
+
+// TestAuditIsBounded: of a long ledger the newest records are read, and of many findings of one kind the first are told.
+func TestAuditIsBounded(t *testing.T) {
+	t.Parallel()
+	s := &shop{TB: t, at: start(t, regtest.Options{Referrers: true}), repo: aisle, began: time.Now().UTC()}
+	s.now = s.began.Add(manyRecords * time.Minute)
+	s.fill(picture("a"), picture("b")) // whose records are none
+	d := run(t, s.ask(promote.Audit, s.stage("production")))
+	expect(t, d, document.Findings)
+	chain := slices.DeleteFunc(slices.Clone(d.Findings), func(f document.Finding) bool { return f.Kind != document.FindingChain })
+	if len(chain) != 21 || !strings.Contains(chain[20].Message, "180 more") {
+		t.Errorf("%d findings: %+v", len(chain), chain)
+	}
+	read := 0
+	for _, q := range ours(s.at) {
+		if q.Method == http.MethodGet && strings.Contains(q.Path, "/blobs/") {
+			read++
+		}
+	}
+	if read > 200 {
+		t.Errorf("%d records read", read)
+	}
+}
+
+// TestStageWithoutTags of its own, as they are named anew each time, holds what its records say.
+func TestStageWithoutTags(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, regtest.Options{Referrers: true})
+	a, b := picture("a"), picture("b")
+	for n, image := range []*regtest.Image{a, b} {
+		s.visit(visit{env: "nightly", image: image, tags: []string{fmt.Sprint("night-", n)}, outcome: document.OutcomePromoted})
+	}
+	stage := s.stage("nightly")
+	stage.Tags = nil
+	d := run(t, s.ask(promote.History, stage))
+	if l := d.Lineage[0]; l.Digest != b.Root || !l.Recorded || l.Actor != "person-2" || l.Reference != s.at.Host()+"/"+aisle {
+		t.Errorf("%+v", l)
+	}
+	tells(t, run(t, s.ask(promote.Audit, stage)), "")
+	s.delete(b.Children()[0])
+	tells(t, run(t, s.ask(promote.Audit, stage)), "image", "nightly holds "+b.Root)
+}
