@@ -180,7 +180,9 @@ func (a *auditing) repair(ctx context.Context) {
 	if !a.mend || len(a.mendable) == 0 || a.caughtBy != nil {
 		return
 	}
-	if _, err := a.book.Write(ctx, a.page); err != nil {
+	_, err := a.book.Write(ctx, a.page)
+	a.notes = append(a.notes, a.book.Notices()...)
+	if err != nil {
 		a.err = fmt.Errorf("repair the ledger of %s: %w", a.called(), err)
 		return
 	}

@@ -273,6 +273,22 @@ func TestAuditFinds(t *testing.T) {
 			make: func(s *shop) { s.promote("production", a); s.delete(a.Children()[1]) },
 			want: "image", says: []string{a.Children()[1] + " (linux/arm64), which is gone"},
 		},
+		"a signature gone": {
+			make: func(s *shop) {
+				s.promote("production", a)
+				s.delete(digestTag(a.Root, ".sig"))
+				s.delete(attached(a, ".sig"))
+			},
+			want: "image", says: []string{"production holds " + a.Root + ": the attachment " + attached(a, ".sig") + ", which its record lists, is gone"},
+		},
+		"an SBOM gone": {
+			make: func(s *shop) { s.promote("production", a); s.delete(attached(a, "")) },
+			want: "image", says: []string{attached(a, "") + ", which its record lists"},
+		},
+		"a rollback target's SBOM gone": {
+			make: func(s *shop) { s.promote("production", a); s.promote("production", b); s.delete(attached(a, "")) },
+			want: "rollback-target", says: []string{attached(a, "") + ", which its record lists"},
+		},
 		"a rollback target's platform gone": {
 			make: func(s *shop) { s.promote("production", a); s.promote("production", b); s.delete(a.Children()[0]) },
 			want: "rollback-target", says: []string{"production can be rolled back to " + a.Root, a.Children()[0] + " (linux/amd64)"},
@@ -321,6 +337,16 @@ func TestAuditFinds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// attached is the digest of what hangs on an image: under cosign's tag, or, without a suffix, by its subject.
+func attached(i *regtest.Image, suffix string) string {
+	for _, m := range i.Manifests {
+		if suffix != "" && strings.HasSuffix(m.Tag, suffix) || suffix == "" && m.Subject == i.Root {
+			return m.Digest
+		}
+	}
+	return ""
 }
 
 func layerOf(i *regtest.Image) string {

@@ -94,8 +94,9 @@ func (r *run) stations(ctx context.Context, stages []Stage, access func(Stage) r
 }
 
 func newShelf(ctx context.Context, repo *registry.Repository) *shelf {
-	return &shelf{repo: repo, finder: referrer.NewFinder(repo), list: sync.OnceValue(func() tagList {
-		tags, all, err := repo.Tags(ctx)
+	finder := referrer.NewFinder(repo)
+	return &shelf{repo: repo, finder: finder, list: sync.OnceValue(func() tagList {
+		tags, all, err := finder.Tags(ctx)
 		return tagList{tags, all, err}
 	})}
 }

@@ -133,6 +133,11 @@ func (s *shop) record(v visit) document.Record {
 	if v.outcome == document.OutcomeRolledBack {
 		r.Mode = document.ModeRollback
 	}
+	for _, m := range v.image.Manifests {
+		if m.Subject != "" || m.Tag != "" {
+			r.Attachments = append(r.Attachments, m.Digest)
+		}
+	}
 	for _, tag := range v.tags {
 		r.Tags = append(r.Tags, document.RecordTag{Name: tag, Before: holds(s, s.at, s.repo, tag), After: v.image.Root})
 	}
