@@ -87,9 +87,9 @@ func TestTagsAreThoseThatHoldTheDigest(t *testing.T) {
 
 func TestOutputsOfOneLineStaySo(t *testing.T) {
 	for _, text := range hostileTexts {
-		r := hostile(text)
-		r.Result = document.Promoted
-		for _, name := range []string{"result", "message", "changed", "digest", "previous-digest", "image", "images", "tags", "plan", "plan-digest", "matrix", "results"} {
+		r := hostileRollback(text)
+		r.Result, r.Mode = document.Promoted, ""
+		for _, name := range []string{"result", "message", "changed", "digest", "previous-digest", "image", "images", "tags", "plan", "plan-digest", "matrix", "record", "results"} {
 			if got := output(t, r, name); strings.ContainsAny(got, "\r\n\x00\x1b") {
 				t.Errorf("output %s of %q has several lines or control characters: %q", name, text, got)
 			}

@@ -79,6 +79,10 @@ func TestVerdictOfRecords(t *testing.T) {
 	for i := range again.Promotions[0].Tags {
 		again.Promotions[0].Tags[i].State = document.TagUnchanged
 	}
+	held := rolledBackRun()
+	held.Promotions[0].Tags = []document.Tag{{Reference: "x/y:production", Before: oldDigest, After: oldDigest, State: document.TagUnchanged}}
+	faulty := historyRun()
+	faulty.Histories[0].Lines[1].Fault = "its bytes do not match"
 	unknown := rolledBackRun()
 	unknown.Promotions[0].Brought, unknown.TargetEnv = nil, ""
 	denied := rolledBackRun()
@@ -114,6 +118,8 @@ func TestVerdictOfRecords(t *testing.T) {
 	}{
 		"rolled back":         {rolledBackRun(), "Rolled back production from sha256:1a2b3c4d5e6f to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (brought 2026-11-20 14:30 UTC by octocat)"},
 		"again":               {again, "Completed the rollback of production from sha256:1a2b3c4d5e6f to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (brought 2026-11-20 14:30 UTC by octocat): no tag had to move"},
+		"held already":        {held, "Completed the rollback of production to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (brought 2026-11-20 14:30 UTC by octocat): no tag had to move"},
+		"not relied on":       {faulty, "History of production: 1 promotion, 1 rollback, 1 other record (older ones are left out)"},
 		"tags, no record":     {unknown, "Rolled back production, release-20261122-143000 from sha256:1a2b3c4d5e6f to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a"},
 		"denied":              {denied, "Denied: production was not rolled back to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (no tag was moved)"},
 		"unresolved":          {unresolved, "Failed: production was not rolled back (no tag was moved)"},
@@ -159,6 +165,14 @@ func TestOutputsOfRecords(t *testing.T) {
 		named := fmt.Sprint(output(t, r, "image") != "" && output(t, r, "images") != "" && output(t, r, "tags") != "")
 		if got := [3]string{output(t, r, "changed"), named, output(t, r, "record")}; got != want {
 			t.Errorf("%s: changed, image and record are %q, want %q", name, got, want)
+		}
+	}
+	for _, result := range []document.Result{document.RolledBack, document.Unrecorded} { // a record was written at least
+		r := rolledBackRun()
+		r.Result = result
+		r.Promotions[0].Tags[0].State, r.Promotions[0].Tags[1].State = document.TagUnchanged, document.TagUnchanged
+		if got := output(t, r, "changed"); got != "true" {
+			t.Errorf("%s that moved no tag has changed = %s", result, got)
 		}
 	}
 	r := auditFindings()
@@ -273,6 +287,13 @@ func TestResultsOfManyFindings(t *testing.T) {
 	}
 	if total > maxOutputs {
 		t.Errorf("outputs have %d bytes of UTF-16, limit %d", total, maxOutputs)
+	}
+	for room := 0; room < 20_000; room += 37 {
+		for _, text := range []string{findingsJSON(r.Findings[:20], room), historiesJSON(severalHistories().Histories, room)} {
+			if text != "[]" && utf16Size(text) > room+2*len("[]") {
+				t.Fatalf("results in %d bytes have %d", room, utf16Size(text))
+			}
+		}
 	}
 	for _, room := range []int{-1, 0, 100} {
 		if got := findingsJSON(r.Findings, room) + historiesJSON(historyRun().Histories, room); got != "[][]" {
@@ -453,6 +474,25 @@ func TestRollbackWithoutGates(t *testing.T) {
 		}
 		if got := strings.Contains(Summary(test.report), "nothing was held to a condition"); got {
 			t.Errorf("%s: says that nothing was held to a condition", name)
+		}
+	}
+}
+
+func TestAnUnreliableLineIsMarked(t *testing.T) {
+	r := historyRun()
+	r.Histories[0].Lines[1].Fault = "its bytes do not match"
+	if got, want := Summary(r), "| ⚠ promoted, counts for nothing: its bytes do not match |"; !strings.Contains(got, want) {
+		t.Errorf("%q is not in the summary:\n%s", want, got)
+	}
+}
+
+func TestPageKeepsItsLimit(t *testing.T) {
+	const closing = 2 << 10
+	for limit := closing; limit < closing+200; limit++ {
+		p := newPage(limit)
+		p.rows("rows", "a long head\n", []string{"one row", "another row", "a third row"}, "a tail\n")
+		if p.text.Len() > limit-closing || p.left < 0 {
+			t.Fatalf("a page of %d bytes has %d", limit-closing, p.text.Len())
 		}
 	}
 }
