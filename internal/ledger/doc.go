@@ -15,13 +15,20 @@
 //	page, err := book.Read(ctx)
 //	page, _, err = book.CatchUp(ctx, page, sources) // lines that earlier runs could not write
 //	earlier, err := book.Earlier(ctx, page, job, mode) // of a second attempt: what the first was about to do
-//	entry, err := book.Attach(ctx, page, record)    // before tags move; nothing moves on an error
+//	err = book.Prepare(ctx, page, job, mode, image) // while the image is copied; not needed
+//	entry, err := book.Attach(ctx, page, record, image) // before tags move; nothing moves on an error
 //	// the tags move
 //	page, err = book.Append(ctx, page, entry, document.OutcomePromoted)
 //
-// and whoever wants to know what happened through these:
+//	book.Notices()                                  // what to set at the registry
+//
+// Where tags cannot be changed, each writing of the ledger has a tag of its own, a
+// version; the registry refuses the second of two who write the same one.
+//
+// Whoever wants to know what happened goes through these:
 //
 //	page, err := book.Read(ctx)
+//	page, _, err = book.CatchUp(ctx, page, sources)
 //	history, err := book.History(ctx, page, 100)
 //	state := ledger.Replay(history.Lines)
 //	target, ok := state.Previous()
