@@ -42,7 +42,7 @@ func (a *auditing) drifted(tag, holds string, last document.Line) {
 		f.Hint = "Find out who removed it: a person, or a clean-up. Then promote " + last.Digest + " again: that writes the tag anew."
 	default:
 		f.Message = fmt.Sprintf("%s holds %s, and its last record says %s: it was changed outside of promotion, at some time after %s%s.", f.Reference, holds, last.Digest, moment(at), inRun(last))
-		f.Hint = "Find out who moved it; the registry's log may say. If what it holds is meant to run there, promote it, so that it is gated and recorded; if not, promote " + last.Digest + " again, or roll back to it, naming it in `to`."
+		f.Hint = "Find out who moved it; the registry's log may say. If what it holds is meant to run there, promote it, so that it is gated and recorded; if not, promote " + last.Digest + " again, or roll back to it, naming it in the input to."
 	}
 	a.find(f)
 }

@@ -70,10 +70,15 @@ func (a *auditing) behind() []document.Line {
 }
 
 // unrecorded finds tags of a stage of which nothing was ever recorded. One without
-// tags is not in use yet.
+// tags is not in use yet, and one that has no environment before it is filled by a
+// build.
 func (a *auditing) unrecorded() {
 	for n, tag := range a.Tags {
 		if holds := digestText(a.held[n]); holds != "" {
+			if a.From == "" && a.Environment != "" {
+				a.notes = append(a.notes, fmt.Sprintf("Nothing is recorded of %s, so that nothing can be said of what it holds: builds push to it.", a.called()))
+				return
+			}
 			a.find(document.Finding{
 				Kind: document.FindingLedger, Reference: a.Repository.Name() + ":" + tag, Digest: holds,
 				Message: fmt.Sprintf("Nothing is recorded of %s: nobody can say who brought what it holds (%s), or what it held before.", a.called(), holds),

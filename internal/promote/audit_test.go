@@ -358,6 +358,17 @@ func layerOf(i *regtest.Image) string {
 	return ""
 }
 
+// TestAuditOfBuilds: what no environment comes before is pushed to by builds, and nobody records that.
+func TestAuditOfBuilds(t *testing.T) {
+	s := newShop(t, regtest.Options{})
+	push(t, plain("built"), s.at, s.repo, "dev")
+	d := run(t, s.ask(promote.Audit, s.stage("dev")))
+	expect(t, d, document.Clean)
+	if !strings.Contains(strings.Join(d.Notices, "\n"), "Nothing is recorded of dev") {
+		t.Errorf("notices %q", d.Notices)
+	}
+}
+
 // TestAuditBesideAPromotion does not take one that is under way for one that was ended.
 func TestAuditBesideAPromotion(t *testing.T) {
 	t.Parallel()

@@ -231,14 +231,18 @@ func (s *shop) tamper(env string, change func(ledgerPage)) {
 	}
 }
 
-// stage is one environment of the shop, asked for.
+// stage is one environment of the shop, asked for; only the first has none before it.
 func (s *shop) stage(env string, tags ...string) promote.Stage {
 	s.Helper()
 	repository, _ := split(s, s.at.Host()+"/"+s.repo)
 	if len(tags) == 0 {
 		tags = []string{env}
 	}
-	return promote.Stage{Environment: env, Repository: repository, Ledger: env, Tags: tags, Asked: true}
+	from := "dev"
+	if env == from {
+		from = ""
+	}
+	return promote.Stage{Environment: env, From: from, Repository: repository, Ledger: env, Tags: tags, Asked: true}
 }
 
 func (s *shop) ask(mode promote.Mode, stages ...promote.Stage) promote.Request {

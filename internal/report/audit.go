@@ -149,7 +149,7 @@ func findingText(f document.Finding) string {
 	case f.Repaired:
 		text += " (repaired by this run)"
 	case f.Hint != "":
-		text += ". What to do: " + clip(strings.TrimSpace(f.Hint), maxSentence)
+		text = strings.TrimSuffix(text, ".") + ". What to do: " + clip(strings.TrimSpace(f.Hint), maxSentence)
 	}
 	return line(text)
 }
