@@ -35,62 +35,79 @@ func (w Written) Line(outcome document.Outcome) document.Line {
 	return line
 }
 
-// Attach writes a record, under a tag of its own and attached to the image, before
-// the first tag moves. The page is what was read of the ledger: the record follows
-// its last line, and bears a time no earlier than that line's. Ledger and
-// PreviousRecord of the record are set here.
-//
-// What an earlier attempt of the same run wrote for the same image is the record of
-// this attempt too, unless something else happened there since.
-//
-// After [Book.Prepare] it takes the round trips of a blob, a manifest, and a list where
-// the registry has no referrers API.
-func (b *Book) Attach(ctx context.Context, p *Page, r document.Record, image v1.Descriptor) (Written, error) {
+// Draft is a record whose bytes are in the registry, and which is none yet: nothing
+// names them.
+type Draft struct {
+	page    *Page
+	record  document.Record
+	raw     []byte
+	tag     string
+	earlier *found // what is under its tag; nil: nothing
+}
+
+// Draft stores the bytes of a record. The page is what was read of the ledger: the
+// record follows its last line, and bears a time no earlier than that line's. Ledger
+// and PreviousRecord of the record are set here. After [Book.Prepare] it takes the
+// round trips of one blob.
+func (b *Book) Draft(ctx context.Context, p *Page, r document.Record) (*Draft, error) {
 	r.Ledger, r.PreviousRecord = b.key, p.Last()
 	if n := len(p.entries); n > 0 {
 		r.Ended = notBefore(p.entries[n-1].Time, r.Ended.UTC())
 	}
 	raw, err := r.Encode()
 	if err != nil {
-		return Written{}, err
+		return nil, err
 	}
-	tag, fresh := recordTag(b.key, identity(r)), recordTag(b.key, identity(r, rand.Text()))
+	d := &Draft{page: p, record: r, raw: raw, tag: recordTag(b.key, identity(r))}
 	if r.Job.RunID == "" {
-		tag = fresh
+		d.tag = d.freshTag()
 	}
-	earlier, err := b.store(ctx, p, tag, r.Job, raw)
-	if err != nil {
-		return Written{}, err
-	}
+	d.earlier, err = b.store(ctx, p, d.tag, r.Job, raw)
+	return d, err
+}
+
+// freshTag is a tag that nothing is under.
+func (d *Draft) freshTag() string {
+	return recordTag(d.record.Ledger, identity(d.record, rand.Text()))
+}
+
+// Attach makes a draft a record, under a tag of its own and attached to the image,
+// before the first tag moves.
+//
+// What an earlier attempt of the same run wrote for the same image is the record of
+// this attempt too, unless something else happened there since.
+//
+// It takes the round trips of a manifest, and of a list where the registry has no
+// referrers API.
+func (b *Book) Attach(ctx context.Context, d *Draft, image v1.Descriptor) (Written, error) {
+	earlier := d.earlier
 	if earlier == nil {
-		w, err := b.write(ctx, tag, r, raw, image)
+		w, err := b.write(ctx, d.tag, d.record, d.raw, image)
 		if !errors.Is(err, registry.ErrTagImmutable) {
 			return w, err
 		}
-		delete(b.looked, tag)
-		if earlier, err = b.look(ctx, tag); earlier == nil || err != nil { // the list of tags did not show it
-			return Written{}, errors.Join(err, fmt.Errorf("%s cannot be written, and is not there", b.repo.Reference(tag)))
+		delete(b.looked, d.tag)
+		if earlier, err = b.look(ctx, d.tag); earlier == nil || err != nil { // the list of tags did not show it
+			return Written{}, errors.Join(err, fmt.Errorf("%s cannot be written, and is not there", b.repo.Reference(d.tag)))
 		}
 	}
-	if !earlier.serves(r, p) {
-		return b.write(ctx, fresh, r, raw, image)
+	if !earlier.serves(d.record, d.page) {
+		return b.write(ctx, d.freshTag(), d.record, d.raw, image)
 	}
 	w := earlier.written()
 	w.Reused = true
 	return w, b.list(ctx, image, earlier.manifest, false)
 }
 
-// Prepare does what Attach need not wait for the record to do: it looks whether an
-// earlier attempt has written one, and how the registry lists what is attached, and
-// stores an empty configuration. Nobody sees any of it. Attach does what it has not
-// done, so its error may be left at that.
-func (b *Book) Prepare(ctx context.Context, p *Page, job document.Job, mode document.Mode, image v1.Hash) error {
+// Prepare asks what need not wait for the record: whether an earlier attempt has
+// written one, and how the registry lists what is attached. It writes nothing, and what
+// it has not done Draft and Attach do, so that its error may be left at that.
+func (b *Book) Prepare(ctx context.Context, job document.Job, mode document.Mode, image v1.Hash) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		_, err := b.lookFor(ctx, recordTag(b.key, b.identity(job, mode)), job)
 		return err
 	})
-	g.Go(func() error { return b.stock(ctx, p) })
 	g.Go(func() error {
 		_, err := b.finder.HasAPI(ctx, image)
 		return err
@@ -181,7 +198,9 @@ func (b *Book) write(ctx context.Context, tag string, r document.Record, raw []b
 			notes + "record":            blob.Digest.String(),
 		},
 	}.manifest()
+	ahead := b.finder.ReadAhead(ctx, subject.Digest)
 	indexed, err := b.repo.PutManifest(ctx, tag, m)
+	<-ahead
 	if err != nil {
 		return Written{}, err
 	}

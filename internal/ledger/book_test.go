@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -98,7 +99,7 @@ func (g *rig) read(b *Book) *Page {
 
 func (g *rig) attach(b *Book, p *Page, r document.Record, image v1.Descriptor) Written {
 	g.Helper()
-	w, err := b.Attach(g.Context(), p, r, image)
+	w, err := attach(b, g.Context(), p, r, image)
 	if err != nil {
 		g.Fatal(err, registry.HintOf(err))
 	}
@@ -259,7 +260,7 @@ func TestCost(t *testing.T) {
 				}
 				r := g.record(n, image, "")
 				if n > 0 { // ahead of time, or not
-					if err := b.Prepare(t.Context(), p, r.Job, r.Mode, image.Digest); err != nil {
+					if err := b.Prepare(t.Context(), r.Job, r.Mode, image.Digest); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -287,13 +288,15 @@ func TestPrepared(t *testing.T) {
 		b, r := g.book(), g.record(0, g.images[0], "")
 		r.Job.Attempt = "2" // so that it looks
 		p := g.read(b)
-		if err := b.Prepare(t.Context(), p, r.Job, r.Mode, g.images[0].Digest); err != nil {
+		if err := b.Prepare(t.Context(), r.Job, r.Mode, g.images[0].Digest); err != nil {
 			t.Fatal(err)
 		}
-		if tags := g.tags(); len(tags) > 0 {
-			t.Errorf("tags %v", tags)
-		}
 		prepared := g.requests()
+		for _, q := range prepared {
+			if !strings.Contains(q, "GET") {
+				t.Errorf("%s before the record", q)
+			}
+		}
 		w := g.attach(b, p, r, g.images[0])
 		posts := 0
 		for _, q := range g.requests()[len(prepared):] {
@@ -307,8 +310,8 @@ func TestPrepared(t *testing.T) {
 				t.Errorf("%s was not done ahead", q)
 			}
 		}
-		if posts != 1 {
-			t.Errorf("%d uploads, want the record's alone", posts)
+		if posts != 2 {
+			t.Errorf("%d uploads, want the record's and the empty configuration's", posts)
 		}
 		if p = g.append(b, p, w, document.OutcomePromoted); p.Last() != w.Digest() {
 			t.Errorf("lines %+v", p.Lines())
@@ -349,4 +352,13 @@ func TestRecordOfTheSameRun(t *testing.T) {
 			t.Errorf("immutable %v: another image has the record %+v", fixed, third)
 		}
 	}
+}
+
+// attach writes a record at once.
+func attach(b *Book, ctx context.Context, p *Page, r document.Record, image v1.Descriptor) (Written, error) {
+	d, err := b.Draft(ctx, p, r)
+	if err != nil {
+		return Written{}, err
+	}
+	return b.Attach(ctx, d, image)
 }

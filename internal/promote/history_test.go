@@ -99,7 +99,7 @@ func TestLineage(t *testing.T) {
 		s.tag("wild", a.Root)
 		dev := s.stage("dev")
 		staging, production, wild, drifted := s.stage("staging"), s.stage("production"), s.stage("wild"), s.stage("drifted")
-		staging.From, production.From = "dev", "staging"
+		production.From, wild.From, drifted.From = "staging", "", ""
 		for _, stage := range []*promote.Stage{&dev, &staging, &wild, &drifted} {
 			stage.Asked = false
 		}

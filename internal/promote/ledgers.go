@@ -19,10 +19,12 @@ type chronicle struct {
 	readAt time.Time // when its reading began
 	finder *referrer.Finder
 
-	caught ledger.CaughtUp
-	wrote  *ledger.Written // this run's record; nil: none
-	digest string          // of the record of this promotion, also of one that an earlier attempt wrote
-	listed bool            // the ledger lists that record
+	caught   ledger.CaughtUp
+	prepared <-chan struct{} // closed once that is over; nil: it was not begun
+	draft    *ledger.Draft   // nil: none is stored
+	wrote    *ledger.Written // this run's record; nil: none
+	digest   string          // of the record of this promotion, also of one that an earlier attempt wrote
+	listed   bool            // the ledger lists that record
 }
 
 // keepsRecords reports whether the run writes to ledgers. Who may only read, or only

@@ -27,13 +27,10 @@ func (r *run) record(ctx context.Context) error {
 	g.SetLimit(atOnce)
 	for _, p := range r.promotions {
 		g.Go(func() error {
-			if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
-				return err
-			}
 			if !p.moves() {
 				return p.recordedBefore(ctx)
 			}
-			return p.attach(ctx, r.recordOf(p))
+			return r.attach(ctx, p)
 		})
 	}
 	switch err := g.Wait(); {
@@ -51,8 +48,13 @@ func (r *run) record(ctx context.Context) error {
 	return nil
 }
 
-func (p *promotion) attach(ctx context.Context, record document.Record) error {
-	written, err := p.ledger.book.Attach(ctx, p.ledger.page, record, v1.Descriptor{
+func (r *run) attach(ctx context.Context, p *promotion) error {
+	if p.ledger.draft == nil {
+		if err := r.draft(ctx, p); err != nil {
+			return err
+		}
+	}
+	written, err := p.ledger.book.Attach(ctx, p.ledger.draft, v1.Descriptor{
 		MediaType: types.MediaType(p.root.MediaType), Digest: p.root.Digest, Size: int64(len(p.root.Raw)),
 	})
 	if err != nil {
@@ -62,9 +64,62 @@ func (p *promotion) attach(ctx context.Context, record document.Record) error {
 	return nil
 }
 
+// drafts stores the bytes of the records while the images are verified: nothing names
+// them until they are. What cannot be done here is told by record.
+func (r *run) drafts(ctx context.Context) {
+	g, ctx := group(ctx)
+	g.SetLimit(atOnce)
+	for _, p := range r.promotions {
+		if p.ledger.book != nil && p.moves() {
+			g.Go(func() error {
+				_ = r.draft(ctx, p)
+				return nil
+			})
+		}
+	}
+	_ = g.Wait()
+}
+
+// draft stores the bytes of a promotion's record.
+func (r *run) draft(ctx context.Context, p *promotion) error {
+	if p.ledger.prepared != nil {
+		<-p.ledger.prepared // a book is for one at a time
+	}
+	if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
+		return err
+	}
+	draft, err := p.ledger.book.Draft(ctx, p.ledger.page, r.recordOf(p))
+	p.ledger.draft = draft
+	return err
+}
+
+// prepareRecords asks what the records need to know, while the images are inspected.
+func (r *run) prepareRecords(ctx context.Context) {
+	if !r.keepsRecords() {
+		return
+	}
+	for _, p := range r.promotions {
+		if p.ledger.book == nil || !p.moves() {
+			continue
+		}
+		done := make(chan struct{})
+		p.ledger.prepared = done
+		r.ahead.Go(func() {
+			defer close(done)
+			_ = p.ledger.book.Prepare(ctx, r.request.Job, r.recordMode(), p.root.Digest)
+		})
+	}
+}
+
 // recordedBefore names the record of what is in place already, if there is one, and
 // writes the lines that the ledger lacked: that is all there is left to do.
 func (p *promotion) recordedBefore(ctx context.Context) error {
+	if p.ledger.prepared != nil {
+		<-p.ledger.prepared
+	}
+	if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
+		return err
+	}
 	page, err := p.ledger.book.Write(ctx, p.ledger.page)
 	if err != nil {
 		return err
@@ -78,14 +133,13 @@ func (p *promotion) recordedBefore(ctx context.Context) error {
 
 // recordOf is what the record of a promotion says.
 func (r *run) recordOf(p *promotion) document.Record {
-	d := p.document()
 	record := document.Record{
-		Version: r.request.Version, Repository: d.Repository, Digest: d.Digest,
+		Version: r.request.Version, Repository: p.target.Name(), Digest: p.root.Digest.String(),
 		Mode: r.recordMode(), Environment: r.request.TargetEnv, Policy: r.policy(),
-		From: d.From, Source: d.Source, Tags: p.recordTags(), PreviousDigest: p.previousDigest(),
+		From: p.heldDocument(), Source: p.sourceDocument(), Tags: p.recordTags(), PreviousDigest: p.previousDigest(),
 		Job: r.request.Job, Approvers: p.approvers(), Reason: r.request.Reason,
 		Gates: p.verdicts, Overrides: overridesOf(p.verdicts),
-		Started: p.dated(r.request), Ended: time.Now().UTC(), Bytes: d.Copied.Bytes,
+		Started: p.dated(r.request), Ended: time.Now().UTC(), Bytes: p.copied.Bytes,
 		Attachments: attachmentsOf(p.graph),
 	}
 	if len(r.promotions) > 1 {

@@ -92,9 +92,7 @@ func (r *run) changes() bool {
 
 func (p *promotion) document() document.Promotion {
 	d := document.Promotion{
-		Source: document.Source{
-			Reference: p.item.Source.Text, Repository: p.source.Name(), Tag: p.item.Source.Tag,
-		},
+		Source:     p.sourceDocument(),
 		Repository: p.target.Name(),
 		Copied:     p.copied,
 		Image:      p.item.Image, From: p.heldDocument(), Gates: p.verdicts, Missing: p.missing,
@@ -113,6 +111,10 @@ func (p *promotion) document() document.Promotion {
 		d.Tags = append(d.Tags, p.tagDocument(t))
 	}
 	return d
+}
+
+func (i *image) sourceDocument() document.Source {
+	return document.Source{Reference: i.item.Source.Text, Repository: i.source.Name(), Tag: i.item.Source.Tag}
 }
 
 func (i *image) heldDocument() *document.Held {

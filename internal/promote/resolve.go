@@ -135,6 +135,7 @@ func (i *image) missing(ref string, err error) error {
 func (r *run) inspect(ctx context.Context) error {
 	r.Step("Inspect")
 	r.survey(ctx)
+	r.prepareRecords(ctx)
 	if r.needLabels() { // the tags' names are in the images: one after the other
 		if err := r.walk(ctx); err != nil {
 			return err

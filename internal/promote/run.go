@@ -240,10 +240,13 @@ func (r *run) verify(ctx context.Context) error {
 	r.Step("Verify")
 	g, ctx := group(ctx)
 	g.SetLimit(atOnce)
-	if r.wrote() {
-		g.Go(func() error { return r.observe(ctx) })
-		g.Go(func() error { return r.readAgain(ctx) })
-	}
+	g.Go(func() error {
+		if err := r.lookAround(ctx); err != nil {
+			return err
+		}
+		r.drafts(ctx)
+		return nil
+	})
 	if r.request.Mode == Rollback {
 		g.Go(func() error { return r.notWhole(r.whole(ctx)) })
 	}
@@ -262,6 +265,17 @@ func (r *run) verify(ctx context.Context) error {
 			report.Count(len(p.graph.Nodes), "manifest"), report.Count(len(p.graph.Attachments), "attachment"), p.proof.Level()))
 	}
 	return nil
+}
+
+// lookAround reads again what may have changed while much was copied.
+func (r *run) lookAround(ctx context.Context) error {
+	if !r.wrote() {
+		return nil
+	}
+	g, ctx := group(ctx)
+	g.Go(func() error { return r.observe(ctx) })
+	g.Go(func() error { return r.readAgain(ctx) })
+	return g.Wait()
 }
 
 // progressEvery is how often progress is told; the observer decides what to show.

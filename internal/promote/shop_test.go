@@ -95,7 +95,11 @@ func (s *shop) visit(v visit) string {
 	if err != nil {
 		s.Fatal(err)
 	}
-	w, err := b.Attach(s.Context(), p, s.record(v), descriptor(v.image))
+	draft, err := b.Draft(s.Context(), p, s.record(v))
+	if err != nil {
+		s.Fatal(err)
+	}
+	w, err := b.Attach(s.Context(), draft, descriptor(v.image))
 	if err != nil {
 		s.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/transfer"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -130,10 +131,8 @@ func (r *run) moves() []move {
 // fails, those already moved are put back.
 func (r *run) moveTags(ctx context.Context) error {
 	r.Step("Move tags")
-	if r.stale() {
-		if err := r.observe(ctx); err != nil {
-			return err
-		}
+	if err := r.observeLate(ctx); err != nil {
+		return err
 	}
 	j, err := r.openJournal(ctx)
 	if err != nil {
@@ -156,6 +155,30 @@ func (r *run) moveTags(ctx context.Context) error {
 		return &unrecordedError{listed}
 	}
 	return err
+}
+
+// observeLate reads the tags again that were read long ago. The records say what they
+// held then.
+func (r *run) observeLate(ctx context.Context) error {
+	if !r.stale() {
+		return nil
+	}
+	held := map[*tag]v1.Hash{}
+	for _, m := range r.moves() {
+		held[m.tag] = m.before.Digest()
+	}
+	if err := r.observe(ctx); err != nil {
+		return err
+	}
+	for _, m := range r.moves() {
+		if m.before.Digest() != held[m.tag] && !m.unchanged() {
+			return &deniedError{
+				message: fmt.Sprintf("somebody else has moved the tag %s meanwhile: it %s", m.target.Reference(m.text), holding("holds", "does not exist now", m.before.Digest())),
+				hint:    "Find out who promotes there, and run it again. `concurrency: {group: promote-production}` in the workflow lets such runs wait for each other.",
+			}
+		}
+	}
+	return nil
 }
 
 func (r *run) wrote() bool {

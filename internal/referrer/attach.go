@@ -153,10 +153,59 @@ func (f *Finder) before(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, 
 	written := f.written[subject]
 	f.written[subject] = true
 	f.mu.Unlock()
+	if l := f.takeAhead(subject); l != nil {
+		return l.referrers, l.manifest, l.err
+	}
 	if !written && f.Empty(ctx) {
 		return nil, nil, nil
 	}
 	return f.fallback(ctx, subject)
+}
+
+// list is what a fallback tag held.
+type list struct {
+	referrers []v1.Descriptor
+	manifest  *registry.Manifest
+	err       error
+}
+
+// ReadAhead begins to read a subject's list, for an [Finder.Attach] that follows at
+// once, where it is known that the registry has no referrers API. The channel is
+// closed when it is done.
+func (f *Finder) ReadAhead(ctx context.Context, subject v1.Hash) <-chan struct{} {
+	done := make(chan struct{})
+	if f.support() != no {
+		close(done)
+		return done
+	}
+	go func() {
+		defer close(done)
+		if l := f.readList(ctx, subject); l.err == nil {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.ahead[subject] = l
+		}
+	}()
+	return done
+}
+
+func (f *Finder) readList(ctx context.Context, subject v1.Hash) *list {
+	f.mu.Lock()
+	written := f.written[subject]
+	f.mu.Unlock()
+	l := &list{}
+	if written || !f.Empty(ctx) {
+		l.referrers, l.manifest, l.err = f.fallback(ctx, subject)
+	}
+	return l
+}
+
+func (f *Finder) takeAhead(subject v1.Hash) *list {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := f.ahead[subject]
+	delete(f.ahead, subject)
+	return l
 }
 
 // write adds to the list. A registry that looks whether all that an index names
