@@ -100,19 +100,11 @@ func (b *Book) Attach(ctx context.Context, d *Draft, image v1.Descriptor) (Writt
 }
 
 // Prepare asks what need not wait for the record: whether an earlier attempt has
-// written one, and how the registry lists what is attached. It writes nothing, and what
-// it has not done Draft and Attach do, so that its error may be left at that.
-func (b *Book) Prepare(ctx context.Context, job document.Job, mode document.Mode, image v1.Hash) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		_, err := b.lookFor(ctx, recordTag(b.key, b.identity(job, mode)), job)
-		return err
-	})
-	g.Go(func() error {
-		_, err := b.finder.HasAPI(ctx, image)
-		return err
-	})
-	return g.Wait()
+// written one. It writes nothing, and what it has not done Draft does, so that its error
+// may be left at that.
+func (b *Book) Prepare(ctx context.Context, job document.Job, mode document.Mode) error {
+	_, err := b.lookFor(ctx, recordTag(b.key, b.identity(job, mode)), job)
+	return err
 }
 
 func (b *Book) identity(job document.Job, mode document.Mode) string {
@@ -206,6 +198,7 @@ func (b *Book) write(ctx context.Context, tag string, r document.Record, raw []b
 	}
 	b.finder.Wrote(tag)
 	f := found{ref: tag, manifest: m, blob: blob, record: r}
+	b.looked[tag] = &f
 	return f.written(), b.list(ctx, subject, m, indexed)
 }
 

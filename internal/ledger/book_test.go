@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -260,7 +261,7 @@ func TestCost(t *testing.T) {
 				}
 				r := g.record(n, image, "")
 				if n > 0 { // ahead of time, or not
-					if err := b.Prepare(t.Context(), r.Job, r.Mode, image.Digest); err != nil {
+					if err := errors.Join(b.Prepare(t.Context(), r.Job, r.Mode), probe(b, t, image.Digest)); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -288,7 +289,7 @@ func TestPrepared(t *testing.T) {
 		b, r := g.book(), g.record(0, g.images[0], "")
 		r.Job.Attempt = "2" // so that it looks
 		p := g.read(b)
-		if err := b.Prepare(t.Context(), r.Job, r.Mode, g.images[0].Digest); err != nil {
+		if err := errors.Join(b.Prepare(t.Context(), r.Job, r.Mode), probe(b, t, g.images[0].Digest)); err != nil {
 			t.Fatal(err)
 		}
 		prepared := g.requests()
@@ -361,4 +362,11 @@ func attach(b *Book, ctx context.Context, p *Page, r document.Record, image v1.D
 		return Written{}, err
 	}
 	return b.Attach(ctx, d, image)
+}
+
+// probe asks how the registry lists what is attached, as a promotion does ahead.
+func probe(b *Book, t *testing.T, image v1.Hash) error {
+	t.Helper()
+	_, err := b.finder.HasAPI(t.Context(), image)
+	return err
 }

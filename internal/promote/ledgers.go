@@ -21,8 +21,9 @@ type chronicle struct {
 
 	caught   ledger.CaughtUp
 	prepared <-chan struct{} // closed once that is over; nil: it was not begun
-	draft    *ledger.Draft   // nil: none is stored
 	wrote    *ledger.Written // this run's record; nil: none
+	previous string          // digest of the image before, as it says
+	follows  string          // digest of the record before, as it says
 	digest   string          // of the record of this promotion, also of one that an earlier attempt wrote
 	listed   bool            // the ledger lists that record
 }
@@ -100,6 +101,9 @@ func (r *run) readAgain(ctx context.Context) error {
 // catchUp finds the records that no line names, as a run that was killed leaves them.
 // Where the tags may not be listed, none are found.
 func (c *chronicle) catchUp(ctx context.Context, holds string) error {
+	if c.prepared != nil {
+		<-c.prepared // a book is for one at a time
+	}
 	tags, _, err := c.finder.Tags(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -16,26 +16,40 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// record says of every promotion that is about to move a tag what it does and why it
-// may. If that cannot be written, nothing moves.
-func (r *run) record(ctx context.Context) error {
-	r.Step("Record")
-	if err := r.readLedgers(ctx); err != nil { // of tags that were named late
-		return fmt.Errorf("nothing has moved: %w", err)
-	}
+// announce begins to say of every promotion that is about to move a tag what it does
+// and why it may, while its image is copied. The records stand before the first tag
+// moves; until one has moved they count for nothing.
+func (r *run) announce(ctx context.Context) (announced func() error) {
 	g, ctx := group(ctx)
 	g.SetLimit(atOnce)
 	for _, p := range r.promotions {
-		g.Go(func() error {
-			if !p.moves() {
-				return p.recordedBefore(ctx)
-			}
-			return r.attach(ctx, p)
-		})
+		if p.ledger.book == nil || !p.moves() {
+			continue
+		}
+		record, holds := r.recordOf(p), p.holds() // before its tags are read again
+		g.Go(func() error { return p.attach(ctx, record, holds) })
 	}
-	switch err := g.Wait(); {
+	return func() error { return unwritten(g.Wait()) }
+}
+
+func unwritten(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the record could not be written, so nothing has moved: %w", err)
+}
+
+// record sees that every promotion that is to move a tag has its record. One that says
+// no longer what is so, as somebody else has promoted there meanwhile, is written anew.
+func (r *run) record(ctx context.Context) error {
+	r.Step("Record")
+	err := r.readAgain(ctx)
+	if err == nil {
+		err = r.recordAnew(ctx)
+	}
+	switch {
 	case err != nil && slices.ContainsFunc(r.promotions, (*promotion).moves):
-		return fmt.Errorf("the record could not be written, so nothing has moved: %w", err)
+		return unwritten(err)
 	case err != nil:
 		return &unrecordedError{err}
 	}
@@ -48,49 +62,47 @@ func (r *run) record(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) attach(ctx context.Context, p *promotion) error {
-	if p.ledger.draft == nil {
-		if err := r.draft(ctx, p); err != nil {
-			return err
-		}
+// recordAnew writes the records of tags that were named late, and of those that were
+// moved by others since, and lets the ledgers be where nothing moves.
+func (r *run) recordAnew(ctx context.Context) error {
+	if err := r.readLedgers(ctx); err != nil {
+		return err
 	}
-	written, err := p.ledger.book.Attach(ctx, p.ledger.draft, v1.Descriptor{
+	g, ctx := group(ctx)
+	g.SetLimit(atOnce)
+	for _, p := range r.promotions {
+		g.Go(func() error {
+			switch {
+			case !p.moves():
+				return p.recordedBefore(ctx)
+			case p.ledger.wrote != nil && p.ledger.previous == p.previousDigest() && p.ledger.follows == p.ledger.page.Last():
+				return nil
+			default:
+				return p.attach(ctx, r.recordOf(p), p.holds())
+			}
+		})
+	}
+	return g.Wait()
+}
+
+// attach writes a promotion's record onto its image.
+func (p *promotion) attach(ctx context.Context, record document.Record, holds string) error {
+	c := &p.ledger
+	if err := c.catchUp(ctx, holds); err != nil {
+		return err
+	}
+	draft, err := c.book.Draft(ctx, c.page, record)
+	if err != nil {
+		return err
+	}
+	written, err := c.book.Attach(ctx, draft, v1.Descriptor{
 		MediaType: types.MediaType(p.root.MediaType), Digest: p.root.Digest, Size: int64(len(p.root.Raw)),
 	})
 	if err != nil {
 		return err
 	}
-	p.ledger.wrote, p.ledger.digest = &written, written.Digest()
+	c.wrote, c.digest, c.previous, c.follows = &written, written.Digest(), record.PreviousDigest, c.page.Last()
 	return nil
-}
-
-// drafts stores the bytes of the records while the images are verified: nothing names
-// them until they are. What cannot be done here is told by record.
-func (r *run) drafts(ctx context.Context) {
-	g, ctx := group(ctx)
-	g.SetLimit(atOnce)
-	for _, p := range r.promotions {
-		if p.ledger.book != nil && p.moves() {
-			g.Go(func() error {
-				_ = r.draft(ctx, p)
-				return nil
-			})
-		}
-	}
-	_ = g.Wait()
-}
-
-// draft stores the bytes of a promotion's record.
-func (r *run) draft(ctx context.Context, p *promotion) error {
-	if p.ledger.prepared != nil {
-		<-p.ledger.prepared // a book is for one at a time
-	}
-	if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
-		return err
-	}
-	draft, err := p.ledger.book.Draft(ctx, p.ledger.page, r.recordOf(p))
-	p.ledger.draft = draft
-	return err
 }
 
 // prepareRecords asks what the records need to know, while the images are inspected.
@@ -106,17 +118,15 @@ func (r *run) prepareRecords(ctx context.Context) {
 		p.ledger.prepared = done
 		r.ahead.Go(func() {
 			defer close(done)
-			_ = p.ledger.book.Prepare(ctx, r.request.Job, r.recordMode(), p.root.Digest)
+			_ = p.ledger.book.Prepare(ctx, r.request.Job, r.recordMode())
 		})
+		r.ahead.Go(func() { _, _ = p.ledger.finder.HasAPI(ctx, p.root.Digest) }) // how the record is to be listed
 	}
 }
 
 // recordedBefore names the record of what is in place already, if there is one, and
 // writes the lines that the ledger lacked: that is all there is left to do.
 func (p *promotion) recordedBefore(ctx context.Context) error {
-	if p.ledger.prepared != nil {
-		<-p.ledger.prepared
-	}
 	if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
 		return err
 	}
@@ -139,7 +149,7 @@ func (r *run) recordOf(p *promotion) document.Record {
 		From: p.heldDocument(), Source: p.sourceDocument(), Tags: p.recordTags(), PreviousDigest: p.previousDigest(),
 		Job: r.request.Job, Approvers: p.approvers(), Reason: r.request.Reason,
 		Gates: p.verdicts, Overrides: overridesOf(p.verdicts),
-		Started: p.dated(r.request), Ended: time.Now().UTC(), Bytes: p.copied.Bytes,
+		Started: p.dated(r.request), Ended: time.Now().UTC(), Bytes: p.graph.Bytes(),
 		Attachments: attachmentsOf(p.graph),
 	}
 	if len(r.promotions) > 1 {
@@ -250,32 +260,34 @@ func (e *unrecordedError) hint() string {
 // ended.
 const listTime = 2 * time.Second
 
-// list adds what became of each record to its ledger. Of a run that has failed, only
-// those of tags that had begun to move say anything.
+// list adds what became of each record to its ledger.
 func (r *run) list(ctx context.Context, moved error, begun []move) error {
 	ctx, cancel := queue.Outlive(ctx, listTime)
 	defer cancel()
 	g, inner := group(ctx)
 	g.SetLimit(movesAtOnce)
 	for _, p := range r.promotions {
-		outcome := r.outcome(moved)
-		began := slices.ContainsFunc(begun, func(m move) bool { return m.promotion == p })
-		if p.ledger.wrote == nil || moved != nil && !began {
+		if p.ledger.wrote == nil {
 			continue
 		}
+		outcome := r.outcome(p, moved, begun)
 		g.Go(func() error { return p.ledger.append(inner, outcome) })
 	}
 	return g.Wait()
 }
 
-func (r *run) outcome(moved error) document.Outcome {
+// outcome is what became of a promotion. Where none of its tags had begun to move, its
+// record counts for nothing.
+func (r *run) outcome(p *promotion, moved error, begun []move) document.Outcome {
 	switch {
-	case moved != nil:
-		return document.OutcomeFailed
-	case r.request.Mode == Rollback:
+	case moved == nil && r.request.Mode == Rollback:
 		return document.OutcomeRolledBack
-	default:
+	case moved == nil:
 		return document.OutcomePromoted
+	case slices.ContainsFunc(begun, func(m move) bool { return m.promotion == p }):
+		return document.OutcomeFailed
+	default:
+		return document.OutcomeUnconfirmed
 	}
 }
 

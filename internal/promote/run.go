@@ -125,16 +125,36 @@ func (r *run) flow(ctx context.Context) error {
 	if err := r.restore(ctx); err != nil {
 		return err
 	}
-	if err := r.copy(ctx); err != nil {
-		return err
-	}
-	if err := r.verify(ctx); err != nil {
-		return err
+	if err := r.bring(ctx); err != nil {
+		return r.giveUp(ctx, err)
 	}
 	if err := r.record(ctx); err != nil {
-		return err
+		return r.giveUp(ctx, err)
 	}
 	return r.moveTags(ctx)
+}
+
+// bring copies and verifies every image, and meanwhile announces what is about to move.
+func (r *run) bring(ctx context.Context) error {
+	g, ctx := group(ctx)
+	announced := r.announce(ctx)
+	g.Go(announced)
+	g.Go(func() error {
+		if err := r.copy(ctx); err != nil {
+			return err
+		}
+		return r.verify(ctx)
+	})
+	return g.Wait()
+}
+
+// giveUp notes of the records that were announced that nothing has moved. If that
+// cannot be, the next promotion finds it out.
+func (r *run) giveUp(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), listTime)
+	defer cancel()
+	_ = r.list(ctx, err, nil)
+	return err
 }
 
 // open finds the credentials of every repository, before the first request, so
@@ -240,13 +260,9 @@ func (r *run) verify(ctx context.Context) error {
 	r.Step("Verify")
 	g, ctx := group(ctx)
 	g.SetLimit(atOnce)
-	g.Go(func() error {
-		if err := r.lookAround(ctx); err != nil {
-			return err
-		}
-		r.drafts(ctx)
-		return nil
-	})
+	if r.wrote() {
+		g.Go(func() error { return r.observe(ctx) })
+	}
 	if r.request.Mode == Rollback {
 		g.Go(func() error { return r.notWhole(r.whole(ctx)) })
 	}
@@ -265,17 +281,6 @@ func (r *run) verify(ctx context.Context) error {
 			report.Count(len(p.graph.Nodes), "manifest"), report.Count(len(p.graph.Attachments), "attachment"), p.proof.Level()))
 	}
 	return nil
-}
-
-// lookAround reads again what may have changed while much was copied.
-func (r *run) lookAround(ctx context.Context) error {
-	if !r.wrote() {
-		return nil
-	}
-	g, ctx := group(ctx)
-	g.Go(func() error { return r.observe(ctx) })
-	g.Go(func() error { return r.readAgain(ctx) })
-	return g.Wait()
 }
 
 // progressEvery is how often progress is told; the observer decides what to show.
