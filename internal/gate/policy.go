@@ -1,6 +1,9 @@
 package gate
 
-import "time"
+import (
+	"reflect"
+	"time"
+)
 
 // The names of the gates, as they stand in the config, in verdicts, and in the
 // input override-gates.
@@ -36,6 +39,9 @@ type Policy struct {
 	Labels      []Label
 	Expressions []Expression
 }
+
+// IsZero reports whether the policy asks nothing.
+func (p Policy) IsZero() bool { return reflect.ValueOf(p).IsZero() }
 
 // CheckPolicy asks for green check runs or commit statuses on the commit that the
 // image was built from.

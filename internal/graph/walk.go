@@ -78,6 +78,13 @@ func NewWalker(repo *registry.Repository, attachments bool) *Walker {
 	}
 }
 
+// With has the walker use a finder of its repository that others use as well, so that
+// nothing is asked twice.
+func (w *Walker) With(finder *referrer.Finder) *Walker {
+	w.finder = finder
+	return w
+}
+
 // Prepare asks ahead for what any walk of the repository needs.
 func (w *Walker) Prepare(ctx context.Context) {
 	if w.attachments {

@@ -145,3 +145,54 @@ func (r *running) measure(b *testing.B, want document.Result, items func(op int)
 	}
 	b.ReportMetric(float64(len(ours(r.source))+len(ours(r.target)))/float64(op), "requests/op")
 }
+
+// BenchmarkRollback goes back, in one repository, to the image that was there before.
+func BenchmarkRollback(b *testing.B) {
+	for name, build := range map[string]func(regtest.Spec) *regtest.Image{"alone": regtest.Build, "attested": regtest.BuildAttested} {
+		b.Run(name, func(b *testing.B) { benchmarkRollback(b, build) })
+	}
+}
+
+func benchmarkRollback(b *testing.B, build func(regtest.Spec) *regtest.Image) {
+	b.Helper()
+	at := start(b, regtest.Options{Network: &regtest.Network{RTT: 40 * time.Millisecond, BytesPerSecond: benchBandwidth}})
+	repo := at.Host() + "/acme/app"
+	for _, seed := range []string{"good", "bad"} {
+		push(b, build(regtest.Spec{
+			Seed: seed, Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: 10, LayerSize: benchLayer, Provenance: true,
+		}), at, "acme/app", seed)
+	}
+	bring := func(tag string) {
+		r := requestOf(item(b, repo+":"+tag, repo+":production"))
+		r.TargetEnv = "production"
+		promoted(b, r, document.Promoted)
+	}
+	bring("good")
+	requests := 0
+	for b.Loop() {
+		b.StopTimer()
+		bring("bad")
+		at.ResetRequests()
+		b.StartTimer()
+		promoted(b, rollback(b, repo+":production"), document.RolledBack)
+		requests += len(ours(at))
+	}
+	b.ReportMetric(float64(requests)/float64(b.N), "requests/op")
+}
+
+func promoted(b *testing.B, r promote.Request, want document.Result) {
+	b.Helper()
+	if d := promote.Run(b.Context(), anonymous(), r, &watcher{}); d.Result != want {
+		b.Fatalf("result %s, want %s: %+v", d.Result, want, d.Faults)
+	}
+}
+
+// rollback is a request to go back, of the environment that the tag is named after.
+func rollback(t testing.TB, target string) promote.Request {
+	repo, tag := split(t, target)
+	i := item(t, repo.Name()+":"+tag, target)
+	i.Source = promote.Source{Text: repo.Name(), Repository: repo}
+	r := requestOf(i)
+	r.Mode, r.TargetEnv, r.Reason = promote.Rollback, tag, "INC-1"
+	return r
+}

@@ -30,16 +30,16 @@ func TestTheFlowIsOneLine(t *testing.T) {
 	r.Reason, r.TargetEnv, r.NoGates = "because", "production", true
 	d := runWith(t, t.Context(), anonymous(), r, w)
 	expect(t, d, document.Promoted)
-	if want := []string{"Resolve", "Inspect", "Copy", "Verify", "Move tags"}; !slices.Equal(w.steps, want) {
+	if want := []string{"Resolve", "Inspect", "Copy", "Verify", "Record", "Move tags"}; !slices.Equal(w.steps, want) {
 		t.Errorf("steps %q, want %q", w.steps, want)
 	}
 	if d.Reason != "because" || d.TargetEnv != "production" || !d.NoGates || d.DryRun || d.Started != r.Started || d.Ended.IsZero() {
 		t.Errorf("report %+v", d)
 	}
-	// Every write of an image comes before the write of its tag, and that last.
+	// Every write of an image comes before the write of its tag, and what comes after that is the ledger's line.
 	all := writes(target)
-	if last := all[len(all)-1]; last != "PUT /v2/prod/app/manifests/production" {
-		t.Errorf("the last write is %s", last)
+	if last := all[len(all)-2:]; !slices.Equal(last, []string{"PUT /v2/prod/app/manifests/production", "PUT /v2/prod/app/manifests/promotion-ledger-production"}) {
+		t.Errorf("the last writes are %s", last)
 	}
 	untouched(t, source)
 }

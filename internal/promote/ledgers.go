@@ -20,12 +20,19 @@ type chronicle struct {
 	finder *referrer.Finder
 
 	caught   ledger.CaughtUp
+	early    <-chan struct{} // closed once the record is written that was begun early; nil: none was
+	earlyErr error
 	prepared <-chan struct{} // closed once that is over; nil: it was not begun
 	wrote    *ledger.Written // this run's record; nil: none
 	previous string          // digest of the image before, as it says
 	follows  string          // digest of the record before, as it says
 	digest   string          // of the record of this promotion, also of one that an earlier attempt wrote
 	listed   bool            // the ledger lists that record
+}
+
+func (c *chronicle) waitEarly() error {
+	<-c.early
+	return c.earlyErr
 }
 
 // keepsRecords reports whether the run writes to ledgers. Who may only read, or only

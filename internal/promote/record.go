@@ -26,10 +26,40 @@ func (r *run) announce(ctx context.Context) (announced func() error) {
 		if p.ledger.book == nil || !p.moves() {
 			continue
 		}
+		if p.ledger.early != nil {
+			g.Go(p.ledger.waitEarly)
+			continue
+		}
 		record, holds := r.recordOf(p), p.holds() // before its tags are read again
 		g.Go(func() error { return p.attach(ctx, record, holds) })
 	}
 	return func() error { return unwritten(g.Wait()) }
+}
+
+// announceEarly begins with the records of a rollback before the image is inspected,
+// where no gate can refuse it: what is attached to the image, the record says that
+// brought it there before.
+func (r *run) announceEarly(ctx context.Context) {
+	if r.request.Mode != Rollback || !r.keepsRecords() || r.request.Gates != nil && !r.request.Gates.Policy.IsZero() {
+		return
+	}
+	r.leaveTaken()
+	for _, p := range r.promotions {
+		if p.past.record == nil || !p.named() || p.ledger.book == nil || !p.moves() {
+			continue
+		}
+		record, holds, done := r.recordOf(p), p.holds(), make(chan struct{})
+		p.ledger.early = done
+		r.ahead.Go(func() {
+			defer close(done)
+			p.ledger.earlyErr = p.attach(ctx, record, holds)
+		})
+	}
+}
+
+// named reports whether all tags have their names, and were read.
+func (p *promotion) named() bool {
+	return !slices.ContainsFunc(p.tags, func(t *tag) bool { return t.text == "" || !t.observed })
 }
 
 func unwritten(err error) error {
@@ -149,8 +179,7 @@ func (r *run) recordOf(p *promotion) document.Record {
 		From: p.heldDocument(), Source: p.sourceDocument(), Tags: p.recordTags(), PreviousDigest: p.previousDigest(),
 		Job: r.request.Job, Approvers: p.approvers(), Reason: r.request.Reason,
 		Gates: p.verdicts, Overrides: overridesOf(p.verdicts),
-		Started: p.dated(r.request), Ended: time.Now().UTC(), Bytes: p.graph.Bytes(),
-		Attachments: attachmentsOf(p.graph),
+		Started: p.dated(r.request), Ended: time.Now().UTC(), Bytes: p.bytes(), Attachments: p.attachments(),
 	}
 	if len(r.promotions) > 1 {
 		record.Release = r.releaseID()
@@ -175,6 +204,22 @@ func (r *run) policy() *document.Policy {
 		uri += "@" + c.Ref
 	}
 	return &document.Policy{URI: uri, Digest: c.Digest}
+}
+
+func (p *promotion) bytes() int64 {
+	if p.graph == nil {
+		return p.past.record.Bytes
+	}
+	return p.graph.Bytes()
+}
+
+// attachments are what is attached to the image; of one that is gone back to, what was
+// when it came there.
+func (p *promotion) attachments() []string {
+	if p.past.record != nil {
+		return p.past.record.Attachments
+	}
+	return attachmentsOf(p.graph)
 }
 
 // attachmentsOf names what is attached as a record does.

@@ -56,6 +56,7 @@ func (r *run) readAhead(ctx context.Context) error {
 	g.Go(func() error { return r.observeNamed(ctx) })
 	g.Go(func() error { return r.readFrom(ctx) })
 	g.Go(func() error { return r.readMoved(ctx) })
+	g.Go(func() error { return r.readBrought(ctx) })
 	g.Go(func() error { return r.readLedgers(ctx) })
 	return g.Wait()
 }
@@ -73,6 +74,9 @@ func (r *run) prepare(ctx context.Context) {
 	r.walkers = map[string]*graph.Walker{}
 	for name, images := range r.bySource() {
 		w := graph.NewWalker(images[0].source, r.request.Attachments && r.leaves(images))
+		if r.request.Mode == Rollback {
+			w.With(r.engine.Finder(images[0].source))
+		}
 		r.walkers[name] = w
 		r.ahead.Go(func() { w.Prepare(ctx) })
 	}
@@ -136,6 +140,9 @@ func (r *run) inspect(ctx context.Context) error {
 	r.Step("Inspect")
 	r.survey(ctx)
 	r.prepareRecords(ctx)
+	r.announceEarly(ctx)
+	beyond := ctx // the walk
+	r.expect = func(n *graph.Node, at *registry.Repository) { r.engine.Expect(beyond, n, at) }
 	if r.needLabels() { // the tags' names are in the images: one after the other
 		if err := r.walk(ctx); err != nil {
 			return err
@@ -214,8 +221,13 @@ func (r *run) walk(ctx context.Context) error {
 
 func (r *run) walkFrom(ctx context.Context, w *graph.Walker, images []*image) error {
 	w.Found = func(root v1.Hash, n *graph.Node, tag string) {
-		if r.request.Mode == Plan { // which copies nothing
+		switch r.request.Mode {
+		case Plan: // which copies nothing
 			return
+		case Rollback:
+			r.expect(n, images[0].source)
+			return
+		default:
 		}
 		for _, p := range r.surveyed(root, images) {
 			p.survey.Found(n, tag)

@@ -20,8 +20,9 @@ import (
 type past struct {
 	lines   []document.Line // oldest first
 	state   ledger.State
-	to      string         // digest that it goes back to
-	brought *document.Line // what brought that image there before; nil: no record tells
+	to      string           // digest that it goes back to
+	brought *document.Line   // what brought that image there before; nil: no record tells
+	record  *document.Record // of that; nil: it cannot be read
 }
 
 // goBack finds the images that a rollback goes back to. From there on it is a
@@ -181,11 +182,36 @@ func (p *promotion) backOne() bool {
 func (p *promotion) goTo(digest string) {
 	p.past.to = digest
 	for _, line := range slices.Backward(p.past.lines) {
-		if line.Digest == digest && line.Outcome.Good() && line.Fault == "" {
+		if line.Digest != digest || !line.Outcome.Good() || line.Fault != "" {
+			continue
+		}
+		if p.past.brought == nil || line.Mode == document.ModePromote { // not another rollback, if that can be
 			p.past.brought = &line
+		}
+		if line.Mode == document.ModePromote {
 			return
 		}
 	}
+}
+
+// readBrought reads the records of what brought the images there before. Without
+// one, what is attached now is all that is known.
+func (r *run) readBrought(ctx context.Context) error {
+	g, ctx := group(ctx)
+	g.SetLimit(atOnce)
+	for _, p := range r.promotions {
+		if p.past.brought == nil {
+			continue
+		}
+		g.Go(func() error {
+			record, _, err := p.ledger.book.Record(ctx, *p.past.brought)
+			if err == nil {
+				p.past.record = &record
+			}
+			return context.Cause(ctx)
+		})
+	}
+	return g.Wait()
 }
 
 // backToTag goes back to what a tag holds: in the repository of every image.
@@ -345,8 +371,8 @@ func (r *run) whole(ctx context.Context) error {
 	g.SetLimit(atOnce)
 	for _, p := range r.promotions {
 		g.Go(func() error { return r.wholeBlobs(ctx, p) })
-		if p.past.brought != nil {
-			g.Go(func() error { return p.wholeAttachments(ctx) })
+		if r.request.Attachments {
+			g.Go(p.wholeAttachments)
 		}
 	}
 	return g.Wait()
@@ -377,11 +403,10 @@ func (p *promotion) lacks(what string, missing []string) error {
 }
 
 // wholeAttachments compares what is attached with what the record names.
-func (p *promotion) wholeAttachments(ctx context.Context) error {
-	record, _, err := p.ledger.book.Record(ctx, *p.past.brought)
-	if err != nil {
-		return nil //nolint:nilerr // without the record, what is attached now is all that is known
+func (p *promotion) wholeAttachments() error {
+	if p.past.record == nil {
+		return nil
 	}
 	there := attachmentsOf(p.graph)
-	return p.lacks("attachment", slices.DeleteFunc(record.Attachments, func(name string) bool { return slices.Contains(there, name) }))
+	return p.lacks("attachment", slices.DeleteFunc(slices.Clone(p.past.record.Attachments), func(name string) bool { return slices.Contains(there, name) }))
 }

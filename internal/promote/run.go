@@ -36,8 +36,9 @@ type run struct {
 
 	images     []*image
 	promotions []*promotion
-	walkers    map[string]*graph.Walker // by source repository
-	ahead      sync.WaitGroup           // questions asked before their answers are needed
+	walkers    map[string]*graph.Walker                     // by source repository
+	expect     func(n *graph.Node, at *registry.Repository) // asks ahead for what a rollback needs
+	ahead      sync.WaitGroup                               // questions asked before their answers are needed
 	notices    []string
 	overridden []string // gates that did not pass and were overridden
 
@@ -111,7 +112,8 @@ func (r *run) flow(ctx context.Context) error {
 		return r.notWhole(err)
 	}
 	if err := r.inspect(ctx); err != nil {
-		return r.notWhole(err)
+		end()
+		return r.giveUp(ctx, r.notWhole(err))
 	}
 	if err := r.judge(ctx); err != nil {
 		return err
@@ -126,6 +128,7 @@ func (r *run) flow(ctx context.Context) error {
 		return err
 	}
 	if err := r.bring(ctx); err != nil {
+		end()
 		return r.giveUp(ctx, err)
 	}
 	if err := r.record(ctx); err != nil {
@@ -151,6 +154,11 @@ func (r *run) bring(ctx context.Context) error {
 // giveUp notes of the records that were announced that nothing has moved. If that
 // cannot be, the next promotion finds it out.
 func (r *run) giveUp(ctx context.Context, err error) error {
+	for _, p := range r.promotions {
+		if p.ledger.early != nil {
+			_ = p.ledger.waitEarly()
+		}
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), listTime)
 	defer cancel()
 	_ = r.list(ctx, err, nil)

@@ -10,6 +10,18 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
+// Expect begins to ask whether a repository has a manifest's blobs, for a [Engine.Lacking]
+// that follows. The context ends the questions.
+func (e *Engine) Expect(ctx context.Context, n *graph.Node, repo *registry.Repository) {
+	t := e.target(repo)
+	for _, b := range n.Blobs {
+		t.questions.Go(func() error {
+			_, _ = t.blob(ctx, b.Digest) // who needs the answer asks again
+			return nil
+		})
+	}
+}
+
 // Lacking returns the blobs of a graph that a repository does not have, in the graph's
 // order. It asks for each, for an image that was stored long ago: nobody vouches then
 // for what its manifests name.
