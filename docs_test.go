@@ -219,3 +219,26 @@ func TestReadmeNamesOutputs(t *testing.T) {
 		t.Error("the README shows no use of an output")
 	}
 }
+
+// TestReadmeCommands reads every command line of the README that is of this program,
+// as the program does.
+func TestReadmeCommands(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	configs := readmeConfigs(t, readme)
+	lines := regexp.MustCompile(`(?m)^\$ promote (.*)$`).FindAllSubmatch(readme, -1)
+	for _, line := range lines {
+		settings, err := input.Read(strings.Fields(string(line[1])), func(string) string { return "" }, exampleTime)
+		if err == nil {
+			_, err = settings.Configure(t.Context(), func(context.Context, string, string) ([]byte, string, error) { return configs[0], "", nil })
+		}
+		if err != nil {
+			t.Errorf("%s: %v", line[0], err)
+		}
+	}
+	if len(lines) < 5 {
+		t.Errorf("found %d commands; the README has more", len(lines))
+	}
+}

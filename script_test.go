@@ -64,6 +64,8 @@ func TestScripts(t *testing.T) {
 			"same":      checkSame,
 			"tag":       checkTag,
 			"show":      showManifest,
+			"blob":      showBlob,
+			"backdate":  backdate,
 			"requests":  countRequests,
 			"output":    checkOutput,
 			"github":    startGitHub,

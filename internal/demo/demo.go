@@ -20,7 +20,8 @@ func Run(ctx context.Context, program Program, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// play is the story: one image, built once, on its way to production.
+// play is the story: one image, built once, on its way to production, and the way
+// back from the next.
 func play(ctx context.Context, program Program, out io.Writer) error {
 	s, err := newStage(ctx)
 	if err != nil {
@@ -61,7 +62,33 @@ func play(ctx context.Context, program Program, out io.Writer) error {
 	if err := j.step(ctx, "denied", s.tested()); err != nil {
 		return err
 	}
+	if err := goWrong(ctx, j, s); err != nil {
+		return err
+	}
 	j.title("The job summary of step 2")
 	j.print(render(summary))
 	return nil
+}
+
+// goWrong is the story's second part: a release that should not have been, and what
+// the registry remembers of it.
+func goWrong(ctx context.Context, j *job, s *stage) error {
+	j.title("5. a bad release: that other image goes to production, and checkout fails there")
+	if err := j.step(ctx, "promoted", s.badRelease()); err != nil {
+		return err
+	}
+	j.title("6. rollback: back to what ran before, by what the registry remembers")
+	if err := j.step(ctx, "rolled-back", s.rollback()); err != nil {
+		return err
+	}
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	j.tell("Read back by other code: production holds %s again, with everything that belongs to it.", s.digest())
+	j.title("7. history: who promoted what, when and why")
+	if err := j.step(ctx, "listed", s.ask("history")); err != nil {
+		return err
+	}
+	j.title("8. audit: is it all as recorded?")
+	return j.step(ctx, "clean", s.ask("audit"))
 }

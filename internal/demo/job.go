@@ -10,8 +10,11 @@ import (
 	"strings"
 )
 
+// input is one of a step's inputs.
+type input struct{ name, value string }
+
 // inputs are a step's inputs in the order in which they are shown.
-type inputs []struct{ name, value string }
+type inputs []input
 
 // job runs the program step by step, with the environment and the files that
 // the runner gives to a container action.
@@ -72,7 +75,7 @@ func (j *job) step(ctx context.Context, want string, with inputs) error {
 
 // environment is what the runner sets, with fresh files for outputs and summary.
 func (j *job) environment(with inputs) (map[string]string, error) {
-	env := map[string]string{"GITHUB_ACTIONS": "true", "HOME": j.folder}
+	env := map[string]string{"GITHUB_ACTIONS": "true", "GITHUB_ACTOR": "octocat", "HOME": j.folder}
 	for _, key := range []string{"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"} {
 		env[key] = filepath.Join(j.folder, strings.ToLower(key))
 		if err := os.WriteFile(env[key], nil, 0o600); err != nil {

@@ -144,6 +144,32 @@ func (s *stage) tested() inputs {
 	}
 }
 
+// badRelease, rollback and ask are the inputs of the story's second part.
+func (s *stage) badRelease() inputs {
+	return inputs{
+		{"source", s.app() + ":dev"},
+		{"target", s.prod() + ":production"},
+		{"reason", "CHG-1043"},
+		{"source-username", builder.user},
+		{"source-password", builder.password},
+		{"target-username", releaser.user},
+		{"target-password", releaser.password},
+	}
+}
+
+func (s *stage) rollback() inputs {
+	return append(s.ask("rollback"), input{"reason", "INC-1234, checkout fails"})
+}
+
+func (s *stage) ask(mode string) inputs {
+	return inputs{
+		{"mode", mode},
+		{"target", s.prod() + ":production"},
+		{"target-username", releaser.user},
+		{"target-password", releaser.password},
+	}
+}
+
 // drift pushes another image to dev.
 func (s *stage) drift(ctx context.Context) error {
 	if err := newImage("2.4.1-rc1").Push(ctx, builder.access(s.build), repository, "dev"); err != nil {
