@@ -2,6 +2,7 @@ package promote
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -29,13 +30,31 @@ func (r *run) recollect(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	r.joinEarlier()
 	return r.nameKnown()
+}
+
+// joinEarlier has those of a release go on with it whose records that attempt could not
+// write.
+func (r *run) joinEarlier() {
+	at := slices.IndexFunc(r.promotions, func(p *promotion) bool { return p.earlier != nil })
+	if at < 0 {
+		return
+	}
+	for _, p := range r.promotions {
+		if p.earlier == nil {
+			p.joins = r.promotions[at]
+		}
+	}
 }
 
 // dated is the time that is in the names of a promotion's tags.
 func (p *promotion) dated(request Request) time.Time {
-	if p.continues() {
+	switch {
+	case p.continues():
 		return p.earlier.Started
+	case p.joins != nil && p.joins.continues():
+		return p.joins.earlier.Started
 	}
 	return request.Started
 }

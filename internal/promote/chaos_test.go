@@ -19,7 +19,8 @@ var (
 
 // TestChaos promotes under every fault that regtest knows, each at 2 % of the requests that it fits, then at 5 %: about
 // one request in five goes wrong, then two in five. At 2 % every run succeeds. At 5 % two in a hundred may fail, if they
-// say so. After any run all that is said is true, and the next run without faults completes what is missing.
+// say so. After any run all that is said is true, and the next run without faults completes what is missing, in the
+// ledger too. A rollback then goes to what was there before.
 func TestChaos(t *testing.T) {
 	for _, test := range []struct {
 		rate                  float64
@@ -94,6 +95,9 @@ func chaos(t *testing.T, seed uint64, rate float64, failed *atomic.Int32) {
 		}
 		if err := tr.done(t.Context()); err != nil {
 			t.Errorf("%s, after the next run: %v", s.name, err)
+		}
+		if err := tr.wentBack(t.Context(), tr.run(t.Context(), tr.back(), &watcher{})); err != nil {
+			t.Errorf("%s, after a rollback: %v", s.name, err)
 		}
 	})
 }

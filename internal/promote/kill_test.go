@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/promote"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"golang.org/x/sync/errgroup"
@@ -33,6 +34,8 @@ type job struct {
 	Auth   bool
 	Source []string
 	Target [][]string // of each source
+	Run    string     // of the job; empty: none is known
+	Back   bool       // it rolls back instead
 }
 
 // work does a job and is its process's exit code.
@@ -47,7 +50,11 @@ func work(text string) int {
 	for n, source := range j.Source {
 		items = append(items, item(failing{}, source, j.Target[n]...))
 	}
-	d := promote.Run(context.Background(), w.client(nil, j.Agent), requestOf(items...), &watcher{})
+	r := requestOf(items...)
+	if r.Job.RunID = j.Run; j.Back {
+		r.Mode, r.Reason = promote.Rollback, "INC-1"
+	}
+	d := promote.Run(context.Background(), w.client(nil, j.Agent), r, &watcher{})
 	fmt.Printf("%s: %+v\n", d.Result, d.Faults)
 	return d.Result.ExitCode()
 }
@@ -78,6 +85,168 @@ func TestKill(t *testing.T) {
 			newMurder(t, s).run(t, share)
 		})
 	}
+}
+
+// killedRollbacks is how many rollbacks are killed.
+const killedRollbacks = 24
+
+// TestKillRollback rolls a release of two images back in a process that is killed like those of TestKill. Then every tag
+// holds what it held, or what the rollback goes to, and of that there is a record. The same run once more completes it; a
+// rollback in a new run goes there too, unless the one that was killed had come to its end; and another promotion finds
+// all as it was or all rolled back. What the ledger lists is what has happened.
+func TestKillRollback(t *testing.T) {
+	t.Parallel()
+	s := setting{name: "rollback", images: 2, layers: 1, layerSize: 10, verify: "blobs", bare: true}
+	m := newMurder(t, s)
+	whole := m.backWhole(t)
+	dice := rand.New(rand.NewPCG(killSeed, 1))
+	var g errgroup.Group
+	g.SetLimit(4)
+	for n := range killedRollbacks {
+		at := 1 + (n*whole+dice.IntN(whole))/killedRollbacks
+		after := time.Duration(dice.Int64N(int64(5 * time.Millisecond)))
+		g.Go(func() error {
+			next := sequel(n % int(sequels))
+			if next == anew {
+				next = backward
+			}
+			if err := m.killBack(t, fmt.Sprintf("back-%d-", n), int32(at), after, next); err != nil {
+				t.Errorf("killed %s after request %d of %d, then %s: %v", after, at, whole, next, err)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+}
+
+// promoted is a world of which everything is promoted, in two runs: from what was there to the next images, and to ours.
+func (m *murder) promoted(t *testing.T, prefix string) *world {
+	t.Helper()
+	w := m.world(t, prefix)
+	w.fixed = ""
+	if err := w.addNext(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, r := range []promote.Request{w.succeeds(another), w.request()} {
+		r.Settling = settle
+		expect(t, promote.Run(t.Context(), w.client(nil, "before"), r, &watcher{}), document.Promoted)
+	}
+	return w
+}
+
+func (m *murder) backWhole(t *testing.T) int {
+	t.Helper()
+	w, v := m.promoted(t, "back-whole-"), &victim{at: -1}
+	m.victims.Store("back-whole-", v)
+	if out, err := m.back(t.Context(), w, "back-whole-").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, p := range w.parcels {
+		if err := w.listed(t.Context(), p, nextOf(p).Root, p.image.Root, nextOf(p).Root); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return int(v.count.Load())
+}
+
+func (m *murder) back(ctx context.Context, w *world, agent string) *exec.Cmd {
+	j := job{Agent: agent, Auth: w.auth, Run: agent, Back: true}
+	for _, p := range w.parcels {
+		to := w.target.Host() + "/" + p.repo
+		j.Source, j.Target = append(j.Source, to), append(j.Target, []string{to + ":production"})
+	}
+	return m.start(ctx, j)
+}
+
+func (m *murder) killBack(t *testing.T, name string, at int32, after time.Duration, next sequel) error {
+	w, v := m.promoted(t, name), &victim{at: at, now: make(chan struct{})}
+	m.victims.Store(name, v)
+	if _, err := m.strike(m.back(t.Context(), w, name), v, after); err != nil {
+		return err
+	}
+	moved, err := w.backMoved(t.Context())
+	if err != nil {
+		return err
+	}
+	open, err := w.underWay(t.Context())
+	if err != nil {
+		return err
+	}
+	r := w.back()
+	switch r.Settling = settle; next {
+	case rerun:
+		r.Job.RunID, r.Job.Attempt = name, "2"
+	case onwards:
+		r = w.again()
+		r.Settling = settle
+	default:
+		r.Job.RunID = "another"
+	}
+	d := promote.Run(t.Context(), w.client(nil, "again"), r, &watcher{})
+	var all []error
+	for _, p := range w.parcels {
+		ours, before := p.image.Root, nextOf(p).Root
+		lines, holds := []string{before, ours, before}, before
+		switch over := moved == len(w.parcels) && !open; {
+		case next == onwards && over:
+			lines, holds = append(lines, thirdOf(p).Root), thirdOf(p).Root
+		case next == onwards:
+			lines, holds = []string{before, ours, thirdOf(p).Root}, thirdOf(p).Root
+		case next == backward && over:
+			lines, holds = append(lines, p.old), p.old
+		}
+		now, _, err := regtest.TagDigest(t.Context(), w.at(w.target), p.repo, "production")
+		if err == nil && now != holds {
+			err = fmt.Errorf("%s:production holds %s, not %s", p.repo, now, holds)
+		}
+		all = append(all, err, w.listed(t.Context(), p, lines...))
+	}
+	if err := errors.Join(all...); err != nil || d.Result.ExitCode() != 0 {
+		return fmt.Errorf("%d moved, under way %v, the next run ends as %s: %+v, %q: %w", moved, open, d.Result, d.Faults, d.Notices, err)
+	}
+	return nil
+}
+
+// thirdOf is an image that nothing was told of yet.
+func thirdOf(p *parcel) *regtest.Image {
+	return regtest.Build(regtest.Spec{Seed: "third " + p.repo, LayerSize: 10})
+}
+
+// again promotes third images.
+func (w *world) again() promote.Request {
+	var items []promote.Item
+	for _, p := range w.parcels {
+		if err := thirdOf(p).Push(context.Background(), w.at(w.source), p.from, "third"); err != nil {
+			panic(err)
+		}
+		items = append(items, item(failing{}, w.source.Host()+"/"+p.from+":third", w.target.Host()+"/"+p.repo+":production"))
+	}
+	return requestOf(items...)
+}
+
+// backMoved is how many tags have gone back. The others hold what they held; and of what has gone back there are records
+// of both times.
+func (w *world) backMoved(ctx context.Context) (n int, err error) {
+	for _, p := range w.parcels {
+		now, _, err := regtest.TagDigest(ctx, w.at(w.target), p.repo, "production")
+		switch {
+		case err != nil:
+			return n, err
+		case now == p.image.Root:
+			continue
+		case now != nextOf(p).Root:
+			return n, fmt.Errorf("tag %s:production holds %q", p.repo, now)
+		}
+		n++
+		records, err := readRecords(ctx, w.at(w.target), p.repo, "production")
+		if err != nil {
+			return n, err
+		}
+		if len(records) != 3 {
+			return n, fmt.Errorf("%s has gone back, and there are the records %+v", p.repo, records)
+		}
+	}
+	return n, nil
 }
 
 // murder is one setting on registries that serve all its processes; each has repositories of its own.
@@ -188,6 +357,11 @@ func (m *murder) process(ctx context.Context, w *world, agent string) *exec.Cmd 
 		j.Source = append(j.Source, w.source.Host()+"/"+p.from+p.reference)
 		j.Target = append(j.Target, []string{to + ":production", fixed + to + ":" + w.fixed})
 	}
+	return m.start(ctx, j)
+}
+
+// start is a process that is to do a job.
+func (m *murder) start(ctx context.Context, j job) *exec.Cmd {
 	text, err := json.Marshal(j)
 	if err != nil {
 		panic(err)
@@ -201,24 +375,9 @@ func (m *murder) process(ctx context.Context, w *world, agent string) *exec.Cmd 
 func (m *murder) kill(t *testing.T, name string, at int32, after time.Duration, next successor) (killed bool, err error) {
 	w, v := m.world(t, name), &victim{at: at, now: make(chan struct{})}
 	m.victims.Store(name, v)
-	process := m.process(t.Context(), w, name)
-	var out bytes.Buffer
-	process.Stdout, process.Stderr = &out, &out
-	if err := process.Start(); err != nil {
-		return false, err
-	}
-	over := make(chan error, 1)
-	go func() { over <- process.Wait() }()
-	select {
-	case <-v.now:
-		time.Sleep(after)
-		_ = process.Process.Kill()
-		err = <-over
-	case err = <-over:
-	}
-	killed = process.ProcessState.ExitCode() == -1
-	if !killed && err != nil {
-		return false, fmt.Errorf("the run failed by itself: %w: %s", err, out.String())
+	killed, err = m.strike(m.process(t.Context(), w, name), v, after)
+	if err != nil {
+		return killed, err
 	}
 	if err := w.either(t.Context(), !killed); err != nil {
 		return killed, err
@@ -237,6 +396,29 @@ func (m *murder) kill(t *testing.T, name string, at int32, after time.Duration, 
 	}
 	if err := w.succeeded(t.Context(), next, !killed, before); err != nil {
 		return killed, fmt.Errorf("after the next run: %w", err)
+	}
+	return killed, nil
+}
+
+// strike starts a process and kills it some time after the victim's request, if it does not end before.
+func (m *murder) strike(process *exec.Cmd, v *victim, after time.Duration) (killed bool, err error) {
+	var out bytes.Buffer
+	process.Stdout, process.Stderr = &out, &out
+	if err := process.Start(); err != nil {
+		return false, err
+	}
+	over := make(chan error, 1)
+	go func() { over <- process.Wait() }()
+	select {
+	case <-v.now:
+		time.Sleep(after)
+		_ = process.Process.Kill()
+		err = <-over
+	case err = <-over:
+	}
+	killed = process.ProcessState.ExitCode() == -1
+	if !killed && err != nil {
+		return false, fmt.Errorf("the run failed by itself: %w: %s", err, out.String())
 	}
 	return killed, nil
 }
@@ -261,7 +443,7 @@ func (w *world) either(ctx context.Context, success bool) error {
 			}
 		}
 		if moved {
-			all = append(all, w.intact(ctx, p))
+			all = append(all, w.intact(ctx, p), w.recorded(ctx, p, p.image.Root))
 		}
 		all = append(all, w.kept(ctx, p))
 	}

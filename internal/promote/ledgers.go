@@ -122,14 +122,25 @@ func (c *chronicle) catchUp(ctx context.Context, holds string) error {
 	return err
 }
 
-// holds is the digest that the first moving tag holds now; empty if that is not known.
+// holds is the digest that the first moving tag holds now, but for what a run that was
+// ended midway has moved there; empty if that is not known.
 func (p *promotion) holds() string {
-	for _, t := range p.tags {
-		if !t.fixed && t.observed {
-			return digestText(t.shown)
-		}
+	t := p.firstMoving()
+	switch {
+	case t == nil || !t.observed:
+		return ""
+	case t.recalled:
+		return digestText(t.before)
+	default:
+		return digestText(t.shown)
 	}
-	return ""
+}
+
+func (p *promotion) firstMoving() *tag {
+	if at := slices.IndexFunc(p.tags, func(t *tag) bool { return !t.fixed && t.observed }); at >= 0 {
+		return p.tags[at]
+	}
+	return nil
 }
 
 // recorded is the record that the ledger has of what the environment holds.

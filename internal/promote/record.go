@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
@@ -273,14 +274,20 @@ func overridesOf(verdicts []document.Verdict) (gates []string) {
 }
 
 // releaseID is what the records of one release share, and those of no other: the
-// same images may be released again, but not by the same run.
+// same images may be released again, but not by the same run. It is the same in every
+// attempt of a run, also where an earlier one wrote but some of the records.
 func (r *run) releaseID() string {
 	job := r.request.Job
-	unique := job.Repository + "\n" + job.RunID + "\n" + job.Name
+	lines := []string{string(r.recordMode()), job.Repository, job.RunID, job.Name}
 	if job.RunID == "" {
-		unique = r.request.Started.Format(time.RFC3339Nano)
+		lines = append(lines, r.release(), r.request.Started.Format(time.RFC3339Nano))
 	}
-	sum := sha256.Sum256([]byte(r.release() + "\n" + unique))
+	var places []string
+	for _, p := range r.promotions {
+		places = append(places, p.target.Name()+" "+p.ledgerName(r.request))
+	}
+	slices.Sort(places)
+	sum := sha256.Sum256([]byte(strings.Join(append(lines, places...), "\n")))
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
@@ -321,15 +328,23 @@ func (r *run) list(ctx context.Context, moved error, begun []move) error {
 	return g.Wait()
 }
 
+// undone reports whether tags of the promotion had begun to move, and none of them can
+// hold now what it was to bring.
+func (p *promotion) undone(begun []move) bool {
+	own := slices.DeleteFunc(slices.Clone(begun), func(m move) bool { return m.promotion != p })
+	return len(own) > 0 && !slices.ContainsFunc(own, func(m move) bool { return m.state == document.TagMoved || m.isOpen() })
+}
+
 // outcome is what became of a promotion. Where none of its tags had begun to move, its
-// record counts for nothing.
+// record counts for nothing; where one may still hold the image, the next run finds out
+// whether it does.
 func (r *run) outcome(p *promotion, moved error, begun []move) document.Outcome {
 	switch {
 	case moved == nil && r.request.Mode == Rollback:
 		return document.OutcomeRolledBack
 	case moved == nil:
 		return document.OutcomePromoted
-	case slices.ContainsFunc(begun, func(m move) bool { return m.promotion == p }):
+	case p.undone(begun):
 		return document.OutcomeFailed
 	default:
 		return document.OutcomeUnconfirmed

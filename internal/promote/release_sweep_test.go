@@ -95,6 +95,7 @@ func (w *world) succeeded(ctx context.Context, s successor, success bool, before
 	var all []error
 	kinds := map[string]bool{}
 	for n, p := range w.parcels {
+		all = append(all, w.listedSo(ctx, p, s == another || n == only))
 		for _, tag := range w.tags() {
 			now, _, err := regtest.TagDigest(ctx, w.at(w.target), p.repo, tag)
 			all = append(all, err)
@@ -119,6 +120,26 @@ func (w *world) succeeded(ctx context.Context, s successor, success bool, before
 		all = append(all, fmt.Errorf("after %v and %q: %v", success, before, kinds))
 	}
 	return errors.Join(all...)
+}
+
+// listedSo expects the ledger of a parcel to list what the release brought, if its fixed tag shows that it counts, and then
+// what the successor did. Where that did nothing, the line may be yet to come.
+func (w *world) listedSo(ctx context.Context, p *parcel, successor bool) error {
+	now, _, err := regtest.TagDigest(ctx, w.at(w.target), p.repo, w.fixed)
+	if err != nil {
+		return err
+	}
+	var want []string
+	if now == p.image.Root {
+		want = append(want, now)
+	}
+	if successor {
+		return w.listed(ctx, p, append(want, nextOf(p).Root)...)
+	}
+	if err = w.listed(ctx, p, want...); err != nil && len(want) > 0 {
+		err = w.listed(ctx, p)
+	}
+	return err
 }
 
 // TestReleaseSweep cuts a release of three images, each to a moving and a fixed tag, at each of its requests in the ways

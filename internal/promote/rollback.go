@@ -20,6 +20,7 @@ import (
 type past struct {
 	lines   []document.Line // oldest first
 	state   ledger.State
+	halted  bool             // the last run there was a rollback that was ended midway
 	to      string           // digest that it goes back to
 	brought *document.Line   // what brought that image there before; nil: no record tells
 	record  *document.Record // of that; nil: it cannot be read
@@ -77,21 +78,48 @@ func (r *run) readPast(ctx context.Context) error {
 	g.SetLimit(atOnce)
 	for _, p := range r.promotions {
 		if p.ledger.book != nil {
-			g.Go(func() error { return p.readPast(ctx, least) })
+			g.Go(func() error { return r.readPastOf(ctx, p, least) })
 		}
 	}
 	return g.Wait()
 }
 
-func (p *promotion) readPast(ctx context.Context, least int) error {
-	if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
+func (r *run) readPastOf(ctx context.Context, p *promotion, least int) error {
+	if err := r.findHalted(ctx, p); err != nil {
 		return err
+	}
+	if !p.past.halted {
+		if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
+			return err
+		}
 	}
 	h, err := p.ledger.book.History(ctx, p.ledger.page, least)
 	if err != nil && len(h.Lines) == 0 {
 		return err
 	}
 	p.past.lines, p.past.state = h.Lines, ledger.Replay(h.Lines)
+	return nil
+}
+
+// findHalted finds out whether a rollback was ended while it moved the tags. That one is
+// put back, or finished: this run goes where it went, and no further.
+func (r *run) findHalted(ctx context.Context, p *promotion) error {
+	t := p.firstMoving()
+	if t == nil || t.journal == nil || t.journal.Done {
+		return nil
+	}
+	i, err := r.follow(ctx, move{p, t})
+	if i == nil || err != nil {
+		return err
+	}
+	if err := p.ledger.catchUp(ctx, ""); err != nil {
+		return err
+	}
+	lines := p.ledger.page.Lines()
+	if n := len(lines) - 1; n >= 0 {
+		last := lines[n]
+		p.past.halted = last.Mode == document.ModeRollback && !last.Outcome.Good() && last.Digest != last.PreviousDigest
+	}
 	return nil
 }
 
@@ -122,9 +150,13 @@ func (r *run) backToPrevious(ctx context.Context) error {
 	return nil
 }
 
-// backAsBefore goes where an earlier attempt of this run went.
+// backAsBefore goes where an earlier attempt of this run went, once that has moved a tag:
+// all of its records are then there. Until then everything is as that attempt found it.
 func (r *run) backAsBefore() bool {
 	found := false
+	if !slices.ContainsFunc(r.promotions, func(p *promotion) bool { return p.earlier != nil && p.holds() == p.earlier.Digest }) {
+		return false
+	}
 	for _, p := range r.promotions {
 		if p.earlier != nil {
 			p.goTo(p.earlier.Digest)
@@ -139,7 +171,7 @@ func (r *run) backFromDrift() bool {
 	found := false
 	for _, p := range r.promotions {
 		current, known := p.past.state.Current()
-		if holds := p.holds(); known && holds != "" && holds != current.Digest {
+		if holds := p.holds(); known && !p.past.halted && holds != "" && holds != current.Digest {
 			p.goTo(current.Digest)
 			found = true
 			r.note(fmt.Sprintf("%s holds %s, which no record of a promotion brought there: it goes back to what the last one did.", p.place(), holds))

@@ -75,6 +75,7 @@ type promotion struct {
 	verified   bool
 	ledger     chronicle
 	earlier    *document.Record // of an earlier attempt of this run; nil: none
+	joins      *promotion       // of the same release, that has an earlier record where this has none
 	past       past             // of a rollback
 	nameless   []string         // why fixed tags of a rollback are let alone
 

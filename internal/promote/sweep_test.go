@@ -102,11 +102,14 @@ const (
 	trouble
 	endBefore // and with it everything after
 	endAfter
-	ways
+	pathBefore // and with it everything that goes to the same path; in the sweep of records alone
+	pathAfter
+	waysAndPaths
+	ways = pathBefore
 )
 
 func (w way) String() string {
-	return [...]string{"reset before", "reset after", "500", "nothing from here", "nothing after"}[w]
+	return [...]string{"reset before", "reset after", "500", "nothing from here", "nothing after", "nothing there from here", "nothing there after"}[w]
 }
 
 // cut is one fault at one request.
@@ -275,6 +278,8 @@ type plan struct {
 	order  []string
 	times  map[string]int
 	struck bool
+	path   string // that was struck
+	wrote  []tagged
 }
 
 func (p *plan) didStrike() bool {
@@ -311,19 +316,21 @@ func (p *plan) decide(side string, q *http.Request) (w way, ok bool) {
 	name := p.request(side, q)
 	p.order = append(p.order, name)
 	switch {
+	case p.struck && p.cut.way >= pathBefore:
+		return trouble, side+q.URL.Path != p.path
 	case p.struck && p.cut.way >= endBefore:
 		return trouble, false
 	case p.struck || p.end == nil || name != p.cut.request:
 		return 0, true
 	}
-	p.struck = true
+	p.struck, p.path = true, side+q.URL.Path
 	if p.cut.way >= endBefore {
 		p.end()
 	}
 	switch p.cut.way {
-	case endBefore:
+	case endBefore, pathBefore:
 		return resetBefore, false
-	case endAfter:
+	case endAfter, pathAfter:
 		return resetAfter, false
 	default:
 		return p.cut.way, false
@@ -339,6 +346,9 @@ func (p *plan) wrap(side string) func(http.Handler) http.Handler {
 				return
 			}
 			way, ok := p.decide(side, q)
+			if ok || way == resetAfter {
+				defer p.note(q)()
+			}
 			switch {
 			case ok:
 				next.ServeHTTP(w, q)

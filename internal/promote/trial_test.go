@@ -221,7 +221,7 @@ func (w *world) client(transport http.RoundTripper, agent string) *registry.Clie
 	return registry.New(o)
 }
 
-// done expects every tag moved with everything below it, and what the target had of its own kept.
+// done expects every tag moved with everything below it, and listed, and what the target had of its own kept.
 func (w *world) done(ctx context.Context) error {
 	var all []error
 	for _, p := range w.parcels {
@@ -230,9 +230,65 @@ func (w *world) done(ctx context.Context) error {
 				all = append(all, fmt.Errorf("tag %s:%s holds %q: %w", p.repo, tag, now, err))
 			}
 		}
-		all = append(all, w.intact(ctx, p))
+		all = append(all, w.intact(ctx, p), w.listed(ctx, p, p.image.Root))
 	}
 	return errors.Join(all...)
+}
+
+// listed expects the ledger of a parcel to list that these images were promoted, each once and in this order, and none
+// that was not.
+func (w *world) listed(ctx context.Context, p *parcel, digests ...string) error {
+	a, err := readAnnals(ctx, w.at(w.target), p.repo, "production")
+	if err != nil {
+		return err
+	}
+	var got []string
+	for _, l := range a.lines {
+		if l.good() {
+			got = append(got, l.digest)
+		}
+	}
+	err = a.sound(ctx, w, p.repo)
+	if !slices.Equal(got, digests) {
+		err = errors.Join(err, fmt.Errorf("the ledger of %s lists %q, and not %q", p.repo, a.all(), digests))
+	}
+	return err
+}
+
+// back is the request of a rollback of everything.
+func (w *world) back() promote.Request {
+	var items []promote.Item
+	for _, p := range w.parcels {
+		to := w.target.Host() + "/" + p.repo
+		items = append(items, item(failing{}, to, to+":production"))
+	}
+	r := requestOf(items...)
+	r.Mode, r.Reason, r.Verify = promote.Rollback, "INC-1", w.verify
+	return r
+}
+
+// wentBack expects that every parcel holds what it held before, and that this is listed.
+func (w *world) wentBack(ctx context.Context, d document.Report) error {
+	if d.Result != document.RolledBack {
+		return fmt.Errorf("%s, %+v", d.Result, d.Faults)
+	}
+	var all []error
+	for _, p := range w.parcels {
+		if now, _, err := regtest.TagDigest(ctx, w.at(w.target), p.repo, "production"); err != nil || now != p.old {
+			all = append(all, fmt.Errorf("tag %s:production holds %q: %w", p.repo, now, err))
+		}
+		all = append(all, w.listed(ctx, p, p.image.Root, p.old))
+	}
+	return errors.Join(all...)
+}
+
+// recorded expects a record of an image, whatever became of it.
+func (w *world) recorded(ctx context.Context, p *parcel, digest string) error {
+	records, err := readRecords(ctx, w.at(w.target), p.repo, "production")
+	if err == nil && !slices.ContainsFunc(records, func(r recordOf) bool { return r.subject == digest }) {
+		err = fmt.Errorf("%s holds %s, and there is no record of it: %+v", p.repo, digest, records)
+	}
+	return err
 }
 
 func (w *world) tags() []string {
@@ -364,11 +420,15 @@ func tryIn(t *testing.T, s setting, o regtest.ChaosOptions, run func(*testing.T,
 const limitOfRun = 30 * time.Minute
 
 func (tr *trial) promote(ctx context.Context, o promote.Observer) document.Report {
+	return tr.run(ctx, tr.request(), o)
+}
+
+func (tr *trial) run(ctx context.Context, r promote.Request, o promote.Observer) document.Report {
 	ctx, cancel := context.WithTimeout(ctx, limitOfRun)
 	defer cancel()
 	transport := tr.memory.Transport()
 	defer transport.CloseIdleConnections()
-	return promote.Run(ctx, tr.client(transport, ""), tr.request(), o)
+	return promote.Run(ctx, tr.client(transport, ""), r, o)
 }
 
 func (tr *trial) calm() {

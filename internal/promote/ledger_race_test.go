@@ -1,0 +1,261 @@
+package promote_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/ledger"
+	"github.com/artifact-promotion/promote/internal/promote"
+	"github.com/artifact-promotion/promote/internal/regtest"
+)
+
+// crowd is how many promotions run at once, and crowdSeeds in how many interleavings.
+const (
+	crowd      = 20
+	crowdSeeds = 3
+)
+
+// gathering is where the runs of a crowd go: the environment, its moving tag and its repository, by the run's number.
+type gathering struct {
+	env, tag, repo string
+	dated          bool // with a fixed tag beside
+}
+
+func (g gathering) of(n int) (env, tag, repo string) {
+	number := strings.NewReplacer("#", fmt.Sprint(n))
+	return number.Replace(g.env), number.Replace(g.tag), number.Replace(g.repo)
+}
+
+// TestTwentyAtOnce: twenty promotions of different images run at once.
+//
+// Whoever reports success, or that it is not recorded yet, has its record in the registry; and once another run has
+// followed in the environment, every record of every run is in its ledger, once. None that failed counts as promoted, and
+// where nobody else moves the tag, each that succeeded does. The chain shows forks, as it must, and nothing else.
+func TestTwentyAtOnce(t *testing.T) {
+	for name, where := range map[string]gathering{
+		"one environment":                      {env: "production", tag: "production", repo: "prod/app"},
+		"one environment, with fixed tags":     {env: "production", tag: "production", repo: "prod/app", dated: true},
+		"environments of one repository":       {env: "env-#", tag: "env-#", repo: "prod/app"},
+		"one ledger, a moving tag each":        {env: "production", tag: "region-#", repo: "prod/app"},
+		"one environment in many repositories": {env: "production", tag: "production", repo: "prod/app-#"},
+	} {
+		for _, api := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, API %v", name, api), func(t *testing.T) {
+				for seed := range uint64(crowdSeeds) {
+					t.Run(fmt.Sprint(seed), func(t *testing.T) {
+						t.Parallel()
+						synctest.Test(t, func(t *testing.T) { gather(t, where, api, seed) })
+					})
+				}
+			})
+		}
+	}
+}
+
+// mob is a crowd at its registry.
+type mob struct {
+	*testing.T
+	*world
+	gathering
+	memory *regtest.Memory
+	old    *regtest.Image
+	images []*regtest.Image
+}
+
+func gather(t *testing.T, where gathering, api bool, seed uint64) {
+	m := &mob{T: t, world: &world{}, gathering: where, memory: regtest.NewMemory()}
+	target, chaos, err := regtest.StartChaos(regtest.Options{Memory: m.memory, Delete: true, Referrers: api},
+		regtest.ChaosOptions{Seed: seed, Delay: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = target.Close()
+		m.memory.Close()
+	})
+	m.source, m.target = target, target
+	m.old = regtest.Build(regtest.Spec{Seed: "old", LayerSize: 10})
+	for n := range crowd + 1 {
+		i := regtest.Build(regtest.Spec{Seed: fmt.Sprint("image", n), LayerSize: 10})
+		_, tag, repo := m.of(n)
+		err := errors.Join(i.Push(t.Context(), m.at(target), fmt.Sprint("acme/", n), "dev"), m.old.Push(t.Context(), m.at(target), repo, tag))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.images = append(m.images, i)
+	}
+	reports := m.all()
+	chaos.Calm()
+	m.afterwards(reports)
+}
+
+// all runs everybody at once.
+func (m *mob) all() []document.Report {
+	reports := make([]document.Report, crowd)
+	var all sync.WaitGroup
+	for n := range crowd {
+		all.Go(func() { reports[n] = m.run(n, n, fmt.Sprint(n)) })
+	}
+	all.Wait()
+	return reports
+}
+
+// run promotes an image to where the run of a number goes.
+func (m *mob) run(n, where int, id string) document.Report {
+	transport := m.memory.Transport()
+	defer transport.CloseIdleConnections()
+	env, tag, repo := m.of(where)
+	host := m.target.Host()
+	targets := []string{host + "/" + repo + ":" + tag}
+	if m.dated {
+		targets = append(targets, fixed+host+"/"+repo+":v-"+id)
+	}
+	r := requestOf(item(m, fmt.Sprint(host, "/acme/", n, ":dev"), targets...))
+	r.TargetEnv, r.Reason = env, "TICKET-"+id
+	r.Job = document.Job{Repository: "acme/app", RunID: id, Attempt: "1", Name: "promote"}
+	return promote.Run(m.Context(), m.client(transport, ""), r, &watcher{})
+}
+
+// places are the ledgers that there are: repository and environment, with one of the runs that go there.
+func (m *mob) places() map[[2]string][]int {
+	all := map[[2]string][]int{}
+	for n := range crowd {
+		env, _, repo := m.of(n)
+		all[[2]string{repo, env}] = append(all[[2]string{repo, env}], n)
+	}
+	return all
+}
+
+func (m *mob) afterwards(reports []document.Report) {
+	results := map[document.Result]int{}
+	for n, d := range reports {
+		results[d.Result]++
+		m.believe(n, d)
+	}
+	lost, unconfirmed, elsewhere := 0, 0, 0
+	for place, runs := range m.places() {
+		a := m.annals(place)
+		before, held := len(a.lines), m.holder(runs[0])
+		next := m.run(crowd, runs[0], "last") // where the first of them went
+		expect(m, next, document.Promoted)
+		a = m.annals(place)
+		lost += len(a.lines) - before - 1
+		for _, n := range runs {
+			unconfirmed += m.account(a, n, reports[n], len(runs) == 1 || m.tag != "production")
+		}
+		m.records(a, place)
+		err := m.chained(m.Context(), place[0], place[1], func(f ledger.Finding) bool { return f.Damage == ledger.Forked })
+		if err != nil {
+			m.Errorf("%v: %v", place, err)
+		}
+		if m.rollBack(runs[0], reports, held) {
+			elsewhere++
+		}
+	}
+	m.Logf("%v; %d lines were lost and found again, of %d it is not known that they succeeded; %d rollbacks went to another that succeeded than the last",
+		results, lost, unconfirmed, elsewhere)
+}
+
+// holder is what the moving tag of a run holds.
+func (m *mob) holder(n int) string {
+	_, tag, repo := m.of(n)
+	now, _, err := regtest.TagDigest(m.Context(), m.at(m.target), repo, tag)
+	if err != nil {
+		m.Fatal(err)
+	}
+	return now
+}
+
+// rollBack goes back from the last image to what was there before, or to another that succeeded: of those that moved one
+// tag at once, the lines do not tell which was the last.
+func (m *mob) rollBack(where int, reports []document.Report, held string) (elsewhere bool) {
+	if m.tag == "region-#" { // one ledger for many tags: there is no one image to go back to
+		return false
+	}
+	transport := m.memory.Transport()
+	defer transport.CloseIdleConnections()
+	env, tag, repo := m.of(where)
+	to := m.target.Host() + "/" + repo
+	r := requestOf(item(m, to, to+":"+tag))
+	r.Mode, r.TargetEnv, r.Reason = promote.Rollback, env, "INC-1"
+	expect(m, promote.Run(m.Context(), m.client(transport, ""), r, &watcher{}), document.RolledBack)
+	now := m.holder(where)
+	n := slices.IndexFunc(m.images, func(i *regtest.Image) bool { return i.Root == now })
+	switch {
+	case now == held:
+		return false
+	case n < 0 || n == crowd || !succeeded(reports[n]):
+		m.Errorf("the rollback went to %s (image %d), and before the last promotion %s was there", now, n, held)
+	}
+	return true
+}
+
+func (m *mob) annals(place [2]string) annals {
+	a, err := readAnnals(m.Context(), m.at(m.target), place[0], place[1])
+	if err != nil {
+		m.Fatal(err)
+	}
+	return a
+}
+
+// believe compares a report with what is there once all have ended.
+func (m *mob) believe(n int, d document.Report) {
+	env, _, repo := m.of(n)
+	records, err := readRecords(m.Context(), m.at(m.target), repo, env)
+	if err != nil {
+		m.Fatal(err)
+	}
+	said := d.Promotions[0].Record
+	there := slices.ContainsFunc(records, func(r recordOf) bool { return r.record == said && r.subject == m.images[n].Root })
+	switch {
+	case (d.Result == document.Promoted || d.Result == document.Unrecorded) && !there:
+		m.Errorf("run %d: %s, and its record %q is not there", n, d.Result, said)
+	case d.Result == document.Promoted && !d.Promotions[0].Recorded, d.Result == document.Unrecorded && d.Promotions[0].Recorded:
+		m.Errorf("run %d: %s, listed: %v", n, d.Result, d.Promotions[0].Recorded)
+	case d.Result == document.Unchanged:
+		m.Errorf("run %d: %s", n, d.Result)
+	case d.Result.ExitCode() != 0 && len(d.Faults) == 0:
+		m.Errorf("run %d: %s without a reason", n, d.Result)
+	}
+}
+
+// account looks a run up in the ledger, after all. It returns 1 if the run reported success and the ledger does not say so,
+// which may be where somebody else moved the tag meanwhile.
+func (m *mob) account(a annals, n int, d document.Report, alone bool) int {
+	at := slices.IndexFunc(a.lines, func(l annal) bool { return l.run == fmt.Sprint(n) })
+	switch {
+	case at < 0 && d.Promotions[0].Record != "":
+		m.Errorf("run %d, %s: its record is in no line: %q", n, d.Result, a.all())
+	case at < 0:
+	case !succeeded(d) && a.lines[at].good():
+		m.Errorf("run %d: %s %+v, and its line says %s", n, d.Result, d.Faults, a.lines[at].result)
+	case succeeded(d) && !a.lines[at].good() && alone && len(m.places()) > 1:
+		m.Errorf("run %d: %s, and its line says %s", n, d.Result, a.lines[at].result)
+	case succeeded(d) && !a.lines[at].good():
+		return 1
+	}
+	return 0
+}
+
+// records expects every record to be in one line.
+func (m *mob) records(a annals, place [2]string) {
+	records, err := readRecords(m.Context(), m.at(m.target), place[0], place[1])
+	if err != nil {
+		m.Fatal(err)
+	}
+	for _, r := range records {
+		if n := len(slices.DeleteFunc(slices.Clone(a.lines), func(l annal) bool { return l.record != r.record })); n != 1 {
+			m.Errorf("the record %s is in %d lines", r.record, n)
+		}
+	}
+	if len(records) != len(a.lines) {
+		m.Errorf("%d records and %d lines", len(records), len(a.lines))
+	}
+}
