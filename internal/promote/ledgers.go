@@ -138,6 +138,16 @@ func (r *run) tellCaughtUp(p *promotion) {
 	}
 }
 
+// tellNotices says what the ledger's keeper should set. One that was read alone has none.
+func (r *run) tellNotices(p *promotion) {
+	if p.ledger.book == nil {
+		return
+	}
+	for _, text := range p.ledger.book.Notices() {
+		r.note(text)
+	}
+}
+
 // recordsOf are the first few records of lines.
 func recordsOf(lines []document.Line) (digests []string) {
 	for _, line := range lines[:min(len(lines), 5)] {

@@ -44,6 +44,7 @@ func (r *run) record(ctx context.Context) error {
 	}
 	for _, p := range r.promotions {
 		r.tellCaughtUp(p)
+		r.tellNotices(p)
 		if w := p.ledger.wrote; w != nil {
 			r.Info(fmt.Sprintf("recorded as %s in %s", w.Digest(), p.target.Name()))
 		}
@@ -211,7 +212,11 @@ func (r *run) list(ctx context.Context, moved error, begun []move) error {
 		}
 		g.Go(func() error { return p.ledger.append(inner, outcome) })
 	}
-	return g.Wait()
+	err := g.Wait()
+	for _, p := range r.promotions {
+		r.tellNotices(p)
+	}
+	return err
 }
 
 func (r *run) outcome(moved error) document.Outcome {
