@@ -29,15 +29,34 @@ func (r *run) recollect(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	r.began()
 	return r.nameKnown()
+}
+
+// began finds when the first attempt began. Of a release it may have recorded some
+// images only, and all have the same date in their tags.
+func (r *run) began() {
+	var first time.Time
+	for _, p := range r.promotions {
+		if p.earlier != nil && (first.IsZero() || p.earlier.Started.Before(first)) {
+			first = p.earlier.Started
+		}
+	}
+	for _, p := range r.promotions {
+		p.began = first
+	}
 }
 
 // dated is the time that is in the names of a promotion's tags.
 func (p *promotion) dated(request Request) time.Time {
-	if p.continues() {
+	switch {
+	case p.continues():
 		return p.earlier.Started
+	case p.earlier == nil && !p.began.IsZero():
+		return p.began
+	default:
+		return request.Started
 	}
-	return request.Started
 }
 
 // continues reports whether an earlier attempt of this run promoted the same image,

@@ -74,6 +74,7 @@ type promotion struct {
 	verified   bool
 	ledger     chronicle
 	earlier    *document.Record // of an earlier attempt of this run; nil: none
+	began      time.Time        // when that attempt began, as the record of any image says; zero: none does
 	past       past             // of a rollback
 	nameless   []string         // why fixed tags of a rollback are let alone
 
