@@ -109,11 +109,12 @@ func (c *chronicle) catchUp(ctx context.Context, holds string) error {
 	return err
 }
 
-// holds is the digest that the first moving tag holds now; empty if that is not known.
+// holds is the digest that the first moving tag holds now, but for what a release has
+// moved that is not complete; empty if that is not known.
 func (p *promotion) holds() string {
 	for _, t := range p.tags {
 		if !t.fixed && t.observed {
-			return digestText(t.shown)
+			return digestText(t.before)
 		}
 	}
 	return ""

@@ -10,6 +10,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -30,10 +31,10 @@ func (r *run) record(ctx context.Context) error {
 			if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
 				return err
 			}
-			if !p.moves() {
-				return p.recordedBefore(ctx)
+			if p.moves() || p.unsaid() {
+				return p.attach(ctx, r.recordOf(p))
 			}
-			return p.attach(ctx, r.recordOf(p))
+			return p.recordedBefore(ctx)
 		})
 	}
 	switch err := g.Wait(); {
@@ -77,6 +78,17 @@ func (p *promotion) recordedBefore(ctx context.Context) error {
 	return nil
 }
 
+// unsaid reports whether an earlier attempt has moved every tag, and nothing but this
+// run knows that: the tag that shows what the environment holds held it before.
+func (p *promotion) unsaid() bool {
+	lines := p.ledger.page.Lines()
+	if len(lines) == 0 || !p.continues() {
+		return false
+	}
+	last := lines[len(lines)-1]
+	return last.Outcome == document.OutcomeUnconfirmed && last.Fault == "" && last.Digest == p.root.Digest.String()
+}
+
 // recordOf is what the record of a promotion says.
 func (r *run) recordOf(p *promotion) document.Record {
 	d := p.document()
@@ -114,9 +126,13 @@ func (r *run) policy() *document.Policy {
 	return &document.Policy{URI: uri, Digest: c.Digest}
 }
 
-// attachmentsOf names what is attached as a record does.
+// attachmentsOf names what is attached as a record does. Earlier records are attached as
+// well, and are no part of what was promoted.
 func attachmentsOf(g *graph.Graph) (names []string) {
 	for _, a := range g.Attachments {
+		if g.Node(a.Digest).ArtifactType == ledger.RecordType {
+			continue
+		}
 		name := a.Tag
 		if name == "" {
 			name = a.Digest.String()

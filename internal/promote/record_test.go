@@ -167,12 +167,12 @@ func (s *works) promoted(name string, tags ...string) document.Report {
 	return d
 }
 
-// again is a later attempt of a run, an hour after.
+// again is a later attempt of a run, about an hour after.
 func again(r promote.Request) promote.Request {
 	var n int
 	_, _ = fmt.Sscan(r.Job.Attempt, &n)
 	r.Job.Attempt = fmt.Sprint(n + 1)
-	r.Started = r.Started.Add(time.Hour)
+	r.Started = r.Started.Add(61 * time.Minute)
 	return r
 }
 

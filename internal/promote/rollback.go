@@ -20,6 +20,7 @@ import (
 type past struct {
 	lines   []document.Line // oldest first
 	state   ledger.State
+	midway  string         // digest that a run was bringing when it was ended; empty: none was
 	to      string         // digest that it goes back to
 	brought *document.Line // what brought that image there before; nil: no record tells
 }
@@ -68,6 +69,9 @@ func (r *run) readPast(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	if err := r.findMidway(ctx); err != nil {
+		return err
+	}
 	least := enoughLines
 	if r.request.To.Text != "" {
 		least = 0
@@ -82,8 +86,34 @@ func (r *run) readPast(ctx context.Context) error {
 	return g.Wait()
 }
 
+// findMidway finds what runs were bringing that were ended while their tags moved. It
+// is put back or brought whole later on: that a tag holds it proves no record.
+func (r *run) findMidway(ctx context.Context) error {
+	for _, m := range r.moves() {
+		if m.fixed || m.journal == nil || m.journal.Done {
+			continue
+		}
+		at := slices.IndexFunc(m.journal.Moves, func(j ledger.Move) bool { return j.Tag == m.text })
+		if at < 0 || m.past.midway != "" {
+			continue
+		}
+		i, err := r.follow(ctx, m)
+		if err != nil {
+			return err
+		}
+		if i != nil {
+			m.past.midway = m.journal.Moves[at].After
+		}
+	}
+	return nil
+}
+
 func (p *promotion) readPast(ctx context.Context, least int) error {
-	if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
+	holds := p.holds()
+	if p.past.midway != "" {
+		holds = ""
+	}
+	if err := p.ledger.catchUp(ctx, holds); err != nil {
 		return err
 	}
 	h, err := p.ledger.book.History(ctx, p.ledger.page, least)
@@ -97,7 +127,7 @@ func (p *promotion) readPast(ctx context.Context, least int) error {
 // backToPrevious undoes what came last: of several images, those that the newest
 // release brought. An image that it did not change stays.
 func (r *run) backToPrevious(ctx context.Context) error {
-	if r.backAsBefore() || r.backFromDrift() {
+	if r.backAsBefore() || r.backFromMidway() || r.backFromDrift() {
 		return nil
 	}
 	var newest *promotion
@@ -131,6 +161,39 @@ func (r *run) backAsBefore() bool {
 		}
 	}
 	return found
+}
+
+// backFromMidway undoes a promotion that was ended midway, and brings a rollback to
+// its end.
+func (r *run) backFromMidway() bool {
+	found := false
+	for _, p := range r.promotions {
+		if p.past.midway == "" {
+			continue
+		}
+		current, known := p.past.state.Current()
+		switch {
+		case p.wasGoingTo(p.past.midway):
+			p.goTo(p.past.midway)
+		case known:
+			p.goTo(current.Digest)
+		default:
+			continue
+		}
+		found = true
+		r.note(fmt.Sprintf("A run was ended while it moved the tags of %s to %s: %s is where they go.", p.place(), p.past.midway, p.past.to))
+	}
+	return found
+}
+
+// wasGoingTo reports whether the last that was recorded is a rollback to a digest.
+func (p *promotion) wasGoingTo(digest string) bool {
+	for _, line := range slices.Backward(p.past.lines) {
+		if line.Digest == digest || line.Outcome.Good() {
+			return line.Digest == digest && line.Mode == document.ModeRollback && !line.Outcome.Good()
+		}
+	}
+	return false
 }
 
 // backFromDrift goes to what the records say, where a tag was changed by others.
@@ -269,8 +332,12 @@ func (r *run) nowhere(ctx context.Context, p *promotion, why string) error {
 	return e
 }
 
-// maxCandidates is how many images are offered.
-const maxCandidates = 10
+// How many images are offered, and how many tags are read for that: they may all hold
+// the same image.
+const (
+	maxCandidates = 10
+	maxLooked     = 50
+)
 
 // candidates are the images that a repository's records and tags offer.
 func (r *run) candidates(ctx context.Context, p *promotion) (offers []string) {
@@ -287,8 +354,8 @@ func (r *run) candidates(ctx context.Context, p *promotion) (offers []string) {
 	}
 	tags = slices.DeleteFunc(tags, func(tag string) bool { return ledger.Reserved(tag) || strings.HasPrefix(tag, "sha256-") })
 	slices.SortFunc(tags, func(a, b string) int { return cmp.Compare(b, a) }) // dates and versions: the newest first
-	for _, tag := range tags {
-		if len(offers) == maxCandidates {
+	for n, tag := range tags {
+		if len(offers) == maxCandidates || n == maxLooked {
 			break
 		}
 		if o, err := transfer.Observe(ctx, p.target, tag); err == nil && o.Digest().Hex != "" && !seen[o.Digest().String()] {
@@ -319,13 +386,26 @@ func (r *run) notWhole(err error) error {
 	}
 	e := &brokenError{err: err, message: fmt.Sprintf("the image to go back to is no longer whole: %v", err)}
 	e.hint = "A clean-up may have deleted it. Nothing was moved."
-	for _, p := range r.promotions {
-		if older, known := p.olderThan(p.past.to); known {
-			e.hint += fmt.Sprintf(" The next older one is of %s:\n  to: %s", older.Time.UTC().Format("2006-01-02 15:04 UTC"), older.Digest)
-			break
+	if older, known := r.older(); known {
+		to, what := older.Digest, "one"
+		if len(r.promotions) > 1 {
+			to, what = older.Record, "release"
 		}
+		e.hint += fmt.Sprintf(" The next older %s is of %s:\n  to: %s", what, older.Time.UTC().Format("2006-01-02 15:04 UTC"), to)
 	}
 	return e
+}
+
+// older is what every image can go back to further: of several, the oldest of what each
+// of them would.
+func (r *run) older() (oldest document.Line, known bool) {
+	for _, p := range r.promotions {
+		line, found := p.olderThan(p.past.to)
+		if found && (!known || line.Time.Before(oldest.Time)) {
+			oldest, known = line, true
+		}
+	}
+	return oldest, known
 }
 
 // olderThan is the next good image before another.
