@@ -79,14 +79,15 @@ func (p *promotion) recordedBefore(ctx context.Context) error {
 }
 
 // unsaid reports whether an earlier attempt has moved every tag, and nothing but this
-// run knows that: the tag that shows what the environment holds held it before.
+// run knows that: its line says that an attempt failed, or the tag that shows what the
+// environment holds held it before.
 func (p *promotion) unsaid() bool {
 	lines := p.ledger.page.Lines()
 	if len(lines) == 0 || !p.continues() {
 		return false
 	}
 	last := lines[len(lines)-1]
-	return last.Outcome == document.OutcomeUnconfirmed && last.Fault == "" && last.Digest == p.root.Digest.String()
+	return !last.Outcome.Good() && last.Fault == "" && last.Digest == p.root.Digest.String()
 }
 
 // recordOf is what the record of a promotion says.

@@ -446,3 +446,37 @@ func TestFinishedAndFailed(t *testing.T) {
 	expect(t, run(t, s.back("", "production", "latest")), document.RolledBack)
 	s.expectHolds("production", "a")
 }
+
+// TestRerunWhoseTagShowsNothing: the first tag held the image before, so that only the run itself can tell that the
+// other has moved.
+func TestRerunWhoseTagShowsNothing(t *testing.T) {
+	t.Parallel()
+	s := newWorks(t, regtest.Options{})
+	s.promoted("a", "production", "latest")
+	s.hand("latest", "b")
+	s.refuse(http.StatusForbidden, noLedger)
+	r := s.bring("a", "production", "latest")
+	expectUnrecorded(t, run(t, r))
+	s.refuse(0, nil)
+	expect(t, run(t, again(r)), document.Unchanged)
+	s.expectOutcomes("a promoted", "a promoted")
+	s.expectRecords(2)
+}
+
+// TestRerunOfWhatFailedAndWasNotListed: the first attempt's line says that it failed, and the second could not change it.
+func TestRerunOfWhatFailedAndWasNotListed(t *testing.T) {
+	t.Parallel()
+	s := newWorks(t, regtest.Options{})
+	s.promoted("a", "production", "latest")
+	s.refuse(http.StatusForbidden, on(http.MethodPut, "/manifests/latest"))
+	r := s.bring("b", "production", "latest")
+	expect(t, run(t, r), document.Failed)
+	s.refuse(http.StatusForbidden, noLedger)
+	expectUnrecorded(t, run(t, again(r)))
+	s.expectOutcomes("a promoted", "b failed")
+	s.refuse(0, nil)
+	d := run(t, again(again(r)))
+	expect(t, d, document.Unchanged)
+	s.expectOutcomes("a promoted", "b promoted")
+	s.expectRecords(2)
+}

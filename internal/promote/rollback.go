@@ -236,7 +236,11 @@ func (p *promotion) backOne() bool {
 	if !known || stay.Brought.Mode != document.ModePromote || stay.Brought.PreviousDigest == "" || stay.Brought.PreviousDigest == stay.Line.Digest {
 		return false
 	}
-	p.goTo(stay.Brought.PreviousDigest)
+	replaced := stay.Brought.PreviousDigest
+	if slices.ContainsFunc(p.past.lines, func(l document.Line) bool { return l.Digest == replaced && l.Outcome.Good() }) {
+		return false // it was rolled back from
+	}
+	p.goTo(replaced)
 	return true
 }
 

@@ -497,3 +497,14 @@ func TestCandidatesAreFew(t *testing.T) {
 		t.Errorf("%d requests", n)
 	}
 }
+
+// TestRollbackPastWhatIsBad: what the image there replaced was rolled back from since.
+func TestRollbackPastWhatIsBad(t *testing.T) {
+	t.Parallel()
+	s := newWorks(t, regtest.Options{})
+	for _, name := range []string{"e", "b", "e"} {
+		s.promoted(name)
+	}
+	s.goesBack("", "b")
+	s.stays(s.back(""), document.Failed, "nothing to go back to")
+}
