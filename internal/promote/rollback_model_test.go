@@ -214,7 +214,7 @@ func (s *story) plays(r promote.Request, to string, rollback bool, what string) 
 	s.refuse(0, nil)
 	s.log = append(s.log, fmt.Sprintf("%s to %q, %s: %s, %v", what, to, trouble, d.Result, d.Promotions[0].Tags))
 	rerun := s.to != "" && s.last.Job.RunID == r.Job.RunID
-	moves := s.dated && !(rerun && s.owes) || s.model.tags["production"] != to || s.model.tags["latest"] != to
+	moves := s.dated && (!rerun || !s.owes) || s.model.tags["production"] != to || s.model.tags["latest"] != to
 	switch d.Result {
 	case document.Promoted, document.RolledBack, document.Unchanged, document.Unrecorded:
 		if to == "" {

@@ -363,7 +363,7 @@ func (f *fleetAt) expectAll(want string) {
 	f.Helper()
 	for n, name := range strings.Fields(want) {
 		images := map[string][]*regtest.Image{"old": f.old, "dev": f.new, "next": f.next, "third": f.third}[name]
-		f.fleet.expectTag(f.T, want, n, "production", images[n].Root)
+		f.expectTag(f.T, want, n, "production", images[n].Root)
 	}
 }
 
