@@ -255,7 +255,7 @@ func (p *Page) proves(i int, holds string) bool {
 		if later.PreviousDigest == e.Digest {
 			return true
 		}
-		if later.Outcome.Good() {
+		if later.Outcome.Good() || later.Digest == e.Digest { // which found something else, and brings the image itself
 			return false
 		}
 	}

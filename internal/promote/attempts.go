@@ -55,8 +55,9 @@ func (p *promotion) dated(request Request) time.Time {
 		return p.earlier.Started
 	case p.joins != nil && p.joins.continues():
 		return p.joins.earlier.Started
+	default:
+		return request.Started
 	}
-	return request.Started
 }
 
 // continues reports whether an earlier attempt of this run promoted the same image,

@@ -122,18 +122,13 @@ func (c *chronicle) catchUp(ctx context.Context, holds string) error {
 	return err
 }
 
-// holds is the digest that the first moving tag holds now, but for what a run that was
-// ended midway has moved there; empty if that is not known.
+// holds is the digest that the first moving tag holds now, but for what a release has
+// moved that is not complete; empty if that is not known.
 func (p *promotion) holds() string {
-	t := p.firstMoving()
-	switch {
-	case t == nil || !t.observed:
-		return ""
-	case t.recalled:
+	if t := p.firstMoving(); t != nil {
 		return digestText(t.before)
-	default:
-		return digestText(t.shown)
 	}
+	return ""
 }
 
 func (p *promotion) firstMoving() *tag {
@@ -159,6 +154,16 @@ func (r *run) tellCaughtUp(p *promotion) {
 	}
 	for _, u := range c.Unreadable {
 		r.note("What stands under " + u.Reference + " is no record of this ledger: " + u.Err.Error() + ". Mode audit tells more.")
+	}
+}
+
+// tellNotices says what the ledger's keeper should set. One that was read alone has none.
+func (r *run) tellNotices(p *promotion) {
+	if p.ledger.book == nil {
+		return
+	}
+	for _, text := range p.ledger.book.Notices() {
+		r.note(text)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -86,6 +87,7 @@ func (r *run) record(ctx context.Context) error {
 	}
 	for _, p := range r.promotions {
 		r.tellCaughtUp(p)
+		r.tellNotices(p)
 		if w := p.ledger.wrote; w != nil {
 			r.Info(fmt.Sprintf("recorded as %s in %s", w.Digest(), p.target.Name()))
 		}
@@ -103,8 +105,11 @@ func (r *run) recordAnew(ctx context.Context) error {
 	g.SetLimit(atOnce)
 	for _, p := range r.promotions {
 		g.Go(func() error {
+			if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
+				return err
+			}
 			switch {
-			case !p.moves():
+			case !p.moves() && !p.unsaid():
 				return p.recordedBefore(ctx)
 			case p.ledger.wrote != nil && p.ledger.previous == p.previousDigest() && p.ledger.follows == p.ledger.page.Last():
 				return nil
@@ -158,9 +163,6 @@ func (r *run) prepareRecords(ctx context.Context) {
 // recordedBefore names the record of what is in place already, if there is one, and
 // writes the lines that the ledger lacked: that is all there is left to do.
 func (p *promotion) recordedBefore(ctx context.Context) error {
-	if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
-		return err
-	}
 	page, err := p.ledger.book.Write(ctx, p.ledger.page)
 	if err != nil {
 		return err
@@ -170,6 +172,18 @@ func (p *promotion) recordedBefore(ctx context.Context) error {
 		p.ledger.digest, p.ledger.listed = line.Record, true
 	}
 	return nil
+}
+
+// unsaid reports whether an earlier attempt has moved every tag, and nothing but this
+// run knows that: its line says that an attempt failed, or the tag that shows what the
+// environment holds held it before.
+func (p *promotion) unsaid() bool {
+	lines := p.ledger.page.Lines()
+	if len(lines) == 0 || !p.continues() {
+		return false
+	}
+	last := lines[len(lines)-1]
+	return !last.Outcome.Good() && last.Fault == "" && last.Digest == p.root.Digest.String()
 }
 
 // recordOf is what the record of a promotion says.
@@ -226,6 +240,9 @@ func (p *promotion) attachments() []string {
 // attachmentsOf names what is attached as a record does.
 func attachmentsOf(g *graph.Graph) (names []string) {
 	for _, a := range g.Attachments {
+		if g.Node(a.Digest).ArtifactType == ledger.RecordType {
+			continue
+		}
 		name := a.Tag
 		if name == "" {
 			name = a.Digest.String()
@@ -325,7 +342,11 @@ func (r *run) list(ctx context.Context, moved error, begun []move) error {
 		outcome := r.outcome(p, moved, begun)
 		g.Go(func() error { return p.ledger.append(inner, outcome) })
 	}
-	return g.Wait()
+	err := g.Wait()
+	for _, p := range r.promotions {
+		r.tellNotices(p)
+	}
+	return err
 }
 
 // undone reports whether tags of the promotion had begun to move, and none of them can

@@ -20,7 +20,7 @@ import (
 type past struct {
 	lines   []document.Line // oldest first
 	state   ledger.State
-	halted  bool             // the last run there was a rollback that was ended midway
+	midway  string           // digest that a run was bringing when it was ended; empty: none was
 	to      string           // digest that it goes back to
 	brought *document.Line   // what brought that image there before; nil: no record tells
 	record  *document.Record // of that; nil: it cannot be read
@@ -70,6 +70,9 @@ func (r *run) readPast(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	if err := r.findMidway(ctx); err != nil {
+		return err
+	}
 	least := enoughLines
 	if r.request.To.Text != "" {
 		least = 0
@@ -78,20 +81,41 @@ func (r *run) readPast(ctx context.Context) error {
 	g.SetLimit(atOnce)
 	for _, p := range r.promotions {
 		if p.ledger.book != nil {
-			g.Go(func() error { return r.readPastOf(ctx, p, least) })
+			g.Go(func() error { return p.readPast(ctx, least) })
 		}
 	}
 	return g.Wait()
 }
 
-func (r *run) readPastOf(ctx context.Context, p *promotion, least int) error {
-	if err := r.findHalted(ctx, p); err != nil {
-		return err
-	}
-	if !p.past.halted {
-		if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
+// findMidway finds what runs were bringing that were ended while their tags moved. It
+// is put back or brought whole later on: that a tag holds it proves no record.
+func (r *run) findMidway(ctx context.Context) error {
+	for _, m := range r.moves() {
+		if m.fixed || m.journal == nil || m.journal.Done {
+			continue
+		}
+		at := slices.IndexFunc(m.journal.Moves, func(j ledger.Move) bool { return j.Tag == m.text })
+		if at < 0 || m.past.midway != "" {
+			continue
+		}
+		i, err := r.follow(ctx, m)
+		if err != nil {
 			return err
 		}
+		if i != nil {
+			m.past.midway = m.journal.Moves[at].After
+		}
+	}
+	return nil
+}
+
+func (p *promotion) readPast(ctx context.Context, least int) error {
+	holds := p.holds()
+	if p.past.midway != "" {
+		holds = ""
+	}
+	if err := p.ledger.catchUp(ctx, holds); err != nil {
+		return err
 	}
 	h, err := p.ledger.book.History(ctx, p.ledger.page, least)
 	if err != nil && len(h.Lines) == 0 {
@@ -101,32 +125,10 @@ func (r *run) readPastOf(ctx context.Context, p *promotion, least int) error {
 	return nil
 }
 
-// findHalted finds out whether a rollback was ended while it moved the tags. That one is
-// put back, or finished: this run goes where it went, and no further.
-func (r *run) findHalted(ctx context.Context, p *promotion) error {
-	t := p.firstMoving()
-	if t == nil || t.journal == nil || t.journal.Done {
-		return nil
-	}
-	i, err := r.follow(ctx, move{p, t})
-	if i == nil || err != nil {
-		return err
-	}
-	if err := p.ledger.catchUp(ctx, ""); err != nil {
-		return err
-	}
-	lines := p.ledger.page.Lines()
-	if n := len(lines) - 1; n >= 0 {
-		last := lines[n]
-		p.past.halted = last.Mode == document.ModeRollback && !last.Outcome.Good() && last.Digest != last.PreviousDigest
-	}
-	return nil
-}
-
 // backToPrevious undoes what came last: of several images, those that the newest
 // release brought. An image that it did not change stays.
 func (r *run) backToPrevious(ctx context.Context) error {
-	if r.backAsBefore() || r.backFromDrift() {
+	if r.backAsBefore() || r.backFromMidway() || r.backFromDrift() {
 		return nil
 	}
 	var newest *promotion
@@ -166,12 +168,45 @@ func (r *run) backAsBefore() bool {
 	return found
 }
 
+// backFromMidway undoes a promotion that was ended midway, and brings a rollback to
+// its end.
+func (r *run) backFromMidway() bool {
+	found := false
+	for _, p := range r.promotions {
+		if p.past.midway == "" {
+			continue
+		}
+		current, known := p.past.state.Current()
+		switch {
+		case p.wasGoingTo(p.past.midway):
+			p.goTo(p.past.midway)
+		case known:
+			p.goTo(current.Digest)
+		default:
+			continue
+		}
+		found = true
+		r.note(fmt.Sprintf("A run was ended while it moved the tags of %s to %s: %s is where they go.", p.place(), p.past.midway, p.past.to))
+	}
+	return found
+}
+
+// wasGoingTo reports whether the last that was recorded is a rollback to a digest.
+func (p *promotion) wasGoingTo(digest string) bool {
+	for _, line := range slices.Backward(p.past.lines) {
+		if line.Digest == digest || line.Outcome.Good() {
+			return line.Digest == digest && line.Mode == document.ModeRollback && !line.Outcome.Good()
+		}
+	}
+	return false
+}
+
 // backFromDrift goes to what the records say, where a tag was changed by others.
 func (r *run) backFromDrift() bool {
 	found := false
 	for _, p := range r.promotions {
 		current, known := p.past.state.Current()
-		if holds := p.holds(); known && !p.past.halted && holds != "" && holds != current.Digest {
+		if holds := p.holds(); known && holds != "" && holds != current.Digest {
 			p.goTo(current.Digest)
 			found = true
 			r.note(fmt.Sprintf("%s holds %s, which no record of a promotion brought there: it goes back to what the last one did.", p.place(), holds))
@@ -206,7 +241,11 @@ func (p *promotion) backOne() bool {
 	if !known || stay.Brought.Mode != document.ModePromote || stay.Brought.PreviousDigest == "" || stay.Brought.PreviousDigest == stay.Line.Digest {
 		return false
 	}
-	p.goTo(stay.Brought.PreviousDigest)
+	replaced := stay.Brought.PreviousDigest
+	if slices.ContainsFunc(p.past.lines, func(l document.Line) bool { return l.Digest == replaced && l.Outcome.Good() }) {
+		return false // it was rolled back from
+	}
+	p.goTo(replaced)
 	return true
 }
 
@@ -327,8 +366,12 @@ func (r *run) nowhere(ctx context.Context, p *promotion, why string) error {
 	return e
 }
 
-// maxCandidates is how many images are offered.
-const maxCandidates = 10
+// How many images are offered, and how many tags are read for that: they may all hold
+// the same image.
+const (
+	maxCandidates = 10
+	maxLooked     = 50
+)
 
 // candidates are the images that a repository's records and tags offer.
 func (r *run) candidates(ctx context.Context, p *promotion) (offers []string) {
@@ -345,8 +388,8 @@ func (r *run) candidates(ctx context.Context, p *promotion) (offers []string) {
 	}
 	tags = slices.DeleteFunc(tags, func(tag string) bool { return ledger.Reserved(tag) || strings.HasPrefix(tag, "sha256-") })
 	slices.SortFunc(tags, func(a, b string) int { return cmp.Compare(b, a) }) // dates and versions: the newest first
-	for _, tag := range tags {
-		if len(offers) == maxCandidates {
+	for n, tag := range tags {
+		if len(offers) == maxCandidates || n == maxLooked {
 			break
 		}
 		if o, err := transfer.Observe(ctx, p.target, tag); err == nil && o.Digest().Hex != "" && !seen[o.Digest().String()] {
@@ -377,13 +420,26 @@ func (r *run) notWhole(err error) error {
 	}
 	e := &brokenError{err: err, message: fmt.Sprintf("the image to go back to is no longer whole: %v", err)}
 	e.hint = "A clean-up may have deleted it. Nothing was moved."
-	for _, p := range r.promotions {
-		if older, known := p.olderThan(p.past.to); known {
-			e.hint += fmt.Sprintf(" The next older one is of %s:\n  to: %s", older.Time.UTC().Format("2006-01-02 15:04 UTC"), older.Digest)
-			break
+	if older, known := r.older(); known {
+		to, what := older.Digest, "one"
+		if len(r.promotions) > 1 {
+			to, what = older.Record, "release"
 		}
+		e.hint += fmt.Sprintf(" The next older %s is of %s:\n  to: %s", what, older.Time.UTC().Format("2006-01-02 15:04 UTC"), to)
 	}
 	return e
+}
+
+// older is what every image can go back to further: of several, the oldest of what each
+// of them would.
+func (r *run) older() (oldest document.Line, known bool) {
+	for _, p := range r.promotions {
+		line, found := p.olderThan(p.past.to)
+		if found && (!known || line.Time.Before(oldest.Time)) {
+			oldest, known = line, true
+		}
+	}
+	return oldest, known
 }
 
 // olderThan is the next good image before another.
