@@ -123,9 +123,13 @@ func (c *Chain) env(key string) string {
 }
 
 func (c *Chain) input(_ context.Context, side Side, _ name.Repository) (Credential, error) {
-	login := c.Source
-	if side == Target {
+	var login Login
+	switch side {
+	case Source:
+		login = c.Source
+	case Target:
 		login = c.Target
+	case Elsewhere:
 	}
 	if !login.given() {
 		return Credential{}, nil

@@ -10,10 +10,12 @@ import (
 // Side is the end of a promotion that a credential is for.
 type Side string
 
-// The sides of a promotion.
+// The sides of a promotion. Elsewhere is a repository that is read beside it, as
+// environments are that a history lists: what the inputs give for a side is not for it.
 const (
-	Source Side = "source"
-	Target Side = "target"
+	Source    Side = "source"
+	Target    Side = "target"
+	Elsewhere Side = "environment"
 )
 
 // Credential is what to log in to one repository with. The zero Auth is

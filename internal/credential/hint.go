@@ -204,12 +204,7 @@ func (h *hint) forOther(status int) {
 // mounts $RUNNER_TEMP/_github_home as /github/home, and no other home.
 func (h *hint) containerRecipe() {
 	h.say("A container action does not see the login of docker/login-action. Either give this step the credential:")
-	h.snippet(
-		"- uses: artifact-promotion/promote@v1",
-		"  with:",
-		"    "+string(h.side)+"-username: ${{ vars.REGISTRY_USERNAME }}",
-		"    "+string(h.side)+"-password: ${{ secrets.REGISTRY_PASSWORD }}",
-	)
+	h.snippet(append([]string{"- uses: artifact-promotion/promote@v1", "  with:"}, h.given()...)...)
 	h.say("Or let the login step write where this action can read; it appears there as /github/home/.docker:")
 	h.snippet(
 		"- uses: docker/login-action@v3",
@@ -229,6 +224,26 @@ func (h *hint) containerRecipe() {
 	h.say("From a shell: %s", login)
 }
 
+// given are the inputs that hold a credential for the repository.
+func (h *hint) given() []string {
+	if h.side == Elsewhere {
+		return []string{
+			"    registry-auth: |",
+			"      - registry: " + h.host,
+			"        username: ${{ vars.REGISTRY_USERNAME }}",
+			"        password: ${{ secrets.REGISTRY_PASSWORD }}",
+		}
+	}
+	return []string{
+		"    " + string(h.side) + "-username: ${{ vars.REGISTRY_USERNAME }}",
+		"    " + string(h.side) + "-password: ${{ secrets.REGISTRY_PASSWORD }}",
+	}
+}
+
 func (h *hint) inputs(what string) {
+	if h.side == Elsewhere {
+		h.say("Or give registry-auth an entry for %s: %s.", h.host, what)
+		return
+	}
 	h.say("Or give %s-username and %s-password: %s.", h.side, h.side, what)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/gate"
 	"github.com/artifact-promotion/promote/internal/graph"
 	"github.com/artifact-promotion/promote/internal/registry"
@@ -197,6 +198,20 @@ func (p *promotion) readPrevious(ctx context.Context) (*gate.Image, error) {
 	return image, err
 }
 
+// sideOfFrom says whose credentials the environment before is read with: those of a
+// side are for that side's registry alone.
+func (i *image) sideOfFrom() credential.Side {
+	at := i.from.Repository.RegistryStr()
+	switch {
+	case at == i.item.Source.Repository.RegistryStr():
+		return sideSource
+	case slices.ContainsFunc(i.item.Targets, func(t Target) bool { return t.Repository.RegistryStr() == at }):
+		return sideTarget
+	default:
+		return credential.Elsewhere
+	}
+}
+
 func (r *run) openFrom(ctx context.Context, i *image) (*registry.Repository, error) {
-	return r.client.Open(ctx, sideSource, i.from.Repository, registry.Pull)
+	return r.client.Open(ctx, i.sideOfFrom(), i.from.Repository, registry.Pull)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/referrer"
@@ -73,12 +74,13 @@ type station struct {
 // stations opens stages, all before the first request, so that a host is asked for
 // one token.
 func (r *run) stations(ctx context.Context, stages []Stage, access func(Stage) registry.Access) []*station {
+	side := sideOf(stages)
 	shelves := map[string]*shelf{}
 	var all []*station
 	for _, stage := range stages {
 		s := &station{Stage: stage}
 		all = append(all, s)
-		repo, err := r.client.Open(ctx, sideTarget, stage.Repository, access(stage))
+		repo, err := r.client.Open(ctx, side(stage), stage.Repository, access(stage))
 		if err != nil {
 			s.openErr = err
 			continue
@@ -91,6 +93,24 @@ func (r *run) stations(ctx context.Context, stages []Stage, access func(Stage) r
 		s.book = ledger.Open(s.repo, s.finder, stage.Ledger)
 	}
 	return all
+}
+
+// sideOf says whose credentials a stage is read with. Those that are given for the
+// target are for the registry of what was asked for, if that is one: no other may see
+// them.
+func sideOf(stages []Stage) func(Stage) credential.Side {
+	asked := map[string]bool{}
+	for _, s := range stages {
+		if s.Asked {
+			asked[s.Repository.RegistryStr()] = true
+		}
+	}
+	return func(s Stage) credential.Side {
+		if len(asked) == 1 && asked[s.Repository.RegistryStr()] {
+			return sideTarget
+		}
+		return credential.Elsewhere
+	}
 }
 
 func newShelf(ctx context.Context, repo *registry.Repository) *shelf {
