@@ -148,7 +148,7 @@ func (c *chronicle) recorded(digest string) (document.Line, bool) {
 func (r *run) tellCaughtUp(p *promotion) {
 	c := p.ledger.caught
 	if c.Rebuilt {
-		r.note("The ledger " + p.ledger.book.Reference() + " was lost, and is made again from the records in the repository.")
+		r.note("There is no ledger " + p.ledger.book.Reference() + ", although there are records: it is made from them.")
 	} else if n := len(c.Lines); n > 0 {
 		r.note("The ledger " + p.ledger.book.Reference() + " did not list every record: " + strings.Join(recordsOf(c.Lines), ", ") + ". That is made good.")
 	}

@@ -104,18 +104,17 @@ func (r *run) recordAnew(ctx context.Context) error {
 	g, ctx := group(ctx)
 	g.SetLimit(atOnce)
 	for _, p := range r.promotions {
+		if p.ledger.wrote != nil && p.ledger.previous == p.previousDigest() && p.ledger.follows == p.ledger.page.Last() {
+			continue
+		}
 		g.Go(func() error {
 			if err := p.ledger.catchUp(ctx, p.holds()); err != nil {
 				return err
 			}
-			switch {
-			case !p.moves() && !p.unsaid():
-				return p.recordedBefore(ctx)
-			case p.ledger.wrote != nil && p.ledger.previous == p.previousDigest() && p.ledger.follows == p.ledger.page.Last():
-				return nil
-			default:
+			if p.moves() || p.unsaid() {
 				return p.attach(ctx, r.recordOf(p), p.holds())
 			}
+			return p.recordedBefore(ctx)
 		})
 	}
 	return g.Wait()
