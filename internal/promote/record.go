@@ -47,7 +47,7 @@ func (r *run) announceEarly(ctx context.Context) {
 	}
 	r.leaveTaken()
 	for _, p := range r.promotions {
-		if p.past.record == nil || !p.named() || p.ledger.book == nil || !p.moves() {
+		if p.past.record == nil || !p.named() || p.ledger.book == nil || !p.moves() || p.underWay() {
 			continue
 		}
 		record, holds, done := r.recordOf(p), p.holds(), make(chan struct{})
@@ -57,6 +57,12 @@ func (r *run) announceEarly(ctx context.Context) {
 			p.ledger.earlyErr = p.attach(ctx, record, holds)
 		})
 	}
+}
+
+// underWay reports whether a journal says that the tags are moving, or were when a run
+// was ended: what they hold now is then not what they held before this one.
+func (p *promotion) underWay() bool {
+	return slices.ContainsFunc(p.tags, func(t *tag) bool { return t.journal != nil && !t.journal.Done })
 }
 
 // named reports whether all tags have their names, and were read.
