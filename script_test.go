@@ -280,7 +280,7 @@ var stepFiles = []string{"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"}
 func enterJob(ts *testscript.TestScript, _ bool, _ []string) {
 	keepSecret(ts, false, []string{jobToken})
 	ts.Setenv("GITHUB_ACTIONS", "true")
-	for name, usual := range map[string]string{"GITHUB_REPOSITORY": "acme/app", "GITHUB_RUN_ID": "1658821493"} {
+	for name, usual := range map[string]string{"GITHUB_REPOSITORY": "acme/app", "GITHUB_RUN_ID": "1658821493", "GITHUB_RUN_ATTEMPT": "1"} {
 		if ts.Getenv(name) == "" {
 			ts.Setenv(name, usual)
 		}

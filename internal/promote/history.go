@@ -88,6 +88,9 @@ func (t *telling) tell(ctx context.Context) {
 	}
 	listed := t.query.pick(h.Lines)
 	listed.Environment, listed.Image, listed.Repository, listed.Ledger = t.Environment, t.Image, t.Repository.Name(), t.book.Reference()
+	if t.Environment == "" {
+		listed.Tag = t.Tags[0]
+	}
 	listed.Missing = err == nil && h.Whole && len(h.Lines) == 0
 	t.listed = &listed
 	t.remark(h.Lines)

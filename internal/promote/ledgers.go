@@ -40,16 +40,26 @@ func (c *chronicle) waitEarly() error {
 func (r *run) keepsRecords() bool { return r.request.Mode != Plan && !r.request.DryRun }
 
 // ledgerName is what a promotion's ledger is called: the environment, else the first
-// moving tag, else the first tag; empty while that has no name yet.
+// moving tag, else the first tag. One that is called otherwise every time stands for all
+// that its template makes.
 func (p *promotion) ledgerName(request Request) string {
 	if request.TargetEnv != "" {
 		return request.TargetEnv
 	}
-	if moving := slices.IndexFunc(p.tags, func(t *tag) bool { return !t.fixed }); moving >= 0 {
-		return p.tags[moving].text
+	if len(p.tags) == 0 {
+		return ""
 	}
-	return p.tags[0].text
+	first := p.tags[max(slices.IndexFunc(p.tags, func(t *tag) bool { return !t.fixed }), 0)]
+	for _, expression := range changing {
+		if first.template.Uses(expression) {
+			return first.template.String()
+		}
+	}
+	return first.text
 }
+
+// changing are the expressions that stand for something else with every promotion.
+var changing = []string{"date", "digest", "revision", "version", "run-number"}
 
 // readLedgers reads the ledgers whose names are known and which were not read yet,
 // and lists the tags beside them, which tell of records that no line names.

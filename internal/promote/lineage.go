@@ -64,6 +64,7 @@ type station struct {
 	book     *ledger.Book
 	held     []transfer.Observation // one for each moving tag
 	heldErr  error
+	midway   bool // a release that was ended midway may have moved the first moving tag
 	names    tagList
 	page     *ledger.Page
 	pageErr  error
@@ -146,6 +147,13 @@ func (s *station) look(ctx context.Context) {
 		})
 	}
 	g.Go(func() error { s.names = s.list(); return nil })
+	if len(s.Tags) > 0 {
+		g.Go(func() error {
+			j, err := ledger.ReadJournal(ctx, s.repo, s.Tags[0])
+			s.midway = err != nil || j != nil && !j.Done // who knows
+			return nil
+		})
+	}
 	s.page, s.pageErr = s.book.Read(ctx)
 	s.heldErr = tags.Wait()
 	_ = g.Wait() // each has a place of its own for what went wrong
@@ -162,8 +170,12 @@ func (s *station) holds() string {
 
 // catchUp adds to the page, without writing it, what the ledger lacks.
 func (s *station) catchUp(ctx context.Context, referrers []v1.Descriptor) {
+	holds := s.holds()
+	if s.midway { // then that the tag holds it proves nothing
+		holds = ""
+	}
 	s.page, s.caught, s.caughtBy = s.book.CatchUp(ctx, s.page, ledger.Sources{
-		Tags: s.names.tags, Referrers: referrers, Holds: s.holds(),
+		Tags: s.names.tags, Referrers: referrers, Holds: holds,
 	})
 }
 

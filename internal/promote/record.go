@@ -18,24 +18,18 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// announce begins to say of every promotion that is about to move a tag what it does
-// and why it may, while its image is copied. The records stand before the first tag
-// moves; until one has moved they count for nothing.
-func (r *run) announce(ctx context.Context) (announced func() error) {
-	g, ctx := group(ctx)
-	g.SetLimit(atOnce)
-	for _, p := range r.promotions {
-		if p.ledger.book == nil || !p.moves() {
-			continue
-		}
-		if p.ledger.early != nil {
-			g.Go(p.ledger.waitEarly)
-			continue
-		}
-		record, holds := r.recordOf(p), p.holds() // before its tags are read again
-		g.Go(func() error { return p.attach(ctx, record, holds) })
+// announcement says of a promotion that is about to move a tag what it does and why it
+// may, while its image is copied; nil if none moves. The record stands before the first
+// tag moves; until one has moved it counts for nothing.
+func (r *run) announcement(p *promotion) func(context.Context) error {
+	switch {
+	case p.ledger.book == nil || !p.moves():
+		return nil
+	case p.ledger.early != nil:
+		return func(context.Context) error { return p.ledger.waitEarly() }
 	}
-	return func() error { return unwritten(g.Wait()) }
+	record, holds := r.recordOf(p), p.holds() // before its tags are read again
+	return func(ctx context.Context) error { return p.attach(ctx, record, holds) }
 }
 
 // announceEarly begins with the records of a rollback before the image is inspected,

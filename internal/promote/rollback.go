@@ -143,13 +143,21 @@ func (r *run) backToPrevious(ctx context.Context) error {
 			continue
 		}
 		if !p.backOne() {
-			return r.nowhere(ctx, p, "no record tells what "+p.place()+" held before")
+			return r.nowhere(ctx, p, p.whyNowhere())
 		}
 		if p.past.brought == nil {
 			r.note(fmt.Sprintf("No record says how %s came to %s: it is what the first recorded promotion found there.", p.past.to, p.place()))
 		}
 	}
 	return nil
+}
+
+// whyNowhere says why there is no image before.
+func (p *promotion) whyNowhere() string {
+	if _, known := p.top(); known {
+		return "what " + p.place() + " held before was rolled back from, or no record tells"
+	}
+	return "no record tells what " + p.place() + " held before"
 }
 
 // backAsBefore goes where an earlier attempt of this run went, once that has moved a tag:

@@ -141,10 +141,13 @@ func (r *run) flow(ctx context.Context) error {
 // bring copies and verifies every image, and meanwhile announces what is about to move.
 func (r *run) bring(ctx context.Context) error {
 	g, ctx := group(ctx)
-	announced := r.announce(ctx)
-	g.Go(announced)
+	announce := func(p *promotion) {
+		if record := r.announcement(p); record != nil {
+			g.Go(func() error { return unwritten(record(ctx)) })
+		}
+	}
 	g.Go(func() error {
-		if err := r.copy(ctx); err != nil {
+		if err := r.copy(ctx, announce); err != nil {
 			return err
 		}
 		return r.verify(ctx)
@@ -228,7 +231,8 @@ func (r *run) note(text string) {
 const atOnce = 8
 
 // copy brings every image to its targets before any tag moves.
-func (r *run) copy(ctx context.Context) error {
+// Each is announced as soon as nothing stands in its way.
+func (r *run) copy(ctx context.Context, announce func(*promotion)) error {
 	r.Step("Copy")
 	stop := r.watch(ctx)
 	defer stop()
@@ -236,7 +240,7 @@ func (r *run) copy(ctx context.Context) error {
 	g.SetLimit(atOnce)
 	for _, p := range r.promotions {
 		g.Go(func() (err error) {
-			p.copied, err = r.engine.Copy(ctx, p.graph, p.source, p.target)
+			p.copied, err = r.engine.Copy(ctx, p.graph, p.source, p.target, func() { announce(p) })
 			return err
 		})
 	}

@@ -66,7 +66,7 @@ func BenchmarkVerify(b *testing.B) {
 			}
 			e.measure(b, func(int) {
 				engine, source, target := e.open(b, level, "prod/app")
-				if _, err := engine.Copy(b.Context(), e.graph, source, target); err != nil {
+				if _, err := engine.Copy(b.Context(), e.graph, source, target, nil); err != nil {
 					b.Fatal(err)
 				}
 				if _, err := engine.Verify(b.Context(), e.graph, source, target); err != nil {
@@ -141,7 +141,7 @@ func (e *engineBench) open(b *testing.B, level transfer.Level, repo string) (eng
 func (e *engineBench) once(b *testing.B, repo string) {
 	b.Helper()
 	engine, source, target := e.open(b, transfer.Blobs, repo)
-	if _, err := engine.Copy(b.Context(), e.graph, source, target); err != nil {
+	if _, err := engine.Copy(b.Context(), e.graph, source, target, nil); err != nil {
 		b.Fatal(err)
 	}
 }

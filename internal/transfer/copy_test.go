@@ -143,7 +143,7 @@ func TestBlobsGoToARegistryOnce(t *testing.T) {
 			for n, repo := range repos {
 				to := r.open(credential.Target, target, repo)
 				work.Go(func() (err error) {
-					if copied[n], err = r.Copy(t.Context(), g, from, to); err == nil {
+					if copied[n], err = r.Copy(t.Context(), g, from, to, nil); err == nil {
 						_, err = r.Verify(t.Context(), g, from, to)
 					}
 					return err
@@ -443,7 +443,7 @@ func TestSubjectsFirst(t *testing.T) {
 	defer cancel()
 	r := newRun(t, transfer.Blobs, 0)
 	from, to := r.source(source), r.target(target)
-	if _, err := r.Copy(ctx, r.walk(from, "dev"), from, to); err != nil {
+	if _, err := r.Copy(ctx, r.walk(from, "dev"), from, to, nil); err != nil {
 		t.Fatal(err)
 	}
 }

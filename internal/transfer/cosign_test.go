@@ -264,7 +264,7 @@ func TestMergeOfManyLayers(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	_, err := r.Copy(t.Context(), g, from, to)
+	_, err := r.Copy(t.Context(), g, from, to, nil)
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %v (error %v)", took, err)
 	}
@@ -306,7 +306,7 @@ func TestMergeWithARival(t *testing.T) {
 			r := newRun(t, transfer.Blobs, 0)
 			from, to := r.source(source), r.target(target)
 			g := r.walk(from, "dev")
-			if _, err := r.Copy(t.Context(), g, from, to); err != nil {
+			if _, err := r.Copy(t.Context(), g, from, to, nil); err != nil {
 				t.Fatal(err)
 			}
 			overwrite := func() { push(t, other, target, targetRepo) }
@@ -335,7 +335,7 @@ func TestMergedByARival(t *testing.T) {
 	r := newRun(t, transfer.Blobs, 0)
 	from, to := r.source(source), r.target(target)
 	g := r.walk(from, "dev")
-	if _, err := r.Copy(t.Context(), g, from, to); err != nil {
+	if _, err := r.Copy(t.Context(), g, from, to, nil); err != nil {
 		t.Fatal(err)
 	}
 	theirs, _ := signed(".sig", "bob")

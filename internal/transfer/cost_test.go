@@ -62,7 +62,7 @@ func TestManyBlobs(t *testing.T) {
 	root := registry.NewManifest(string(types.OCIManifestSchema1), []byte(`{"layers":[`+strings.Join(lines, ",")+`]}`))
 	for name, work := range map[string]func(context.Context, *transfer.Engine, *graph.Graph, *registry.Repository, *registry.Repository) error{
 		"copy": func(ctx context.Context, e *transfer.Engine, g *graph.Graph, from, to *registry.Repository) error {
-			_, err := e.Copy(ctx, g, from, to)
+			_, err := e.Copy(ctx, g, from, to, nil)
 			return err
 		},
 		"verify": func(ctx context.Context, e *transfer.Engine, g *graph.Graph, from, to *registry.Repository) error {

@@ -38,7 +38,7 @@ func sent(t *testing.T, from, to *regtest.Registry, tags ...string) (sum documen
 	for _, tag := range tags {
 		source, target := r.source(from), r.target(to)
 		g := r.walk(source, tag)
-		c, err := r.Copy(t.Context(), g, source, target)
+		c, err := r.Copy(t.Context(), g, source, target, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

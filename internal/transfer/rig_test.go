@@ -89,7 +89,7 @@ func (r run) copyAndVerify(from, to *regtest.Registry, tag string) (document.Cop
 	r.t.Helper()
 	source, target := r.source(from), r.target(to)
 	g := r.walk(source, tag)
-	copied, err := r.Copy(r.t.Context(), g, source, target)
+	copied, err := r.Copy(r.t.Context(), g, source, target, nil)
 	if err != nil {
 		return copied, transfer.Proof{}, err
 	}

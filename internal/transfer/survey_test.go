@@ -36,7 +36,7 @@ func (r run) surveyed(from, to *regtest.Registry) error {
 	}
 	ahead.Wait()
 	g := w.Graph(root.Digest)
-	if _, err := r.Copy(r.t.Context(), g, source, target); err != nil {
+	if _, err := r.Copy(r.t.Context(), g, source, target, nil); err != nil {
 		return err
 	}
 	_, err = r.Verify(r.t.Context(), g, source, target)
@@ -111,7 +111,7 @@ func TestSurveyFails(t *testing.T) {
 		s.Found(n, "")
 	}
 	ahead.Wait()
-	if copied, err := r.Copy(t.Context(), g, from, to); err != nil || copied.Present != len(i.Blobs) {
+	if copied, err := r.Copy(t.Context(), g, from, to, nil); err != nil || copied.Present != len(i.Blobs) {
 		t.Errorf("copied %+v, error %v", copied, err)
 	}
 }

@@ -154,7 +154,7 @@ func TestVerifyAfterACopy(t *testing.T) {
 			r := newRun(t, test.level, 0)
 			from, to := r.source(source), r.target(target)
 			g := r.walk(from, "dev")
-			if _, err := r.Copy(t.Context(), g, from, to); err != nil {
+			if _, err := r.Copy(t.Context(), g, from, to, nil); err != nil {
 				t.Fatal(err)
 			}
 			h.set(test.hurt, test.answer)
@@ -220,7 +220,7 @@ func TestVerifyInOneRepository(t *testing.T) {
 		from, to := r.source(at), r.open(credential.Target, at, sourceRepo)
 		g := r.walk(from, "dev")
 		at.ResetRequests()
-		copied, err := r.Copy(t.Context(), g, from, to)
+		copied, err := r.Copy(t.Context(), g, from, to, nil)
 		if err != nil || copied != (document.Copied{}) {
 			t.Errorf("copied %+v, error %v", copied, err)
 		}
@@ -247,7 +247,7 @@ func TestVerifyReadsABlobOnce(t *testing.T) {
 	from, to := r.source(source), r.target(target)
 	g := r.walk(from, "dev")
 	for range 2 {
-		if _, err := r.Copy(t.Context(), g, from, to); err != nil {
+		if _, err := r.Copy(t.Context(), g, from, to, nil); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := r.Verify(t.Context(), g, from, to); err != nil {
