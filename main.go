@@ -105,6 +105,7 @@ func perform(ctx context.Context, settings *input.Settings, invalid error, start
 		Transfers:   settings.Transfers,
 		UserAgent:   userAgent(),
 	})
+	defer client.Close()
 	settings.Request.Version = version
 	r := promote.Run(ctx, client, settings.Request, out)
 	r.Notices = append(notices, r.Notices...)

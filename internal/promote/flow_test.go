@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -173,12 +175,14 @@ func TestPrevious(t *testing.T) {
 	target.ResetRequests()
 	d = run(t, request(t, source.Host()+"/acme/app:one", target.Host()+"/prod/app:production", target.Host()+"/prod/app:canary"))
 	expectTag(t, d, ":production", document.TagMoved, two.Root, one.Root)
-	if w := writes(target); len(w) != 6 { // two tags, and the beginning and the end of a journal for each
+	// Two tags, the beginning and the end of a journal for each, and of the record its bytes, itself, its place in the list
+	// of referrers, and its line.
+	if w := writes(target); len(w) != 10 {
 		t.Errorf("writes %q", w)
 	}
 }
 
-// TestRetag: within one repository no blob is touched, and few requests are made.
+// TestRetag: within one repository no blob of the image is touched, and few requests are made.
 func TestRetag(t *testing.T) {
 	r := start(t, regtest.Options{})
 	i := decorated()
@@ -189,23 +193,26 @@ func TestRetag(t *testing.T) {
 	d := run(t, request(t, r.Host()+"/acme/app:dev", r.Host()+"/acme/app:production"))
 	expect(t, d, document.Promoted)
 	expectTag(t, d, ":production", document.TagMoved, old.Root, i.Root)
-	if w := writes(r); !slices.Equal(w, []string{"PUT /v2/acme/app/manifests/production"}) {
-		t.Errorf("writes %q", w)
-	}
 	for _, q := range ours(r) {
-		if strings.Contains(q.Path, "/blobs/") || strings.Contains(q.Path, "/referrers/") {
+		if strings.Contains(q.Path, "/blobs/sha256:") {
 			t.Errorf("%s %s", q.Method, q.Path)
 		}
 	}
-	// Ping, the tag, four children, the old tag and its journal, the move, and its confirmation.
-	if n := len(ours(r)); n > 10 {
-		t.Errorf("%d requests, want at most 10", n)
+	// Ping, the tag, four children, the old tag and its journal, the move, its confirmation, and the record.
+	if n := len(ours(r)); n > 10+recording {
+		t.Errorf("%d requests, want at most %d", n, 10+recording)
 	}
 	if d.Promotions[0].Verified != "manifests" || d.Promotions[0].Copied != (document.Copied{}) {
 		t.Errorf("verified %q, copied %+v", d.Promotions[0].Verified, d.Promotions[0].Copied)
 	}
 	complete(t, r, "acme/app", "dev", r, "acme/app", "production")
 }
+
+// recording is how many requests a record may take, its line in the ledger included, without the referrers API.
+const recording = 14
+
+// emptyBlob is the empty configuration, as an upload names it.
+var emptyBlob = url.QueryEscape(digestOf("{}"))
 
 // TestSeveral: several images to several places in one run, with what they share
 // sent once.
@@ -244,6 +251,7 @@ func TestSeveral(t *testing.T) {
 			sent[digest]++
 		}
 	}
+	maps.DeleteFunc(sent, func(upload string, _ int) bool { return strings.HasPrefix(upload, emptyBlob) }) // which each repository's record has
 	for digest, n := range sent {
 		if n != 1 {
 			t.Errorf("%s was sent %d times to one registry", digest, n)
@@ -395,7 +403,7 @@ func TestRequests(t *testing.T) {
 	count("again", 140, across, document.Unchanged)
 	within := request(t, source.Host()+"/acme/app:dev", source.Host()+"/prod/app:production")
 	count("other repository, same registry", 230, within, document.Promoted)
-	count("retag", 10, request(t, source.Host()+"/acme/app:dev", source.Host()+"/acme/app:staging"), document.Promoted)
+	count("retag", 10+recording, request(t, source.Host()+"/acme/app:dev", source.Host()+"/acme/app:staging"), document.Promoted)
 }
 
 // TestVerificationGuardsTheTag: what is wrong at the target keeps the tag where it is.

@@ -149,8 +149,7 @@ func (s *station) look(ctx context.Context) {
 	g.Go(func() error { s.names = s.list(); return nil })
 	if len(s.Tags) > 0 {
 		g.Go(func() error {
-			j, err := ledger.ReadJournal(ctx, s.repo, s.Tags[0])
-			s.midway = err != nil || j != nil && !j.Done // who knows
+			s.midway = s.isMidway(ctx)
 			return nil
 		})
 	}
@@ -169,6 +168,20 @@ func (s *station) holds() string {
 }
 
 // catchUp adds to the page, without writing it, what the ledger lacks.
+// isMidway reports whether a release may be moving the first moving tag, or was ended
+// while it did. Where that cannot be found out, it may be.
+func (s *station) isMidway(ctx context.Context) bool {
+	j, err := ledger.ReadJournal(ctx, s.repo, s.Tags[0])
+	if err != nil || j == nil || j.Done {
+		return err != nil
+	}
+	if j.Head.Repository != s.repo.Name() {
+		return true
+	}
+	head, err := ledger.ReadJournal(ctx, s.repo, j.Head.Tag)
+	return err != nil || head != nil && !head.Done && head.Release == j.Release && head.Head == j.Head
+}
+
 func (s *station) catchUp(ctx context.Context, referrers []v1.Descriptor) {
 	holds := s.holds()
 	if s.midway { // then that the tag holds it proves nothing

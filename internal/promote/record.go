@@ -348,11 +348,11 @@ func (r *run) list(ctx context.Context, moved error, begun []move) error {
 	return err
 }
 
-// undone reports whether tags of the promotion had begun to move, and none of them can
-// hold now what it was to bring.
+// undone reports whether tags of the promotion had begun to move, and no moving one of
+// them can hold now what it was to bring.
 func (p *promotion) undone(begun []move) bool {
 	own := slices.DeleteFunc(slices.Clone(begun), func(m move) bool { return m.promotion != p })
-	return len(own) > 0 && !slices.ContainsFunc(own, func(m move) bool { return m.state == document.TagMoved || m.isOpen() })
+	return len(own) > 0 && !slices.ContainsFunc(own, func(m move) bool { return !m.fixed && (m.state == document.TagMoved || m.isOpen()) })
 }
 
 // outcome is what became of a promotion. Where none of its tags had begun to move, its

@@ -153,6 +153,7 @@ func run(t testing.TB, r promote.Request) document.Report {
 func runWith(t testing.TB, ctx context.Context, client *registry.Client, r promote.Request, w *watcher) document.Report { //nolint:revive // the test comes first
 	t.Helper()
 	d := promote.Run(ctx, client, r, w)
+	client.Close() // many runs are under way at once, and each has many connections
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("%s: faults %+v, told:\n%s", d.Result, d.Faults, strings.Join(w.lines, "\n"))

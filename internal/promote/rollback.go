@@ -21,6 +21,7 @@ type past struct {
 	lines   []document.Line // oldest first
 	state   ledger.State
 	midway  string           // digest that a run was bringing when it was ended; empty: none was
+	before  string           // digest that the tag held then
 	to      string           // digest that it goes back to
 	brought *document.Line   // what brought that image there before; nil: no record tells
 	record  *document.Record // of that; nil: it cannot be read
@@ -103,7 +104,7 @@ func (r *run) findMidway(ctx context.Context) error {
 			return err
 		}
 		if i != nil {
-			m.past.midway = m.journal.Moves[at].After
+			m.past.midway, m.past.before = m.journal.Moves[at].After, m.journal.Moves[at].Before
 		}
 	}
 	return nil
@@ -176,9 +177,13 @@ func (r *run) backAsBefore() bool {
 	return found
 }
 
-// backFromMidway undoes a promotion that was ended midway, and brings a rollback to
-// its end.
+// backFromMidway undoes a promotion that was ended midway, once that has moved a tag, and
+// brings a rollback to its end.
 func (r *run) backFromMidway() bool {
+	moved := slices.ContainsFunc(r.promotions, func(p *promotion) bool {
+		t := p.firstMoving()
+		return p.past.midway != "" && t != nil && digestText(t.shown) == p.past.midway
+	})
 	found := false
 	for _, p := range r.promotions {
 		if p.past.midway == "" {
@@ -188,8 +193,10 @@ func (r *run) backFromMidway() bool {
 		switch {
 		case p.wasGoingTo(p.past.midway):
 			p.goTo(p.past.midway)
-		case known:
+		case known && moved:
 			p.goTo(current.Digest)
+		case moved && p.past.before != "":
+			p.goTo(p.past.before)
 		default:
 			continue
 		}

@@ -55,6 +55,13 @@ func New(o Options) *Client {
 	}
 }
 
+// Close closes the connections that nobody uses any more. The client can be used on.
+func (c *Client) Close() {
+	if t, ok := c.transport.(*http.Transport); ok {
+		t.CloseIdleConnections()
+	}
+}
+
 // Access is what a repository is opened for.
 type Access int
 
