@@ -35,6 +35,7 @@ type Options struct {
 type Client struct {
 	options   Options
 	transport http.RoundTripper
+	close     func() // what the client itself has opened
 	hosts     *hosts
 
 	mu       sync.Mutex
@@ -43,24 +44,25 @@ type Client struct {
 
 // New returns a client with no connections yet.
 func New(o Options) *Client {
-	t := o.Transport
-	if t == nil {
-		t = newTransport(o.Roots)
+	c := &Client{options: o, transport: o.Transport, close: func() {}}
+	if c.transport == nil {
+		c.connect()
 	}
-	return &Client{
-		options:   o,
-		transport: t,
-		hosts:     newHosts(o),
-		sessions:  map[sessionKey]*session{},
+	c.hosts, c.sessions = newHosts(o), map[sessionKey]*session{}
+	return c
+}
+
+// connect makes a transport for registries.
+func (c *Client) connect() {
+	t, spares := newTransport(c.options.Roots)
+	c.transport, c.close = t, func() {
+		t.CloseIdleConnections()
+		spares.drain()
 	}
 }
 
 // Close closes the connections that nobody uses any more. The client can be used on.
-func (c *Client) Close() {
-	if t, ok := c.transport.(*http.Transport); ok {
-		t.CloseIdleConnections()
-	}
-}
+func (c *Client) Close() { c.close() }
 
 // Access is what a repository is opened for.
 type Access int

@@ -94,6 +94,18 @@ func (s *spares) add(network, address string) {
 	time.AfterFunc(spareLife, func() { s.drop(address, conn) })
 }
 
+// drain closes all that nobody took.
+func (s *spares) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.stocks {
+		for _, conn := range k.ready {
+			_ = conn.Close()
+		}
+		k.ready = nil
+	}
+}
+
 // drop closes one that nobody took.
 func (s *spares) drop(address string, conn net.Conn) {
 	s.mu.Lock()

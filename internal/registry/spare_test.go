@@ -128,7 +128,7 @@ func BenchmarkWidening(b *testing.B) {
 			}
 			var tag atomic.Int64
 			for b.Loop() {
-				transport := newTransport(nil)
+				transport, _ := newTransport(nil)
 				if !spare {
 					transport.DialContext = (&net.Dialer{}).DialContext
 				}
@@ -152,4 +152,22 @@ func BenchmarkWidening(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Once the run is over, none stays open that nobody took.
+func TestSparesAreDrained(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &line{open: map[net.Conn]bool{}}
+		s := newSpares(l.dial)
+		if _, err := s.DialContext(t.Context(), "tcp", "a:1"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.drain()
+		if open, made := l.count(); open != 1 || made != 1+sparesAtFirst {
+			t.Errorf("%d of %d open, want the one that was taken", open, made)
+		}
+		time.Sleep(spareLife + time.Second) // and none is closed twice
+	})
 }

@@ -19,13 +19,14 @@ import (
 // HTTP/2 is off: it puts every stream on one TCP connection, whose single
 // window then bounds all transfers (ggcr#799). Compression is off: manifests
 // are carried as bytes, and nothing is to be inflated on a stranger's word.
-func newTransport(roots *x509.CertPool) *http.Transport {
+func newTransport(roots *x509.CertPool) (*http.Transport, *spares) {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	spares := newSpares(dialer.DialContext)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            newSpares(dialer.DialContext).DialContext,
+		DialContext:            spares.DialContext,
 		Protocols:              protocols,
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    10 * time.Second,
@@ -35,7 +36,7 @@ func newTransport(roots *x509.CertPool) *http.Transport {
 		ExpectContinueTimeout:  time.Second,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 64 << 10,
-	}
+	}, spares
 }
 
 // refusal is our own no to where a registry points.
