@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/referrer"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -23,6 +24,8 @@ type Written struct {
 	line document.Line
 	// Reused says that an earlier attempt of the same run had written it.
 	Reused bool
+
+	listing *referrer.Attaching // that is to be settled; nil: there is nothing to settle
 }
 
 // Digest is the record's.
@@ -77,8 +80,8 @@ func (d *Draft) freshTag() string {
 // What an earlier attempt of the same run wrote for the same image is the record of
 // this attempt too, unless something else happened there since.
 //
-// It takes the round trips of a manifest, and of a list where the registry has no
-// referrers API.
+// It takes the round trips of a manifest, and of the writing of a list where the registry
+// has no referrers API. [Book.Settle] must follow.
 func (b *Book) Attach(ctx context.Context, d *Draft, image v1.Descriptor) (Written, error) {
 	earlier := d.earlier
 	if earlier == nil {
@@ -96,7 +99,19 @@ func (b *Book) Attach(ctx context.Context, d *Draft, image v1.Descriptor) (Writt
 	}
 	w := earlier.written()
 	w.Reused = true
-	return w, b.list(ctx, image, earlier.manifest, false)
+	var err error
+	w.listing, err = b.list(ctx, image, earlier.manifest, false)
+	return w, err
+}
+
+// Settle sees that no rival has taken the record from what is listed as attached to the
+// image. It can go on while tags move: the record stands, and was listed.
+func (b *Book) Settle(ctx context.Context, w Written) error {
+	if w.listing == nil {
+		return nil
+	}
+	_, err := w.listing.Settle(ctx)
+	return b.unlistable(err)
 }
 
 // Prepare asks what need not wait for the record: whether an earlier attempt has
@@ -199,27 +214,35 @@ func (b *Book) write(ctx context.Context, tag string, r document.Record, raw []b
 	b.finder.Wrote(tag)
 	f := found{ref: tag, manifest: m, blob: blob, record: r}
 	b.looked[tag] = &f
-	return f.written(), b.list(ctx, subject, m, indexed)
+	w := f.written()
+	w.listing, err = b.list(ctx, subject, m, indexed)
+	return w, err
 }
 
 // list makes the record findable from the image.
-func (b *Book) list(ctx context.Context, subject v1.Descriptor, m registry.Manifest, indexed bool) error {
+func (b *Book) list(ctx context.Context, subject v1.Descriptor, m registry.Manifest, indexed bool) (*referrer.Attaching, error) {
 	if indexed {
-		return nil
+		return nil, nil
 	}
 	var i image
 	if err := json.Unmarshal(m.Raw, &i); err != nil {
-		return err
+		return nil, err
 	}
-	_, err := b.finder.Attach(ctx, subject.Digest, []v1.Descriptor{{
+	a, err := b.finder.Begin(ctx, subject.Digest, []v1.Descriptor{{
 		MediaType: types.OCIManifestSchema1, Digest: m.Digest, Size: int64(len(m.Raw)),
 		ArtifactType: i.ArtifactType, Annotations: i.Annotations,
 	}})
-	if errors.Is(err, registry.ErrTagImmutable) { // the record's own tag, and its subject, stand in for the list
-		b.notice(fmt.Sprintf("Tags of %s cannot be changed, and the registry has no referrers API: the record is not listed among what is attached to the image. Exclude sha256-* from immutability.", b.repo.Name()))
-		return nil
+	return a, b.unlistable(err)
+}
+
+// unlistable takes it for no error that a list cannot be changed: the record's own tag, and
+// its subject, stand in for it.
+func (b *Book) unlistable(err error) error {
+	if !errors.Is(err, registry.ErrTagImmutable) {
+		return err
 	}
-	return err
+	b.notice(fmt.Sprintf("Tags of %s cannot be changed, and the registry has no referrers API: the record is not listed among what is attached to the image. Exclude sha256-* from immutability.", b.repo.Name()))
+	return nil
 }
 
 // found is a record that was read by its tag.

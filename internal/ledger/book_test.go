@@ -361,7 +361,11 @@ func attach(b *Book, ctx context.Context, p *Page, r document.Record, image v1.D
 	if err != nil {
 		return Written{}, err
 	}
-	return b.Attach(ctx, d, image)
+	w, err := b.Attach(ctx, d, image)
+	if err == nil {
+		err = b.Settle(ctx, w)
+	}
+	return w, err
 }
 
 // probe asks how the registry lists what is attached, as a promotion does ahead.

@@ -137,7 +137,26 @@ func (p *promotion) attach(ctx context.Context, record document.Record, holds st
 		return err
 	}
 	c.wrote, c.digest, c.previous, c.follows = &written, written.Digest(), record.PreviousDigest, c.page.Last()
-	return nil
+	if p.source.Same(p.target) {
+		return nil // that is seen to while the tags move: nothing is copied meanwhile
+	}
+	return c.book.Settle(ctx, written)
+}
+
+// settle sees, while the tags move, that no rival has taken the records from what is
+// listed as attached to the images.
+func (r *run) settle(ctx context.Context) (settled func() error) {
+	ctx, cancel := queue.Outlive(ctx, listTime)
+	g, ctx := group(ctx)
+	for _, p := range r.promotions {
+		if p.ledger.wrote != nil && p.source.Same(p.target) {
+			g.Go(func() error { return p.ledger.book.Settle(ctx, *p.ledger.wrote) })
+		}
+	}
+	return func() error {
+		defer cancel()
+		return g.Wait()
+	}
 }
 
 // prepareRecords asks what the records need to know, while the images are inspected.

@@ -132,12 +132,13 @@ func (r *run) moves() []move {
 func (r *run) moveTags(ctx context.Context) error {
 	r.Step("Move tags")
 	if err := r.observeLate(ctx); err != nil {
-		return err
+		return r.giveUp(ctx, err)
 	}
 	j, err := r.openJournal(ctx)
 	if err != nil {
-		return err
+		return r.giveUp(ctx, err)
 	}
+	settled := r.settle(ctx)
 	begun, err := r.write(ctx)
 	if err == nil {
 		err = r.confirm(ctx, begun)
@@ -147,12 +148,15 @@ func (r *run) moveTags(ctx context.Context) error {
 		err = errors.Join(err, r.putBack(ctx, begun))
 	}
 	err = r.finish(ctx, j, err, begun)
+	unlisted := settled()
 	listed := r.list(ctx, err, begun) // once the release is closed: until then the next run may put it back
 	switch {
 	case err != nil && listed != nil:
 		r.note("The ledger could not be told that this failed: " + listed.Error())
 	case listed != nil:
 		return &unrecordedError{listed}
+	case err == nil && unlisted != nil:
+		return &unrecordedError{unlisted}
 	}
 	return err
 }

@@ -33,23 +33,58 @@ const merges = 6
 //
 // It reports whether it had to write.
 func (f *Finder) Attach(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor) (wrote bool, err error) {
-	done, err := f.alone(ctx, subject)
+	a, err := f.Begin(ctx, subject, referrers)
 	if err != nil {
 		return false, err
 	}
-	defer done()
-	referrers = f.keep(subject, referrers)
-	api, err := f.HasAPI(ctx, subject)
+	return a.Settle(ctx)
+}
+
+// Attaching is an [Finder.Attach] that was begun: its lines are written, and it is to be
+// seen that no rival takes them away.
+type Attaching struct {
+	finder    *Finder
+	subject   v1.Hash
+	referrers []v1.Descriptor
+	api       bool
+	try       func(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor, attempt int) (done bool, err error)
+	done      bool // nothing had to be written
+}
+
+// Begin does what Attach does first: it writes the lines, where there is anything to
+// write. Settle is to follow.
+func (f *Finder) Begin(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor) (*Attaching, error) {
+	free, err := f.alone(ctx, subject)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	try := (&merger{Finder: f}).merge
-	if api {
-		try = f.await
+	defer free()
+	a := &Attaching{finder: f, subject: subject, referrers: f.keep(subject, referrers)}
+	if a.api, err = f.HasAPI(ctx, subject); err == nil {
+		a.try = (&merger{Finder: f}).merge
+		if a.api {
+			a.try = f.await
+		}
+		a.done, err = a.try(ctx, subject, a.referrers, 0)
 	}
-	for attempt := range merges {
-		if done, err := try(ctx, subject, referrers, attempt); done || err != nil {
-			return attempt > 0 && !api, err
+	return a, err
+}
+
+// Settle sees that the lines are there, and writes them again until they are. It
+// reports whether anything had to be written.
+func (a *Attaching) Settle(ctx context.Context) (wrote bool, err error) {
+	if a.done {
+		return false, nil
+	}
+	f, subject, referrers, api := a.finder, a.subject, a.referrers, a.api
+	free, err := f.alone(ctx, subject)
+	if err != nil {
+		return !api, err
+	}
+	defer free()
+	for attempt := 1; attempt < merges; attempt++ {
+		if done, err := a.try(ctx, subject, referrers, attempt); done || err != nil {
+			return !api, err
 		}
 	}
 	missing, err := f.Missing(ctx, subject, referrers)
@@ -170,16 +205,14 @@ type list struct {
 }
 
 // ReadAhead begins to read a subject's list, for an [Finder.Attach] that follows at
-// once, where it is known that the registry has no referrers API. The channel is
-// closed when it is done.
+// once, where the registry has no referrers API. The channel is closed when it is done.
 func (f *Finder) ReadAhead(ctx context.Context, subject v1.Hash) <-chan struct{} {
 	done := make(chan struct{})
-	if f.support() != no {
-		close(done)
-		return done
-	}
 	go func() {
 		defer close(done)
+		if api, err := f.HasAPI(ctx, subject); api || err != nil {
+			return
+		}
 		if l := f.readList(ctx, subject); l.err == nil {
 			f.mu.Lock()
 			defer f.mu.Unlock()
