@@ -28,7 +28,7 @@ var mostRequests = []struct {
 }{
 	{"cross-registry", 275 + recording, 2, "S/acme/app:dev", "T/acme/app:prod"},
 	{"again", 112, 2, "S/acme/app:dev", "T/acme/app:prod"},
-	{"retag", 11 + recording, 1, "S/acme/app:dev", "S/acme/app:prod"},
+	{"retag", 11 + recording, 1, "S/acme/tagged:dev", "S/acme/tagged:prod"},
 	{"other repository", 170 + recording, 1, "S/acme/app:dev", "S/acme/other:prod"},
 }
 
@@ -36,8 +36,10 @@ var mostRequests = []struct {
 // process or, with -distribution, on CNCF distribution.
 func TestRequestCounts(t *testing.T) {
 	source, target := startCounted(t), startCounted(t)
-	if err := regtest.ReferenceImage().Push(t.Context(), source.Access("ann", "secret"), "acme/app", "dev"); err != nil {
-		t.Fatal(err)
+	for _, repository := range []string{"acme/app", "acme/tagged"} {
+		if err := regtest.ReferenceImage().Push(t.Context(), source.Access("ann", "secret"), repository, "dev"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	place := strings.NewReplacer("S/", source.Host()+"/", "T/", target.Host()+"/").Replace
 	accounts := fmt.Sprintf("- {registry: %q, username: ann, password: secret}\n- {registry: %q, username: ann, password: secret}", source.Host(), target.Host())

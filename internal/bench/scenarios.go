@@ -33,7 +33,11 @@ func one(name, title string, holds []holding, pairs func(s site, attempt string)
 	}}
 }
 
-var reference = []holding{{1, func(int) string { return "acme/app" }, func(int) *regtest.Image { return regtest.ReferenceImage() }}}
+func referenceAt(repository string) []holding {
+	return []holding{{1, func(int) string { return repository }, func(int) *regtest.Image { return regtest.ReferenceImage() }}}
+}
+
+var reference = referenceAt("acme/app")
 
 func app(s site) string { return s.source.host + "/acme/app:dev" }
 
@@ -44,8 +48,9 @@ var scenarios = []scenario{
 	one("again", "again, nothing to copy", reference, func(s site, attempt string) pair {
 		return pair{app(s), s.target.host + "/" + attempt + ":prod"}
 	}),
-	one("retag", "retag in one repository", reference, func(s site, attempt string) pair {
-		return pair{app(s), s.source.host + "/acme/app:" + tagOf(attempt)}
+	// In a repository of its own: each of our runs attaches a record to the image, which the other cases would carry.
+	one("retag", "retag in one repository", referenceAt("acme/tagged"), func(s site, attempt string) pair {
+		return pair{s.source.host + "/acme/tagged:dev", s.source.host + "/acme/tagged:" + tagOf(attempt)}
 	}),
 	one("mount", "other repository, same registry", reference, func(s site, attempt string) pair {
 		return pair{app(s), s.source.host + "/" + attempt + ":prod"}

@@ -23,7 +23,7 @@ func (o Outcome) Good() bool { return o == OutcomePromoted || o == OutcomeRolled
 // Line is a record's entry in a ledger: what a table of an environment's history
 // shows. All text in it is a stranger's and unescaped.
 type Line struct {
-	Time           time.Time `json:"time"`           // when the tags were about to move; UTC
+	Time           time.Time `json:"time"`           // when the record was written; UTC
 	Moved          time.Time `json:"moved,omitzero"` // when they had moved, or were first seen to have; UTC; zero: not known
 	Environment    string    `json:"environment,omitempty"`
 	Mode           Mode      `json:"mode"`

@@ -55,10 +55,10 @@ type Record struct {
 	Overrides []string // gates that did not pass and were overridden
 
 	Started time.Time
-	Ended   time.Time // when all was verified, and the tags about to move
-	Bytes   int64     // of the blobs that were sent
+	Ended   time.Time // when the gates had been judged, and this was written; when the tags had moved, the ledger says
+	Bytes   int64     // of the image's blobs
 
-	// Attachments are what was verified at the target with the image: the digests of
+	// Attachments are what goes along with the image, or is attached to it: the digests of
 	// referrers, and the names of cosign's tags, whose manifests change with every further
 	// signature. Of more than 500 the lowest. Encode sorts and cuts them, and counts the
 	// rest.
