@@ -26,7 +26,7 @@ func newTransport(roots *x509.CertPool) (*http.Transport, *spares) {
 	spares := newSpares(dialer.DialContext)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            spares.DialContext,
+		DialContext:            bulky(spares.DialContext),
 		Protocols:              protocols,
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    10 * time.Second,
