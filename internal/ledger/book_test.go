@@ -100,7 +100,7 @@ func (g *rig) read(b *Book) *Page {
 
 func (g *rig) attach(b *Book, p *Page, r document.Record, image v1.Descriptor) Written {
 	g.Helper()
-	w, err := attach(b, g.Context(), p, r, image)
+	w, err := attach(g.Context(), b, p, r, image)
 	if err != nil {
 		g.Fatal(err, registry.HintOf(err))
 	}
@@ -356,7 +356,7 @@ func TestRecordOfTheSameRun(t *testing.T) {
 }
 
 // attach writes a record at once.
-func attach(b *Book, ctx context.Context, p *Page, r document.Record, image v1.Descriptor) (Written, error) {
+func attach(ctx context.Context, b *Book, p *Page, r document.Record, image v1.Descriptor) (Written, error) {
 	d, err := b.Draft(ctx, p, r)
 	if err != nil {
 		return Written{}, err

@@ -114,7 +114,7 @@ func TestAttemptThatWasCut(t *testing.T) {
 		return armed && r.Method == http.MethodPut && r.UserAgent() != regtest.Agent && strings.Contains(r.URL.Path, "/manifests/sha256-")
 	}, http.StatusForbidden, "", nil)}, 1)
 	b := g.book()
-	if _, err := attach(b, t.Context(), g.read(b), g.record(0, g.images[0], ""), g.images[0]); err == nil {
+	if _, err := attach(t.Context(), b, g.read(b), g.record(0, g.images[0], ""), g.images[0]); err == nil {
 		t.Fatal("no error")
 	}
 	armed = false
@@ -196,7 +196,7 @@ func TestNothingIsListedThatCannotBeWritten(t *testing.T) {
 		}
 		g := newRig(t, regtest.Options{Wrap: regtest.Answer(refuse, http.StatusForbidden, "", nil)}, 1)
 		b := g.book()
-		if w, err := attach(b, t.Context(), g.read(b), g.record(0, g.images[0], ""), g.images[0]); !errors.Is(err, registry.ErrUnauthorized) {
+		if w, err := attach(t.Context(), b, g.read(b), g.record(0, g.images[0], ""), g.images[0]); !errors.Is(err, registry.ErrUnauthorized) {
 			t.Errorf("%s: wrote %+v, error %v", name, w, err)
 		}
 	}
@@ -215,7 +215,7 @@ func TestRecordThatCannotBeRead(t *testing.T) {
 		b := g.book()
 		p := g.read(b)
 		g.at.ResetRequests()
-		if _, err := attach(b, t.Context(), p, r, g.images[0]); err == nil {
+		if _, err := attach(t.Context(), b, p, r, g.images[0]); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 		if len(g.requests()) > 0 {

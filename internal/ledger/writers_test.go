@@ -71,7 +71,7 @@ func manyWriters(t *testing.T, o regtest.Options, seed uint64, writers int, stal
 				t.Error(err)
 				return
 			}
-			w, err := attach(b, t.Context(), p, g.record(n, image, ""), image)
+			w, err := attach(t.Context(), b, p, g.record(n, image, ""), image)
 			if err != nil {
 				t.Error(err)
 				return
