@@ -75,6 +75,9 @@ func (c *chain) judge(i int, line document.Line) {
 	case listed && before >= i, i > 0 && line.Time.Before(c.Lines[i-1].Time):
 		c.add(Disordered, line, "line %d stands before the one that it follows, or is older than the one before it", i+1)
 	}
+	if line.Outcome == document.OutcomeUnconfirmed {
+		return // it counts for nothing: what a run announced, and then announced anew as another came first
+	}
 	if other, twice := c.follows[line.PreviousRecord]; twice {
 		c.add(Forked, line, "line %d follows the same record as %s does: two runs at once promoted there, or somebody has added one", i+1, other)
 		return

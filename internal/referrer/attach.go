@@ -132,8 +132,7 @@ func (f *Finder) await(ctx context.Context, subject v1.Hash, referrers []v1.Desc
 type merger struct {
 	*Finder
 	writes int
-	wrote  v1.Hash // what it wrote last
-	looks  int     // how often nothing was lacking since
+	looks  int // how often nothing was lacking since
 }
 
 // merge adds to the fallback tag what it lacks, keeping all that is there. It is
@@ -162,13 +161,13 @@ func (f *merger) merge(ctx context.Context, subject v1.Hash, referrers []v1.Desc
 	return false, f.write(ctx, subject, old, listed, missing)
 }
 
-// rivalled reports whether somebody else has written since this call did.
+// rivalled reports whether somebody else has written since this run did.
 func (f *merger) rivalled(subject v1.Hash, now *registry.Manifest) bool {
-	if f.writes == 0 || f.writes == 1 && now != nil && now.Digest == f.wrote {
-		return false
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.writes == 0 || f.writes == 1 && now != nil && now.Digest == f.latest[subject] {
+		return false
+	}
 	f.contested[subject] = true
 	return true
 }
@@ -264,7 +263,9 @@ func (f *merger) put(ctx context.Context, subject v1.Hash, old *registry.Manifes
 	if len(index.Raw) > registry.MaxManifest {
 		return f.tooLong(subject, len(index.Raw))
 	}
-	f.wrote = index.Digest
+	f.mu.Lock()
+	f.latest[subject] = index.Digest
+	f.mu.Unlock()
 	if _, err = f.repo.PutManifest(ctx, FallbackTag(subject), index); err == nil {
 		f.writes++
 	}

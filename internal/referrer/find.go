@@ -28,6 +28,7 @@ type Finder struct {
 	written   map[v1.Hash]bool            // subjects whose fallback tag this run may have written
 	contested map[v1.Hash]bool            // subjects whose fallback tag somebody else was seen to write
 	ours      map[v1.Hash][]v1.Descriptor // what this run has listed, by subject
+	latest    map[v1.Hash]v1.Hash         // what this run wrote last, by subject
 	ahead     map[v1.Hash]*list           // lists of which nobody has made use yet
 	added     map[string]bool             // tags that were written since the lists were made
 
@@ -48,7 +49,7 @@ const (
 func NewFinder(repo *registry.Repository) *Finder {
 	f := &Finder{
 		repo: repo, probing: queue.NewTurn(), attaching: map[v1.Hash]queue.Turn{},
-		written: map[v1.Hash]bool{}, ahead: map[v1.Hash]*list{}, added: map[string]bool{}, contested: map[v1.Hash]bool{}, ours: map[v1.Hash][]v1.Descriptor{},
+		written: map[v1.Hash]bool{}, latest: map[v1.Hash]v1.Hash{}, ahead: map[v1.Hash]*list{}, added: map[string]bool{}, contested: map[v1.Hash]bool{}, ours: map[v1.Hash][]v1.Descriptor{},
 	}
 	for n := range f.lists {
 		f.lists[n].turn = queue.NewTurn()
