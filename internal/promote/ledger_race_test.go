@@ -19,7 +19,7 @@ import (
 // crowd is how many promotions run at once, and crowdSeeds in how many interleavings.
 const (
 	crowd      = 20
-	crowdSeeds = 3
+	crowdSeeds = 1
 )
 
 // gathering is where the runs of a crowd go: the environment, its moving tag and its repository, by the run's number.

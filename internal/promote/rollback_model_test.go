@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	storySeeds = flag.Int("stories", 6, "sequences of promotions, failures and rollbacks that are compared with the model")
+	storySeeds = flag.Int("stories", 4, "sequences of promotions, failures and rollbacks that are compared with the model")
 	storyFirst = flag.Uint64("story", 1, "the first of their seeds")
 )
 
