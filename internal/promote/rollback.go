@@ -180,13 +180,16 @@ func (r *run) backAsBefore() bool {
 	return found
 }
 
-// backFromMidway undoes a promotion that was ended midway, once that has moved a tag, and
-// brings a rollback to its end.
+// backFromMidway undoes a promotion that was ended midway, and brings a rollback to its
+// end, once that has moved a tag. Until then everything is as it was.
 func (r *run) backFromMidway() bool {
 	moved := slices.ContainsFunc(r.promotions, func(p *promotion) bool {
 		t := p.firstMoving()
 		return p.past.midway != "" && t != nil && digestText(t.shown) == p.past.midway
 	})
+	if !moved {
+		return false
+	}
 	found := false
 	for _, p := range r.promotions {
 		if p.past.midway == "" {
@@ -196,9 +199,9 @@ func (r *run) backFromMidway() bool {
 		switch {
 		case p.wasGoingTo(p.past.midway):
 			p.goTo(p.past.midway)
-		case known && moved:
+		case known:
 			p.goTo(current.Digest)
-		case moved && p.past.before != "":
+		case p.past.before != "":
 			p.goTo(p.past.before)
 		default:
 			continue
