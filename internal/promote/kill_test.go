@@ -88,7 +88,7 @@ func TestKill(t *testing.T) {
 }
 
 // killedRollbacks is how many rollbacks are killed.
-const killedRollbacks = 24
+const killedRollbacks = 12
 
 // TestKillRollback rolls a release of two images back in a process that is killed like those of TestKill. Then every tag
 // holds what it held, or what the rollback goes to, and of that there is a record. The same run once more completes it; a
