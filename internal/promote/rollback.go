@@ -183,11 +183,11 @@ func (r *run) backAsBefore() bool {
 // backFromMidway undoes a promotion that was ended midway, and brings a rollback to its
 // end, once that has moved a tag. Until then everything is as it was.
 func (r *run) backFromMidway() bool {
-	moved := slices.ContainsFunc(r.promotions, func(p *promotion) bool {
+	moved := func(p *promotion) bool {
 		t := p.firstMoving()
 		return p.past.midway != "" && t != nil && digestText(t.shown) == p.past.midway
-	})
-	if !moved {
+	}
+	if !slices.ContainsFunc(r.promotions, moved) {
 		return false
 	}
 	found := false
@@ -199,6 +199,8 @@ func (r *run) backFromMidway() bool {
 		switch {
 		case p.wasGoingTo(p.past.midway):
 			p.goTo(p.past.midway)
+		case !moved(p):
+			continue // it is as it was
 		case known:
 			p.goTo(current.Digest)
 		case p.past.before != "":
