@@ -65,7 +65,7 @@ func (b *Book) Draft(ctx context.Context, p *Page, r document.Record) (*Draft, e
 	if r.Job.RunID == "" {
 		d.tag = d.freshTag()
 	}
-	d.earlier, err = b.store(ctx, p, d.tag, r.Job, raw)
+	d.earlier, err = b.store(ctx, p, r, raw)
 	return d, err
 }
 
@@ -138,17 +138,37 @@ func (b *Book) stock(ctx context.Context, p *Page) error {
 
 // Earlier is the record that an earlier attempt of a run wrote, if nothing else has
 // been recorded since; nil if there is none. What is made anew must then be the same:
-// tags with a date in them, and where a rollback goes. It takes two requests at most,
-// which Attach does not make again.
+// tags with a date in them, and where a rollback goes. It takes two requests, or four
+// where attempts have brought different images, which Attach does not make again.
 func (b *Book) Earlier(ctx context.Context, p *Page, job document.Job, mode document.Mode) (*document.Record, error) {
 	if job.RunID == "" {
 		return nil, nil
 	}
-	f, err := b.look(ctx, recordTag(b.key, b.identity(job, mode)))
+	f, err := b.own(ctx, p, job, mode)
 	if f == nil || err != nil || f.err != nil || f.record.Job.Attempt == job.Attempt || !f.newest(p) {
 		return nil, err
 	}
 	return &f.record, nil
+}
+
+// own is the record of a run's earlier attempts, nil if there is none: the one under
+// the run's tag, or, where something else came after that, the newest of all, if it is of
+// this run too. An attempt that brings another image writes a record of its own.
+func (b *Book) own(ctx context.Context, p *Page, job document.Job, mode document.Mode) (*found, error) {
+	id := b.identity(job, mode)
+	f, err := b.lookFor(ctx, recordTag(b.key, id), job)
+	if f == nil || err != nil || f.newest(p) || len(p.entries) == 0 {
+		return f, err
+	}
+	last := p.entries[len(p.entries)-1]
+	if last.RecordTag == "" || last.Fault != "" {
+		return f, nil
+	}
+	newest, err := b.look(ctx, last.RecordTag)
+	if newest == nil || err != nil || newest.err != nil || b.identity(newest.record.Job, newest.record.Mode) != id {
+		return f, err
+	}
+	return newest, nil
 }
 
 // look is lookUp, once for each tag.
@@ -178,11 +198,11 @@ func (b *Book) lookFor(ctx context.Context, tag string, job document.Job) (*foun
 	return b.look(ctx, tag)
 }
 
-// store brings the blobs, and reads meanwhile what is under the record's tag.
-func (b *Book) store(ctx context.Context, p *Page, tag string, job document.Job, raw []byte) (earlier *found, err error) {
+// store brings the blobs, and reads meanwhile what earlier attempts have written.
+func (b *Book) store(ctx context.Context, p *Page, r document.Record, raw []byte) (earlier *found, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		earlier, err = b.lookFor(ctx, tag, job)
+		earlier, err = b.own(ctx, p, r.Job, r.Mode)
 		return err
 	})
 	g.Go(func() error { return b.put(ctx, blobOf(raw), raw) })
@@ -232,7 +252,10 @@ func (b *Book) list(ctx context.Context, subject v1.Descriptor, m registry.Manif
 		MediaType: types.OCIManifestSchema1, Digest: m.Digest, Size: int64(len(m.Raw)),
 		ArtifactType: i.ArtifactType, Annotations: i.Annotations,
 	}})
-	return a, b.unlistable(err)
+	if err != nil {
+		return nil, b.unlistable(err)
+	}
+	return a, nil
 }
 
 // unlistable takes it for no error that a list cannot be changed: the record's own tag, and

@@ -67,7 +67,10 @@ func (f *Finder) Begin(ctx context.Context, subject v1.Hash, referrers []v1.Desc
 		}
 		a.done, err = a.try(ctx, subject, a.referrers, 0)
 	}
-	return a, err
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // Settle sees that the lines are there, and writes them again until they are. It
