@@ -1,6 +1,7 @@
 package promote_test
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -326,14 +327,8 @@ func TestAuditFinds(t *testing.T) {
 				untouched(t, s.at)
 				again := r
 				again.Repair = true
-				if test.repair == "" {
-					test.repair = test.want
-				}
-				tells(t, run(t, again), test.repair, test.says...)
-				if test.then == "" {
-					test.then = test.want
-				}
-				tells(t, run(t, r), strings.TrimPrefix(test.then, "clean"))
+				tells(t, run(t, again), cmp.Or(test.repair, test.want), test.says...)
+				tells(t, run(t, r), strings.TrimPrefix(cmp.Or(test.then, test.want), "clean"))
 			})
 		})
 	}
