@@ -51,17 +51,19 @@ func TestRecordsPageRecord(t *testing.T) {
 	if !bytes.Equal(again, examples["record"]) {
 		t.Errorf("the page's record is\n%s\nand the program writes\n%s", examples["record"], again)
 	}
-	golden, err := os.ReadFile("internal/document/testdata/record-v1.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var tree any
-	if err := json.Unmarshal(golden, &tree); err != nil {
-		t.Fatal(err)
-	}
-	for member := range members(tree) {
-		if !strings.Contains(page, "`"+member+"`") {
-			t.Errorf("the page does not tell of the member %q", member)
+	for _, file := range []string{"record-v1.json", "record-v1-rollback.json"} {
+		golden, err := os.ReadFile("internal/document/testdata/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tree any
+		if err := json.Unmarshal(golden, &tree); err != nil {
+			t.Fatal(err)
+		}
+		for member := range members(tree) {
+			if !strings.Contains(page, "`"+member+"`") {
+				t.Errorf("the page does not tell of the member %q", member)
+			}
 		}
 	}
 }

@@ -38,6 +38,7 @@ type Line struct {
 	Run            string    `json:"run,omitempty"`    // URL of the run's page
 	Record         string    `json:"record"`           // digest of the record
 	Size           int64     `json:"size"`             // of the record, in bytes
+	Bytes          int64     `json:"bytes,omitempty"`  // of the image's blobs; 0: not known
 	PreviousRecord string    `json:"previousRecord,omitempty"`
 	Release        string    `json:"release,omitempty"`   // digest that the records of one release share; empty: it moved alone
 	RecordTag      string    `json:"recordTag,omitempty"` // names the record's manifest; empty: not known
@@ -58,7 +59,7 @@ func LineOf(r Record, digest string, size int64, outcome Outcome) Line {
 		From: oneLine(r.Source.Reference, maxWord), Repository: oneLine(r.Repository, maxName),
 		Digest: r.Digest, PreviousDigest: r.PreviousDigest, Tags: fewTags(r.Tags),
 		Actor: oneLine(r.Job.Actor, maxWord), Reason: oneLine(r.Reason, maxReason), Run: oneLine(r.Job.URL, maxWord),
-		Record: digest, Size: size, PreviousRecord: r.PreviousRecord, Release: r.Release,
+		Record: digest, Size: size, Bytes: r.Bytes, PreviousRecord: r.PreviousRecord, Release: r.Release,
 	}
 	if r.Job.TriggeringActor != "" {
 		line.Actor = oneLine(r.Job.TriggeringActor, maxWord)

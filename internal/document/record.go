@@ -61,10 +61,11 @@ type Record struct {
 	// Attachments are what goes along with the image, or is attached to it: the digests of
 	// referrers, and the names of cosign's tags, whose manifests change with every further
 	// signature. Of more than 500 the lowest. Encode sorts and cuts them, and counts the
-	// rest.
+	// rest. A rollback has none where Restores says what lists them.
 	Attachments        []string
 	AttachmentsOmitted int
 
+	Restores       string // digest of the record of what had brought the image there before; empty: it is no rollback, or no record tells
 	Release        string // digest that the records of one release share; empty: it moved alone
 	PreviousRecord string // digest of the record before it in the ledger; empty: there was none
 }
@@ -141,6 +142,7 @@ type recordMember struct {
 	Bytes           int64       `json:"bytes"`
 	Attachments     []string    `json:"attachments,omitempty"`
 	Omitted         int         `json:"attachmentsOmitted,omitempty"`
+	Restores        string      `json:"restores,omitempty"`
 	Release         string      `json:"release,omitempty"`
 	PreviousRecord  string      `json:"previousRecord,omitempty"`
 }
@@ -212,7 +214,7 @@ func (r Record) member() *recordMember {
 		},
 		Reason: r.Reason, Gates: r.Gates, Overrides: r.Overrides,
 		Started: r.Started, Ended: r.Ended, Bytes: r.Bytes, Attachments: r.Attachments, Omitted: r.AttachmentsOmitted,
-		Release: r.Release, PreviousRecord: r.PreviousRecord,
+		Restores: r.Restores, Release: r.Release, PreviousRecord: r.PreviousRecord,
 	}
 }
 

@@ -82,7 +82,7 @@ func (s statement) record() (Record, error) {
 		},
 		Approvers: m.Approvers, Reason: m.Reason, Gates: m.Gates, Overrides: m.Overrides,
 		Started: m.Started, Ended: m.Ended, Bytes: m.Bytes, Attachments: m.Attachments, AttachmentsOmitted: m.Omitted,
-		Release: m.Release, PreviousRecord: m.PreviousRecord,
+		Restores: m.Restores, Release: m.Release, PreviousRecord: m.PreviousRecord,
 	}, nil
 }
 
@@ -179,7 +179,7 @@ func (r Record) checkTimes() error {
 
 func (r Record) checkDigests() error {
 	digests := []struct{ name, text string }{
-		{"previousDigest", r.PreviousDigest}, {"previousRecord", r.PreviousRecord}, {"release", r.Release},
+		{"previousDigest", r.PreviousDigest}, {"previousRecord", r.PreviousRecord}, {"release", r.Release}, {"restores", r.Restores},
 	}
 	if r.From != nil {
 		digests = append(digests, struct{ name, text string }{"from.digest", r.From.Digest})

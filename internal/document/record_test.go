@@ -39,6 +39,13 @@ func fullRecord() Record {
 	}
 }
 
+// fullRollback is the full record of a rollback whose image a record brought before.
+func fullRollback() Record {
+	r := fullRecord()
+	r.Restores, r.Attachments, r.AttachmentsOmitted = digestN(8), nil, 0
+	return r
+}
+
 func digestN(n int) string { return "sha256:" + strings.Repeat("0", 63) + string(rune('0'+n)) }
 
 func mustEncode(t *testing.T, r Record) []byte {
@@ -52,7 +59,13 @@ func mustEncode(t *testing.T, r Record) []byte {
 
 // TestRecordV1: what version 1 of the record looked like is never edited, and is read and written as it was.
 func TestRecordV1(t *testing.T) {
-	golden, err := os.ReadFile("testdata/record-v1.json")
+	t.Run("full", func(t *testing.T) { isGolden(t, "testdata/record-v1.json", fullRecord) })
+	t.Run("rollback", func(t *testing.T) { isGolden(t, "testdata/record-v1-rollback.json", fullRollback) })
+}
+
+func isGolden(t *testing.T, file string, full func() Record) {
+	t.Helper()
+	golden, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,12 +77,12 @@ func TestRecordV1(t *testing.T) {
 	if raw := mustEncode(t, r); !bytes.Equal(raw, golden) {
 		t.Errorf("written again it is\n%s\nand was\n%s", raw, golden)
 	}
-	if raw := mustEncode(t, fullRecord()); !bytes.Equal(raw, golden) {
+	if raw := mustEncode(t, full()); !bytes.Equal(raw, golden) {
 		t.Errorf("the full record is\n%s\nand was\n%s", raw, golden)
 	}
-	want := fullRecord()
+	want := full()
 	want.Started, want.Gates[1].FreeAt = r.Started, r.Gates[1].FreeAt
-	if !reflect.DeepEqual(r, want) || !r.Started.Equal(fullRecord().Started) || r.Started.Location() != time.UTC {
+	if !reflect.DeepEqual(r, want) || !r.Started.Equal(full().Started) || r.Started.Location() != time.UTC {
 		t.Errorf("read %+v, want %+v", r, want)
 	}
 }
@@ -219,6 +232,7 @@ func TestRecordThatCannotBeWritten(t *testing.T) {
 		"a far year":    func(r *Record) { r.Started = time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC) },
 		"a gate":        func(r *Record) { r.Gates[0].Status = "maybe" },
 		"an attachment": func(r *Record) { r.Attachments = []string{"latest"} },
+		"restores":      func(r *Record) { r.Restores = "latest" },
 	} {
 		r := fullRecord()
 		change(&r)
@@ -261,7 +275,7 @@ func TestLineOf(t *testing.T) {
 		Time: r.Ended, Environment: "production", Mode: ModeRollback, Outcome: OutcomeRolledBack, From: "staging",
 		Repository: r.Repository, Digest: digestN(1), PreviousDigest: digestN(3), Tags: []string{"production", "release-20261122-143000"},
 		Actor: "grace", Reason: r.Reason, Run: r.Job.URL, Record: digestN(9), Size: 7, PreviousRecord: digestN(5),
-		Release: digestN(4),
+		Release: digestN(4), Bytes: 84_000_000,
 	}
 	if got := LineOf(r, digestN(9), 7, OutcomeRolledBack); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, want %+v", got, want)

@@ -50,6 +50,7 @@ type Walker struct {
 	onTheirWay  *semaphore.Weighted // bytes
 
 	mu       sync.Mutex
+	expected map[v1.Hash]*expectation
 	visited  map[v1.Hash]bool
 	asked    map[v1.Hash]bool // subjects whose attachments were asked for
 	again    map[v1.Hash]bool // and once more
@@ -68,6 +69,7 @@ func NewWalker(repo *registry.Repository, attachments bool) *Walker {
 	return &Walker{
 		repo: repo, finder: referrer.NewFinder(repo), attachments: attachments,
 		onTheirWay: semaphore.NewWeighted(maxOnTheirWay),
+		expected:   map[v1.Hash]*expectation{},
 		visited:    map[v1.Hash]bool{},
 		asked:      map[v1.Hash]bool{},
 		again:      map[v1.Hash]bool{},
@@ -231,6 +233,9 @@ func isManifest(t types.MediaType) bool { return t.IsImage() || t.IsIndex() }
 // bounded by the sizes that they are said to have; the bound on
 // all of them is met when they are kept.
 func (v visitor) read(ctx context.Context, d v1.Descriptor) (registry.Manifest, error) {
+	if m, ok := v.ahead(ctx, d.Digest); ok {
+		return m, nil
+	}
 	size := expected(d)
 	if err := v.onTheirWay.Acquire(ctx, size); err != nil {
 		return registry.Manifest{}, context.Cause(ctx)

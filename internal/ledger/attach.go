@@ -268,6 +268,15 @@ func (b *Book) unlistable(err error) error {
 	return nil
 }
 
+// BlobsOf are the blobs that the manifest of a line's record has.
+func BlobsOf(line document.Line) []v1.Hash {
+	blobs := []v1.Hash{empty.Digest}
+	if digest, err := v1.NewHash(line.Record); err == nil {
+		blobs = append(blobs, digest)
+	}
+	return blobs
+}
+
 // found is a record that was read by its tag.
 type found struct {
 	ref      string // its tag, or the digest of its manifest

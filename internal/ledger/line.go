@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,9 +49,13 @@ func annotated(l document.Line) map[string]string {
 	if !l.Moved.IsZero() {
 		moved = l.Moved.UTC().Format(time.RFC3339Nano)
 	}
+	bytes := ""
+	if l.Bytes > 0 {
+		bytes = strconv.FormatInt(l.Bytes, 10)
+	}
 	return map[string]string{
-		"moved": moved,
-		"time":  l.Time.UTC().Format(time.RFC3339Nano), "environment": l.Environment, "mode": string(l.Mode), "result": string(l.Outcome),
+		"moved": moved, "bytes": bytes,
+		"time": l.Time.UTC().Format(time.RFC3339Nano), "environment": l.Environment, "mode": string(l.Mode), "result": string(l.Outcome),
 		"from": l.From, "repository": l.Repository, "digest": l.Digest, "previous-digest": l.PreviousDigest,
 		"tags": strings.Join(l.Tags, ","), "actor": l.Actor, "reason": l.Reason, "run": l.Run,
 		"previous-record": l.PreviousRecord, "record-tag": l.RecordTag, "release": l.Release,
@@ -70,6 +75,7 @@ func readEntry(d v1.Descriptor) entry {
 	if tags := noted(d, "tags"); tags != "" {
 		line.Tags = strings.Split(tags, ",")
 	}
+	line.Bytes, _ = strconv.ParseInt(noted(d, "bytes"), 10, 64)
 	line.Time, line.Moved = timeOf(noted(d, "time")), timeOf(noted(d, "moved"))
 	if err := checkLine(line, d); err != nil {
 		line.Fault = err.Error()
@@ -101,6 +107,8 @@ func checkLine(l document.Line, d v1.Descriptor) error {
 		return fmt.Errorf("its record cannot have %d bytes", d.Size)
 	case l.Time.IsZero(), l.Moved.IsZero() && noted(d, "moved") != "":
 		return errors.New("one of its times is missing, or is none")
+	case l.Bytes < 0, l.Bytes == 0 && noted(d, "bytes") != "":
+		return errors.New("the number of its image's bytes is none")
 	case l.Outcome == "":
 		return errors.New("it has no result")
 	case l.Repository == "":

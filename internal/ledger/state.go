@@ -140,3 +140,19 @@ func (s State) Occupancy(digest string, now time.Time) (since time.Time, holds b
 	}
 	return top.Since, true
 }
+
+// Brought is the line of the promotion that brought a digest, the newest if it was
+// promoted again. Of one that no promotion brought, it is the line of what did; nil if
+// there is none.
+func Brought(lines []document.Line, digest string) (brought *document.Line) {
+	for _, line := range slices.Backward(lines) {
+		switch {
+		case line.Digest != digest || !line.Outcome.Good() || line.Fault != "":
+		case line.Mode == document.ModePromote:
+			return &line
+		case brought == nil:
+			brought = &line
+		}
+	}
+	return brought
+}

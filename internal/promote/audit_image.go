@@ -8,6 +8,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/report"
 	"github.com/artifact-promotion/promote/internal/transfer"
@@ -84,12 +85,17 @@ func (a *auditing) examine(ctx context.Context, e *exam) {
 	}
 }
 
-// examineRecord finds out whether what the record lists as attached is there still.
+// examineRecord finds out whether what is listed as attached is there still: by the record
+// of what brought the image there. One of a rollback lists nothing.
 func (a *auditing) examineRecord(ctx context.Context, e *exam) {
-	r, read := a.records[e.line.Record]
+	line := *e.line
+	if brought := ledger.Brought(a.history.Lines, e.digest); brought != nil {
+		line = *brought
+	}
+	r, read := a.records[line.Record]
 	if !read {
 		var older reading
-		older, e.recordErr = a.readRecord(ctx, *e.line)
+		older, e.recordErr = a.readRecord(ctx, line)
 		r = older.record
 		if older.wrong != nil {
 			e.gone = append(e.gone, older.wrong.Message)

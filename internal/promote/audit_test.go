@@ -286,6 +286,15 @@ func TestAuditFinds(t *testing.T) {
 			make: func(s *shop) { s.promote("production", a); s.delete(attached(a, "")) },
 			want: "image", says: []string{attached(a, "") + ", which its record lists"},
 		},
+		"an SBOM gone of what was gone back to": {
+			make: func(s *shop) {
+				s.promote("production", a)
+				s.promote("production", b)
+				s.visit(visit{env: "production", image: a, outcome: document.OutcomeRolledBack})
+				s.delete(attached(a, ""))
+			},
+			want: "image", says: []string{"production holds " + a.Root, attached(a, "") + ", which its record lists"},
+		},
 		"a rollback target's SBOM gone": {
 			make: func(s *shop) { s.promote("production", a); s.promote("production", b); s.delete(attached(a, "")) },
 			want: "rollback-target", says: []string{attached(a, "") + ", which its record lists"},

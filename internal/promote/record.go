@@ -29,27 +29,41 @@ func (r *run) announcement(p *promotion) func(context.Context) error {
 		return func(context.Context) error { return p.ledger.waitEarly() }
 	}
 	record, holds := r.recordOf(p), p.holds() // before its tags are read again
-	return func(ctx context.Context) error { return p.attach(ctx, record, holds) }
+	return func(ctx context.Context) error { return p.announce(ctx, record, holds) }
 }
 
-// announceEarly begins with the records of a rollback before the image is inspected,
-// where no gate can refuse it: what is attached to the image, the record says that
-// brought it there before.
+// announceEarly begins with the records of a rollback as soon as it is known where that
+// goes, where no gate can refuse it: all that they say of the image, the line of what
+// brought it there tells. They are attached to it once it was read.
 func (r *run) announceEarly(ctx context.Context) {
-	if r.request.Mode != Rollback || !r.keepsRecords() || r.request.Gates != nil && !r.request.Gates.Policy.IsZero() {
+	if !r.keepsRecords() || r.request.Gates != nil && !r.request.Gates.Policy.IsZero() {
 		return
 	}
 	r.leaveTaken()
 	for _, p := range r.promotions {
-		if p.past.record == nil || !p.named() || p.ledger.book == nil || !p.moves() || p.underWay() {
+		if p.past.brought == nil || p.past.brought.Bytes == 0 || !p.named() || p.ledger.book == nil || !p.moves() || p.underWay() {
 			continue
 		}
 		record, holds, done := r.recordOf(p), p.holds(), make(chan struct{})
 		p.ledger.early = done
 		r.ahead.Go(func() {
 			defer close(done)
-			p.ledger.earlyErr = p.attach(ctx, record, holds)
+			p.ledger.earlyErr = r.announceResolved(ctx, p, record, holds)
 		})
+	}
+}
+
+// announceResolved stores the record at once, and attaches it once the image was read.
+func (r *run) announceResolved(ctx context.Context, p *promotion, record document.Record, holds string) error {
+	draft, err := p.draft(ctx, record, holds)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-r.resolved:
+		return p.attach(ctx, draft)
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -112,7 +126,7 @@ func (r *run) recordAnew(ctx context.Context) error {
 				return err
 			}
 			if p.moves() || p.unsaid() {
-				return p.attach(ctx, r.recordOf(p), p.holds())
+				return p.announce(ctx, r.recordOf(p), p.holds())
 			}
 			return p.recordedBefore(ctx)
 		})
@@ -120,23 +134,35 @@ func (r *run) recordAnew(ctx context.Context) error {
 	return g.Wait()
 }
 
-// attach writes a promotion's record onto its image.
-func (p *promotion) attach(ctx context.Context, record document.Record, holds string) error {
-	c := &p.ledger
-	if err := c.catchUp(ctx, holds); err != nil {
-		return err
-	}
-	draft, err := c.book.Draft(ctx, c.page, record)
+// announce writes a promotion's record onto its image.
+func (p *promotion) announce(ctx context.Context, record document.Record, holds string) error {
+	draft, err := p.draft(ctx, record, holds)
 	if err != nil {
 		return err
 	}
+	return p.attach(ctx, draft)
+}
+
+// draft stores a record, once the ledger has caught up.
+func (p *promotion) draft(ctx context.Context, record document.Record, holds string) (*ledger.Draft, error) {
+	c := &p.ledger
+	if err := c.catchUp(ctx, holds); err != nil {
+		return nil, err
+	}
+	c.previous, c.follows = record.PreviousDigest, c.page.Last()
+	return c.book.Draft(ctx, c.page, record)
+}
+
+// attach attaches a record to the image.
+func (p *promotion) attach(ctx context.Context, draft *ledger.Draft) error {
+	c := &p.ledger
 	written, err := c.book.Attach(ctx, draft, v1.Descriptor{
 		MediaType: types.MediaType(p.root.MediaType), Digest: p.root.Digest, Size: int64(len(p.root.Raw)),
 	})
 	if err != nil {
 		return err
 	}
-	c.wrote, c.digest, c.previous, c.follows = &written, written.Digest(), record.PreviousDigest, c.page.Last()
+	c.wrote, c.digest = &written, written.Digest()
 	if p.source.Same(p.target) {
 		return nil // that is seen to while the tags move: nothing is copied meanwhile
 	}
@@ -165,7 +191,7 @@ func (r *run) prepareRecords(ctx context.Context) {
 		return
 	}
 	for _, p := range r.promotions {
-		if p.ledger.book == nil || !p.moves() {
+		if p.ledger.book == nil || !p.moves() || p.ledger.early != nil {
 			continue
 		}
 		done := make(chan struct{})
@@ -212,7 +238,12 @@ func (r *run) recordOf(p *promotion) document.Record {
 		From: p.heldDocument(), Source: p.sourceDocument(), Tags: p.recordTags(), PreviousDigest: p.previousDigest(),
 		Job: r.request.Job, Approvers: p.approvers(), Reason: r.request.Reason,
 		Gates: p.verdicts, Overrides: overridesOf(p.verdicts),
-		Started: p.dated(r.request), Ended: time.Now().UTC(), Bytes: p.bytes(), Attachments: p.attachments(),
+		Started: p.dated(r.request), Ended: time.Now().UTC(), Bytes: p.bytes(),
+	}
+	if p.past.brought != nil {
+		record.Restores = p.past.brought.Record // which lists what is attached
+	} else {
+		record.Attachments = attachmentsOf(p.graph)
 	}
 	if len(r.promotions) > 1 {
 		record.Release = r.releaseID()
@@ -240,19 +271,10 @@ func (r *run) policy() *document.Policy {
 }
 
 func (p *promotion) bytes() int64 {
-	if p.graph == nil {
-		return p.past.record.Bytes
+	if p.graph == nil { // which is not read yet
+		return p.past.brought.Bytes
 	}
 	return p.graph.Bytes()
-}
-
-// attachments are what is attached to the image; of one that is gone back to, what was
-// when it came there.
-func (p *promotion) attachments() []string {
-	if p.past.record != nil {
-		return p.past.record.Attachments
-	}
-	return attachmentsOf(p.graph)
 }
 
 // attachmentsOf names what is attached as a record does.

@@ -160,7 +160,9 @@ func (s scene) play(t *testing.T, p *plan, run func(*testing.T, *theatre)) {
 		w.fixed = ""
 		for _, p := range w.parcels {
 			for _, letter := range []string{"a", "b", "c"} {
-				if err := pictureOf(p, letter).Push(t.Context(), w.at(w.source), p.from, letter); err != nil {
+				picture := pictureOf(p, letter)
+				w.plan.know(picture)
+				if err := picture.Push(t.Context(), w.at(w.source), p.from, letter); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -492,6 +492,7 @@ func TestRecordSays(t *testing.T) {
 			"environment": "production", "mode": "promote", "result": "promoted", "from": "staging", "repository": s.target.Host() + "/prod/app",
 			"digest": i.Root, "previous-digest": s.image("a").Root, "tags": "production,latest," + release, "actor": "joe",
 			"reason": "TICKET-1 <b>", "run": "https://github.com/acme/app/actions/runs/1001", "previous-record": first.digest, "record-tag": p.tag,
+			"bytes": fmt.Sprint(sizeOf(t, s.source, "acme/app", i.Root)),
 		}
 		for _, name := range []string{"time", "moved"} {
 			if at, err := time.Parse(time.RFC3339Nano, line.notes[name]); err != nil || at.Before(began) || at.After(time.Now()) || !strings.HasSuffix(line.notes[name], "Z") {

@@ -140,9 +140,9 @@ func (r *run) inspect(ctx context.Context) error {
 	r.Step("Inspect")
 	r.survey(ctx)
 	r.prepareRecords(ctx)
-	r.announceEarly(ctx)
 	beyond := ctx // the walk
 	r.expect = func(n *graph.Node, at *registry.Repository) { r.engine.Expect(beyond, n, at) }
+	r.expectAttachments(ctx)
 	if r.needLabels() { // the tags' names are in the images: one after the other
 		if err := r.walk(ctx); err != nil {
 			return err

@@ -4,6 +4,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"os"
 	"strings"
@@ -30,6 +32,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	_ = flag.Set("test.parallel", "24")
+	log.SetOutput(io.Discard) // net/http tells there what hostile registries send it
 	os.Exit(m.Run())
 }
 
@@ -264,6 +267,16 @@ func untouched(t testing.TB, r *regtest.Registry) {
 	t.Helper()
 	if w := writes(r); len(w) > 0 {
 		t.Errorf("written: %q", w)
+	}
+}
+
+// nothingNamed sees that no manifest was written: bytes that nothing names are nothing.
+func nothingNamed(t testing.TB, r *regtest.Registry) {
+	t.Helper()
+	for _, w := range writes(r) {
+		if strings.Contains(w, "/manifests/") {
+			t.Errorf("written: %q", w)
+		}
 	}
 }
 

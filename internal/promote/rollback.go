@@ -14,6 +14,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/transfer"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // past is what a rollback knows of an environment.
@@ -53,6 +54,7 @@ func (r *run) goBack(ctx context.Context) error {
 	r.images = r.images[:0]
 	for _, p := range r.promotions {
 		p.item.Source.Digest = hash(p.past.to)
+		p.root.Digest = p.item.Source.Digest
 		p.item.Source.Text = p.target.Reference(p.past.to)
 		r.images = append(r.images, p.image)
 		r.Info(p.describeBack())
@@ -60,7 +62,51 @@ func (r *run) goBack(ctx context.Context) error {
 			r.ahead.Go(func() { _, _ = p.ledger.finder.HasAPI(ctx, hash(p.past.to)) })
 		}
 	}
+	r.expectRecords(ctx)
+	r.announceEarly(ctx)
 	return nil
+}
+
+// mostExpected is how many records of an image are asked for ahead.
+const mostExpected = 16
+
+// expectRecords begins to ask for the blobs of records that are attached to the images.
+func (r *run) expectRecords(ctx context.Context) {
+	if !r.request.Attachments {
+		return
+	}
+	for _, p := range r.promotions {
+		asked := 0
+		for _, line := range slices.Backward(p.past.lines) {
+			if line.Digest != p.past.to || line.Fault != "" || asked == mostExpected {
+				continue
+			}
+			asked++
+			for _, digest := range ledger.BlobsOf(line) {
+				r.engine.ExpectBlob(ctx, digest, p.target)
+			}
+		}
+	}
+}
+
+// expectAttachments begins to read what the records say is attached to the images, and
+// asks for the blobs of that, before the walk finds it.
+func (r *run) expectAttachments(ctx context.Context) {
+	if !r.request.Attachments {
+		return
+	}
+	for _, p := range r.promotions {
+		if p.past.record == nil {
+			continue
+		}
+		var digests []v1.Hash
+		for _, name := range p.past.record.Attachments {
+			if digest, err := v1.NewHash(name); err == nil {
+				digests = append(digests, digest)
+			}
+		}
+		r.walkers[p.source.Name()].Expect(ctx, &r.ahead, digests, func(n *graph.Node) { r.expect(n, p.source) })
+	}
 }
 
 // enoughLines is how much of a history a rollback reads, unless it is asked for more.
@@ -274,18 +320,7 @@ func (p *promotion) backOne() bool {
 
 // goTo notes where an image goes back to, and when it was there.
 func (p *promotion) goTo(digest string) {
-	p.past.to = digest
-	for _, line := range slices.Backward(p.past.lines) {
-		if line.Digest != digest || !line.Outcome.Good() || line.Fault != "" {
-			continue
-		}
-		if p.past.brought == nil || line.Mode == document.ModePromote { // not another rollback, if that can be
-			p.past.brought = &line
-		}
-		if line.Mode == document.ModePromote {
-			return
-		}
-	}
+	p.past.to, p.past.brought = digest, ledger.Brought(p.past.lines, digest)
 }
 
 // readBrought reads the records of what brought the images there before. Without

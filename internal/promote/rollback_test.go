@@ -315,8 +315,8 @@ func TestRollbackWhoseOldRecordIsGone(t *testing.T) {
 		s.promoted("b")
 		s.goesBack("", "a")
 		p := s.papers()[2]
-		if p.says["attachments"] != nil {
-			t.Errorf("the record says that %v is attached, which is a record", p.says["attachments"])
+		if first := s.papers()[0]; p.says["restores"] != first.digest || p.says["attachments"] != nil || p.says["bytes"] != first.says["bytes"] {
+			t.Errorf("the record says %v, and what it restores is %s with %v bytes", p.says, first.digest, first.says["bytes"])
 		}
 		s.promoted("c")
 		s.delete(s.papers()[0].manifest)
@@ -456,7 +456,7 @@ func TestRollbackOfAReleaseIsAllOrNothing(t *testing.T) {
 		f.target.ResetRequests()
 		d := run(t, f.back(""))
 		faulted(t, d, document.Failed, "no longer whole", f.new[1].Root)
-		untouched(t, f.target)
+		nothingNamed(t, f.target)
 		f.expectAll("next next next")
 		for n := range ships { // a digest of one image is nothing that all of them could go to
 			if strings.Contains(d.Faults[0].Hint, "to: "+f.old[n].Root) {

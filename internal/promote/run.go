@@ -21,7 +21,7 @@ import (
 func Run(ctx context.Context, client *registry.Client, request Request, observer Observer) document.Report {
 	r := &run{
 		Observer: observer, client: client, request: request,
-		engine: transfer.New(request.Verify),
+		engine: transfer.New(request.Verify), resolved: make(chan struct{}),
 	}
 	err := r.flow(ctx)
 	return r.report(ctx, err)
@@ -39,6 +39,7 @@ type run struct {
 	walkers    map[string]*graph.Walker                     // by source repository
 	expect     func(n *graph.Node, at *registry.Repository) // asks ahead for what a rollback needs
 	ahead      sync.WaitGroup                               // questions asked before their answers are needed
+	resolved   chan struct{}                                // closed once every image's manifest was read
 	notices    []string
 	overridden []string // gates that did not pass and were overridden
 
@@ -110,8 +111,10 @@ func (r *run) flow(ctx context.Context) error {
 		return err
 	}
 	if err := r.resolve(ctx); err != nil {
-		return r.notWhole(err)
+		end()
+		return r.giveUp(ctx, r.notWhole(err))
 	}
+	close(r.resolved)
 	if err := r.inspect(ctx); err != nil {
 		end()
 		return r.giveUp(ctx, r.notWhole(err))

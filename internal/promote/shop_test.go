@@ -28,6 +28,8 @@ type shop struct {
 	runs  int
 	now   time.Time // when it is looked at
 	seal  []byte    // of the records of full parts
+
+	brought map[string]string // the record of each image's last promotion
 }
 
 const aisle = "shop/app"
@@ -36,7 +38,7 @@ func newShop(t testing.TB, o regtest.Options) *shop {
 	t.Helper()
 	o.Delete = true
 	began := time.Now().UTC().Truncate(time.Second).Add(-100 * time.Hour)
-	return &shop{TB: t, at: start(t, o), repo: aisle, began: began, now: began.Add(100 * time.Hour)}
+	return &shop{TB: t, at: start(t, o), repo: aisle, began: began, now: began.Add(100 * time.Hour), brought: map[string]string{}}
 }
 
 // apis runs a test on a registry with the referrers API and on one without.
@@ -114,6 +116,9 @@ func (s *shop) visit(v visit) string {
 			s.Fatal(err)
 		}
 	}
+	if v.outcome == document.OutcomePromoted {
+		s.brought[v.image.Root] = w.Digest()
+	}
 	s.at.ResetRequests()
 	return w.Digest()
 }
@@ -135,10 +140,10 @@ func (s *shop) record(v visit) document.Record {
 		Started: v.ended.Add(-time.Minute), Ended: v.ended,
 	}
 	if v.outcome == document.OutcomeRolledBack {
-		r.Mode = document.ModeRollback
+		r.Mode, r.Restores = document.ModeRollback, s.brought[v.image.Root]
 	}
 	for _, m := range v.image.Manifests {
-		if m.Subject != "" || m.Tag != "" {
+		if r.Restores == "" && (m.Subject != "" || m.Tag != "") {
 			r.Attachments = append(r.Attachments, m.Digest)
 		}
 	}

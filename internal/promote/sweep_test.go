@@ -167,6 +167,9 @@ func cutting(t *testing.T, s setting, p *plan, run func(*testing.T, *swept)) {
 			t.Fatal(err)
 		}
 		w.fixed = "v1"
+		for _, parcel := range w.parcels {
+			p.know(parcel.image)
+		}
 		run(t, w)
 	})
 }
@@ -275,6 +278,7 @@ type plan struct {
 	end func() // the run, some time after the cut
 
 	mu     sync.Mutex
+	known  map[string]bool // digests of images, without their algorithm
 	order  []string
 	times  map[string]int
 	struck bool
@@ -292,16 +296,46 @@ func (p *plan) didStrike() bool {
 // sessions, and which subject it is that a registry is asked first about.
 var byChance = regexp.MustCompile(`/(uploads|referrers)/[^/]+$`)
 
+// unsettled are digests, and names that are made of one: a record's are other ones in every run.
+var unsettled = regexp.MustCompile(`sha256[:-][0-9a-f]{64}|-[0-9a-f]{32}$`)
+
+// settle leaves out of a name what is no digest of an image.
+func (p *plan) settle(name string) string {
+	return unsettled.ReplaceAllStringFunc(name, func(text string) string {
+		if len(text) > len("sha256:") && p.known[text[len("sha256:"):]] {
+			return text
+		}
+		return "…"
+	})
+}
+
+// know has the plan take the digests of images for names.
+func (p *plan) know(images ...*regtest.Image) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known == nil {
+		p.known = map[string]bool{}
+	}
+	for _, i := range images {
+		for _, m := range i.Manifests {
+			p.known[strings.TrimPrefix(m.Digest, "sha256:")] = true
+		}
+		for _, b := range i.Blobs {
+			p.known[strings.TrimPrefix(b.Digest, "sha256:")] = true
+		}
+	}
+}
+
 // request is a name for a request that is the same in every run.
 func (p *plan) request(side string, q *http.Request) string {
 	path := byChance.ReplaceAllString(q.URL.Path, "/$1/…")
 	keep := url.Values{}
 	for _, key := range []string{"digest", "mount"} {
 		if v := q.URL.Query().Get(key); v != "" {
-			keep.Set(key, v)
+			keep.Set(key, p.settle(v))
 		}
 	}
-	name := strings.TrimSuffix(side+" "+q.Method+" "+path+"?"+keep.Encode(), "?")
+	name := strings.TrimSuffix(side+" "+q.Method+" "+p.settle(path)+"?"+keep.Encode(), "?")
 	if p.times == nil {
 		p.times = map[string]int{}
 	}

@@ -207,15 +207,25 @@ type list struct {
 }
 
 // ReadAhead begins to read a subject's list, for an [Finder.Attach] that follows at
-// once, where the registry has no referrers API. The channel is closed when it is done.
+// once, where the registry has no referrers API. Where there seems to be a list, it does
+// not wait to hear whether there is an API. The channel is closed when it is done.
 func (f *Finder) ReadAhead(ctx context.Context, subject v1.Hash) <-chan struct{} {
 	done := make(chan struct{})
+	tags, _, _ := f.lists[0].ask(ctx, f.repo.FirstTags)
+	early := f.support() == unknown && tags[FallbackTag(subject)]
+	read := sync.OnceValue(func() *list { return f.readList(ctx, subject) })
 	go func() {
 		defer close(done)
-		if api, err := f.HasAPI(ctx, subject); api || err != nil {
+		var g sync.WaitGroup
+		if early {
+			g.Go(func() { read() })
+		}
+		api, err := f.HasAPI(ctx, subject)
+		g.Wait()
+		if api || err != nil {
 			return
 		}
-		if l := f.readList(ctx, subject); l.err == nil {
+		if l := read(); l.err == nil {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.ahead[subject] = l

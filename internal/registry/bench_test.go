@@ -70,7 +70,7 @@ func over(b *testing.B, s *shelf, size int64, do func(b *testing.B, r *Repositor
 	b.Helper()
 	server := httptest.NewServer(s)
 	defer server.Close()
-	network, _ := newTransport(nil)
+	network, _ := newTransport(nil, nil)
 	defer network.CloseIdleConnections()
 	for _, way := range []struct {
 		name, host string

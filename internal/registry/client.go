@@ -21,7 +21,8 @@ type Options struct {
 	Roots       *x509.CertPool    // nil: the system's
 	UserAgent   string
 	Secret      func(string)      // is told every password and token found, before it is used; nil: nobody
-	Transport   http.RoundTripper // nil: one made for registries; Roots is then unused
+	Transport   http.RoundTripper // nil: one made for registries; Roots and Dial are then unused
+	Dial        dialing           // makes connections; nil: over TCP, and to no link-local address
 
 	// Transfers is how many blobs are streamed at once from a host, and to a host;
 	// 0: 48. Fewer are where the host asks for less.
@@ -54,7 +55,7 @@ func New(o Options) *Client {
 
 // connect makes a transport for registries.
 func (c *Client) connect() {
-	t, spares := newTransport(c.options.Roots)
+	t, spares := newTransport(c.options.Roots, c.options.Dial)
 	c.transport, c.close = t, func() {
 		t.CloseIdleConnections()
 		spares.drain()

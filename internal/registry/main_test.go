@@ -90,7 +90,7 @@ func open200(h http.HandlerFunc) http.HandlerFunc {
 // started before it.
 func client(t *testing.T, chain *credential.Chain) *Client {
 	t.Helper()
-	transport, _ := newTransport(nil)
+	transport, _ := newTransport(nil, nil)
 	t.Cleanup(transport.CloseIdleConnections)
 	return New(Options{Credentials: chain, Transport: transport, UserAgent: "promote-test", Patience: 2 * time.Second})
 }
@@ -380,7 +380,7 @@ func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Reposit
 			defer close(served)
 			_ = server.Serve(network)
 		}()
-		transport, _ := newTransport(nil)
+		transport, _ := newTransport(nil, nil)
 		transport.DialContext = network.dial
 		defer func() {
 			cancel() // a handler that does not read the body does not see the client go

@@ -729,7 +729,7 @@ type world struct {
 
 func (w *world) client(t *testing.T, chain *credential.Chain, roots *x509.CertPool) *Client {
 	t.Helper()
-	transport, _ := newTransport(roots)
+	transport, _ := newTransport(roots, nil)
 	transport.TLSClientConfig.ServerName = "localhost" // which the certificates of regtest are for
 	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		to, ok := w.hosts[address]
@@ -800,7 +800,7 @@ func TestOverTLS(t *testing.T) {
 	t.Parallel()
 	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{TLS: true})
 	fill(t, reg, "acme/app")
-	known, _ := newTransport(pool(t, reg))
+	known, _ := newTransport(pool(t, reg), nil)
 	t.Cleanup(known.CloseIdleConnections)
 	r := repository(t, New(Options{Credentials: logins("ci", secret), Transport: known}), credential.Source, reg.Host()+"/acme/app", Pull)
 	if _, err := r.GetManifest(t.Context(), "dev"); err != nil {

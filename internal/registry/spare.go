@@ -18,7 +18,7 @@ const (
 
 // spares is a dialer that hands out connections made beforehand.
 type spares struct {
-	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	dial dialing
 
 	mu     sync.Mutex
 	stocks map[string]*stock
@@ -31,7 +31,7 @@ type stock struct {
 	wide  bool // one was taken
 }
 
-func newSpares(dial func(context.Context, string, string) (net.Conn, error)) *spares {
+func newSpares(dial dialing) *spares {
 	return &spares{dial: dial, stocks: map[string]*stock{}}
 }
 

@@ -128,7 +128,7 @@ func BenchmarkWidening(b *testing.B) {
 			}
 			var tag atomic.Int64
 			for b.Loop() {
-				transport, _ := newTransport(nil)
+				transport, _ := newTransport(nil, nil)
 				if !spare {
 					transport.DialContext = (&net.Dialer{}).DialContext
 				}

@@ -19,11 +19,13 @@ import (
 // HTTP/2 is off: it puts every stream on one TCP connection, whose single
 // window then bounds all transfers (ggcr#799). Compression is off: manifests
 // are carried as bytes, and nothing is to be inflated on a stranger's word.
-func newTransport(roots *x509.CertPool) (*http.Transport, *spares) {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}
+func newTransport(roots *x509.CertPool, dial dialing) (*http.Transport, *spares) {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}).DialContext
+	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	spares := newSpares(dialer.DialContext)
+	spares := newSpares(dial)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            bulky(spares.DialContext),

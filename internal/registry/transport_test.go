@@ -21,7 +21,7 @@ func mustURL(t *testing.T, text string) *url.URL {
 // Whatever name or redirect leads there, metadata services are not connected to.
 func TestLinkLocalIsNotDialled(t *testing.T) {
 	t.Parallel()
-	transport, _ := newTransport(nil)
+	transport, _ := newTransport(nil, nil)
 	transport.Proxy = nil
 	for _, host := range []string{"169.254.169.254", "[fe80::1%25lo]", "[fd00:ec2::254]", "[::ffff:169.254.169.254]"} {
 		began := time.Now()
@@ -88,7 +88,7 @@ func TestElsewhereIsASCII(t *testing.T) {
 // bytes inflated on a stranger's word.
 func TestTransportSettings(t *testing.T) {
 	t.Parallel()
-	transport, _ := newTransport(nil)
+	transport, _ := newTransport(nil, nil)
 	if transport.Protocols.HTTP2() || !transport.Protocols.HTTP1() || !transport.DisableCompression || transport.MaxResponseHeaderBytes > 1<<20 {
 		t.Errorf("transport %+v", transport)
 	}

@@ -13,13 +13,18 @@ import (
 // Expect begins to ask whether a repository has a manifest's blobs, for a [Engine.Lacking]
 // that follows. The context ends the questions.
 func (e *Engine) Expect(ctx context.Context, n *graph.Node, repo *registry.Repository) {
-	t := e.target(repo)
 	for _, b := range n.Blobs {
-		t.questions.Go(func() error {
-			_, _ = t.blob(ctx, b.Digest) // who needs the answer asks again
-			return nil
-		})
+		e.ExpectBlob(ctx, b.Digest, repo)
 	}
+}
+
+// ExpectBlob is [Engine.Expect] of one blob.
+func (e *Engine) ExpectBlob(ctx context.Context, digest v1.Hash, repo *registry.Repository) {
+	t := e.target(repo)
+	t.questions.Go(func() error {
+		_, _ = t.blob(ctx, digest) // who needs the answer asks again
+		return nil
+	})
 }
 
 // Lacking returns the blobs of a graph that a repository does not have, in the graph's

@@ -1,0 +1,122 @@
+package promote_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/promote"
+	"github.com/artifact-promotion/promote/internal/registry"
+	"github.com/artifact-promotion/promote/internal/regtest"
+)
+
+// far is a registry at a distance, on a network within the process: what takes time there is the way alone.
+type far struct {
+	*testing.T
+	memory *regtest.Memory
+	at     *regtest.Registry
+	login  credential.Login
+}
+
+func newFar(t *testing.T, o regtest.Options, auth bool) *far {
+	t.Helper()
+	f := &far{T: t, memory: regtest.NewMemory()}
+	o.Memory, o.Network = f.memory, &wideArea
+	if auth {
+		f.login = credential.Login{Username: user, Password: password}
+		o.Auth = &regtest.Auth{Users: map[string]regtest.User{user: {Password: password, Grants: []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}}}}
+	}
+	f.at = start(t, o)
+	return f
+}
+
+func (f *far) close() {
+	f.memory.Close()
+	if err := f.at.Close(); err != nil {
+		f.Error(err)
+	}
+}
+
+func (f *far) push(i *regtest.Image, repo string, tags ...string) {
+	f.Helper()
+	if err := i.Push(f.Context(), f.at.Access(f.login.Username, f.login.Password), repo, tags...); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// run makes a run with connections of its own. It returns how long it took, and how long of that came after the tag had
+// moved.
+func (f *far) run(r promote.Request, want document.Result) (took, after time.Duration) {
+	f.Helper()
+	o := registry.Options{Dial: f.memory.DialContext}
+	if f.login.Username != "" {
+		o.Credentials = &credential.Chain{Source: f.login, Target: f.login}
+	}
+	client := registry.New(o)
+	defer client.Close()
+	f.at.ResetRequests()
+	began := time.Now()
+	expect(f.T, runWith(f.T, f.Context(), client, r, &watcher{}), want)
+	ended := time.Now()
+	for _, q := range ours(f.at) {
+		if q.Method == http.MethodPut && strings.HasSuffix(q.Path, "/manifests/production") {
+			after = ended.Sub(q.Ended) - wideArea.RTT/2 // until its answer is here
+		}
+	}
+	return ended.Sub(began), after
+}
+
+// TestDistance holds how long a rollback, a promotion within a repository and one to another repository take over a
+// distance of 40 ms as the clock of that network counts, and that three round trips come after the tag has moved, at most.
+func TestDistance(t *testing.T) {
+	t.Parallel()
+	const aTrip = 40 * time.Millisecond
+	for name, test := range map[string]struct {
+		build                  func(regtest.Spec) *regtest.Image
+		auth, api              bool
+		bring, retag, rollback time.Duration
+	}{
+		"alone":                          {build: regtest.Build, bring: 14 * aTrip, retag: 12 * aTrip, rollback: 10 * aTrip},
+		"alone, with tokens":             {build: regtest.Build, auth: true, bring: 15 * aTrip, retag: 13 * aTrip, rollback: 11 * aTrip},
+		"attested":                       {build: regtest.BuildAttested, bring: 20 * aTrip, retag: 12 * aTrip, rollback: 11 * aTrip},
+		"attested, with tokens":          {build: regtest.BuildAttested, auth: true, bring: 21 * aTrip, retag: 13 * aTrip, rollback: 12 * aTrip},
+		"attested, with tokens, by API":  {build: regtest.BuildAttested, auth: true, api: true, bring: 18 * aTrip, retag: 12 * aTrip, rollback: 12 * aTrip},
+		"alone, with tokens, by the API": {build: regtest.Build, auth: true, api: true, bring: 15 * aTrip, retag: 12 * aTrip, rollback: 11 * aTrip},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFar(t, regtest.Options{Referrers: test.api}, test.auth)
+				defer f.close()
+				for _, seed := range []string{"good", "bad"} {
+					f.push(test.build(regtest.Spec{Seed: seed, Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: 10, LayerSize: 1000, Provenance: true}), "acme/dev", seed)
+				}
+				check := func(what string, r promote.Request, want document.Result, most time.Duration) {
+					t.Helper()
+					took, after := f.run(r, want)
+					t.Logf("%s: %v, %v after the tag", what, took, after)
+					if took >= most+aTrip {
+						t.Errorf("%s: %v, expected at most %v", what, took, most)
+					}
+					if after <= 0 || after >= 4*aTrip {
+						t.Errorf("%s: %v after the tag had moved", what, after)
+					}
+				}
+				dev, repo := f.at.Host()+"/acme/dev", f.at.Host()+"/acme/app"
+				bring := func(from, env string) promote.Request {
+					r := requestOf(item(t, from, repo+":"+env))
+					r.TargetEnv = env
+					return r
+				}
+				check("the first", bring(dev+":good", "production"), document.Promoted, test.bring)
+				f.run(bring(dev+":bad", "staging"), document.Promoted)
+				check("within the repository", bring(repo+":staging", "production"), document.Promoted, test.retag)
+				check("back", rollback(t, repo+":production"), document.RolledBack, test.rollback)
+			})
+		})
+	}
+}
