@@ -260,14 +260,18 @@ func expected(d v1.Descriptor) int64 {
 
 // attach finds what is attached to a subject and goes on to that.
 func (v visitor) attach(ctx context.Context, subject v1.Hash, depth int) error {
-	found, err := v.finder.Find(ctx, subject, subject == v.root)
+	found, err := v.finder.Find(ctx, subject, subject == v.root, func(listed []v1.Descriptor) error {
+		return v.referrers(ctx, subject, listed, depth+1)
+	})
 	if err != nil {
 		return err
 	}
-	if err := v.candidates(subject, len(found.Referrers)+len(found.Tagged)); err != nil {
+	if err := v.referrers(ctx, subject, found.Referrers, depth+1); err != nil {
 		return err
 	}
-	v.referrers(ctx, subject, found.Referrers, depth+1)
+	if err := v.candidates(subject, len(found.Tagged)); err != nil {
+		return err
+	}
 	for _, t := range found.Tagged {
 		v.attachTo(subject, Attachment{Digest: t.Manifest.Digest, Tag: t.Tag})
 		if first(v.Walker, v.visited, t.Manifest.Digest) {
@@ -278,13 +282,21 @@ func (v visitor) attach(ctx context.Context, subject v1.Hash, depth int) error {
 }
 
 // referrers goes on to those of a list that no earlier list of the subject had.
-func (v visitor) referrers(ctx context.Context, subject v1.Hash, list []v1.Descriptor, depth int) {
+func (v visitor) referrers(ctx context.Context, subject v1.Hash, list []v1.Descriptor, depth int) error {
+	var more []v1.Descriptor
 	for _, d := range list {
 		if first(v.Walker, v.listed, edge{subject, d.Digest}) {
-			v.group.Go(func() error { return v.referrer(ctx, subject, d, depth) })
-			v.attachments(ctx, d.Digest, depth)
+			more = append(more, d)
 		}
 	}
+	if err := v.candidates(subject, len(more)); err != nil {
+		return err
+	}
+	for _, d := range more {
+		v.group.Go(func() error { return v.referrer(ctx, subject, d, depth) })
+		v.attachments(ctx, d.Digest, depth)
+	}
+	return nil
 }
 
 // referrer reads what is listed as a referrer. What does not name the subject
@@ -323,12 +335,14 @@ func (v visitor) referrer(ctx context.Context, subject v1.Hash, d v1.Descriptor,
 func (v visitor) gone(ctx context.Context, subject v1.Hash, d v1.Descriptor, depth int) error {
 	still := true
 	if first(v.Walker, v.again, subject) {
-		found, err := v.finder.Find(ctx, subject, subject == v.root)
+		found, err := v.finder.Find(ctx, subject, subject == v.root, nil)
 		if err != nil {
 			return err
 		}
 		still = slices.ContainsFunc(found.Referrers, func(l v1.Descriptor) bool { return l.Digest == d.Digest })
-		v.referrers(ctx, subject, found.Referrers, depth)
+		if err := v.referrers(ctx, subject, found.Referrers, depth); err != nil {
+			return err
+		}
 	}
 	if still {
 		v.notice(fmt.Sprintf("%s is listed as attached to %s but is gone from %s; it is left out.", d.Digest, subject, v.repo.Name()))

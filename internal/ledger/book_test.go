@@ -215,7 +215,7 @@ func TestOneAfterTheOther(t *testing.T) {
 				!line.Time.Equal(r.Ended) || line.Reason != fmt.Sprint("TICKET-", n) || line.Actor != "ada" || !slices.Equal(line.Tags, []string{env, fmt.Sprint("v1.", n)}) {
 				t.Errorf("line %+v of record %+v", line, r)
 			}
-			found, err := b.finder.Find(t.Context(), g.images[n].Digest, true)
+			found, err := b.finder.Find(t.Context(), g.images[n].Digest, true, nil)
 			if err != nil || len(found.Referrers) != 1 || found.Referrers[0].ArtifactType != RecordType ||
 				found.Referrers[0].Annotations[notes+"record"] != line.Record {
 				t.Errorf("attached: %+v, error %v", found, err)

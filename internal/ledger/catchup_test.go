@@ -121,7 +121,7 @@ func TestLostLedger(t *testing.T) {
 		}
 		var hanging Sources
 		for _, image := range g.images {
-			found, err := referrer.NewFinder(b.repo).Find(t.Context(), image.Digest, true)
+			found, err := referrer.NewFinder(b.repo).Find(t.Context(), image.Digest, true, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

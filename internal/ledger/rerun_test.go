@@ -122,7 +122,7 @@ func TestAttemptThatWasCut(t *testing.T) {
 	again := g.record(0, g.images[0], "")
 	again.Job.Attempt = "2"
 	w := g.attach(b, g.read(b), again, g.images[0])
-	found, err := b.finder.Find(t.Context(), g.images[0].Digest, true)
+	found, err := b.finder.Find(t.Context(), g.images[0].Digest, true, nil)
 	if err != nil || !w.Reused || len(found.Referrers) != 1 || found.Referrers[0].Annotations[notes+"record"] != w.Digest() {
 		t.Errorf("reused %v, attached %+v, error %v", w.Reused, found, err)
 	}

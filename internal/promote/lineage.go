@@ -198,7 +198,7 @@ func (s *station) referrers(ctx context.Context) ([]v1.Descriptor, error) {
 	if s.holds() == "" {
 		return nil, nil
 	}
-	found, err := s.finder.Find(ctx, s.held[0].Digest(), true)
+	found, err := s.finder.Find(ctx, s.held[0].Digest(), true, nil)
 	return found.Referrers, err
 }
 

@@ -31,7 +31,7 @@ const merges = 6
 // before and comes after that last look takes the line away: the protocol does
 // not exclude it. The next run finds that and repairs it.
 //
-// It reports whether it had to write.
+// It reports whether this run had to add any of them.
 func (f *Finder) Attach(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor) (wrote bool, err error) {
 	a, err := f.Begin(ctx, subject, referrers)
 	if err != nil {
@@ -46,28 +46,29 @@ type Attaching struct {
 	finder    *Finder
 	subject   v1.Hash
 	referrers []v1.Descriptor
-	api       bool
-	try       func(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor, attempt int) (done bool, err error)
-	done      bool // nothing had to be written
+	try       func(ctx context.Context, attempt int) (done bool, err error)
+	done      bool // nothing had to be written, or somebody else in this run has
 }
 
 // Begin does what Attach does first: it writes the lines, where there is anything to
 // write. Settle is to follow.
 func (f *Finder) Begin(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor) (*Attaching, error) {
+	f.keep(subject, referrers) // whoever has the turn now may write them as well
 	free, err := f.alone(ctx, subject)
 	if err != nil {
 		return nil, err
 	}
 	defer free()
-	a := &Attaching{finder: f, subject: subject, referrers: f.keep(subject, referrers)}
-	if a.api, err = f.HasAPI(ctx, subject); err == nil {
-		a.try = (&merger{Finder: f}).merge
-		if a.api {
-			a.try = f.await
-		}
-		a.done, err = a.try(ctx, subject, a.referrers, 0)
-	}
+	a := &Attaching{finder: f, subject: subject, referrers: referrers}
+	api, err := f.HasAPI(ctx, subject)
 	if err != nil {
+		return nil, err
+	}
+	a.try = (&merger{Finder: f, subject: subject}).merge
+	if api {
+		a.try = func(ctx context.Context, attempt int) (bool, error) { return f.await(ctx, subject, referrers, attempt) }
+	}
+	if a.done, err = a.try(ctx, 0); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -76,36 +77,51 @@ func (f *Finder) Begin(ctx context.Context, subject v1.Hash, referrers []v1.Desc
 // Settle sees that the lines are there, and writes them again until they are. It
 // reports whether anything had to be written.
 func (a *Attaching) Settle(ctx context.Context) (wrote bool, err error) {
+	f, subject, referrers := a.finder, a.subject, a.referrers
 	if a.done {
-		return false, nil
+		return f.hasAdded(subject, referrers), nil
 	}
-	f, subject, referrers, api := a.finder, a.subject, a.referrers, a.api
 	free, err := f.alone(ctx, subject)
 	if err != nil {
-		return !api, err
+		return f.hasAdded(subject, referrers), err
 	}
 	defer free()
 	for attempt := 1; attempt < merges; attempt++ {
-		if done, err := a.try(ctx, subject, referrers, attempt); done || err != nil {
-			return !api, err
+		if done, err := a.try(ctx, attempt); done || err != nil {
+			return f.hasAdded(subject, referrers), err
 		}
 	}
 	missing, err := f.Missing(ctx, subject, referrers)
 	if err != nil || len(missing) == 0 {
-		return !api, err
+		return f.hasAdded(subject, referrers), err
 	}
 	return true, &registry.Error{Op: "list attachments", Side: f.repo.Side(), Ref: f.repo.Reference(subject.String()),
 		Err:  fmt.Errorf("%d of %d attachments are stored but not listed", len(missing), len(referrers)),
 		Hint: "Another writer may be changing the same list. Run the promotion again: it repairs this."}
 }
 
-// keep is what this run lists for a subject, with what it has listed before: a rival may
-// have taken that away since.
-func (f *Finder) keep(subject v1.Hash, referrers []v1.Descriptor) []v1.Descriptor {
+// keep notes what this run lists for a subject: a rival may take it away again.
+func (f *Finder) keep(subject v1.Hash, referrers []v1.Descriptor) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ours[subject] = union(f.ours[subject], referrers)
+}
+
+// kept is all that this run lists for a subject.
+func (f *Finder) kept(subject v1.Hash) []v1.Descriptor {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return slices.Clone(f.ours[subject])
+}
+
+// line is one of a subject's list.
+type line struct{ subject, referrer v1.Hash }
+
+// hasAdded reports whether this run has added any of the lines.
+func (f *Finder) hasAdded(subject v1.Hash, referrers []v1.Descriptor) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(referrers, func(d v1.Descriptor) bool { return f.lines[line{subject, d.Digest}] })
 }
 
 // alone keeps the promotions of one run from being each other's rival: it lets
@@ -134,23 +150,27 @@ func (f *Finder) await(ctx context.Context, subject v1.Hash, referrers []v1.Desc
 // merger is one call's work on a fallback tag.
 type merger struct {
 	*Finder
-	writes int
-	looks  int // how often nothing was lacking since
+	subject v1.Hash
+	writes  int
+	looks   int // how often nothing was lacking since
 }
 
-// merge adds to the fallback tag what it lacks, keeping all that is there. It is
-// done when a read finds nothing lacking, or two of them where there is a rival.
-func (f *merger) merge(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor, attempt int) (done bool, err error) {
+// merge adds to the fallback tag what it lacks of all that this run lists, keeping all
+// that is there. It is done when a read finds nothing lacking, or two of them where there
+// is a rival. What this run has just written is not read before more is added: who wrote
+// it reads it afterwards.
+func (f *merger) merge(ctx context.Context, attempt int) (done bool, err error) {
+	subject := f.subject
 	if attempt > 1 { // before the read: between it and the write is a rival's chance
 		if err := Pause(ctx, attempt); err != nil {
 			return true, err
 		}
 	}
-	listed, old, err := f.before(ctx, subject)
+	listed, old, err := f.before(ctx, subject, attempt == 0)
 	if err != nil {
 		return true, err
 	}
-	missing := without(referrers, listed)
+	missing := without(f.kept(subject), listed)
 	switch {
 	case len(missing) == 0:
 		f.looks++
@@ -183,15 +203,26 @@ func (f *Finder) Rivalled(subject v1.Hash) bool {
 	return f.contested[subject]
 }
 
+// justWritten is how long what this run wrote is taken to be there without a look. A
+// reading before a write is as old as that.
+const justWritten = time.Second
+
 // before is what the fallback tag holds before it is written. In a repository
 // that had no tag at all it holds nothing, until this run has written it.
-func (f *Finder) before(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, *registry.Manifest, error) {
+func (f *Finder) before(ctx context.Context, subject v1.Hash, begins bool) ([]v1.Descriptor, *registry.Manifest, error) {
 	f.mu.Lock()
-	written := f.written[subject]
+	written, unread := f.written[subject], f.unread[subject]
 	f.written[subject] = true
+	if !begins {
+		delete(f.unread, subject)
+	}
 	f.mu.Unlock()
-	if l := f.takeAhead(subject); l != nil {
-		return l.referrers, l.manifest, l.err
+	ahead := f.takeAhead(subject)
+	switch {
+	case begins && unread != nil && time.Since(unread.at) < justWritten:
+		return unread.referrers, unread.manifest, nil
+	case ahead != nil:
+		return ahead.referrers, ahead.manifest, ahead.err
 	}
 	if !written && f.Empty(ctx) {
 		return nil, nil, nil
@@ -204,6 +235,7 @@ type list struct {
 	referrers []v1.Descriptor
 	manifest  *registry.Manifest
 	err       error
+	at        time.Time // when this run had written it
 }
 
 // ReadAhead begins to read a subject's list, for an [Finder.Attach] that follows at
@@ -257,7 +289,7 @@ func (f *Finder) takeAhead(subject v1.Hash) *list {
 // is there refuses one with a line whose manifest a clean-up has deleted: such
 // lines then go.
 func (f *merger) write(ctx context.Context, subject v1.Hash, old *registry.Manifest, listed, missing []v1.Descriptor) error {
-	refused := f.put(ctx, subject, old, missing, nil)
+	refused := f.put(ctx, subject, old, listed, missing, nil)
 	if !namesUnknown(refused) {
 		return refused
 	}
@@ -265,10 +297,10 @@ func (f *merger) write(ctx context.Context, subject v1.Hash, old *registry.Manif
 	if err != nil || len(gone) == 0 {
 		return errors.Join(refused, err)
 	}
-	return f.put(ctx, subject, old, missing, gone)
+	return f.put(ctx, subject, old, listed, missing, gone)
 }
 
-func (f *merger) put(ctx context.Context, subject v1.Hash, old *registry.Manifest, add []v1.Descriptor, gone map[v1.Hash]bool) error {
+func (f *merger) put(ctx context.Context, subject v1.Hash, old *registry.Manifest, listed, add []v1.Descriptor, gone map[v1.Hash]bool) error {
 	index, err := mergeIndex(old, add, gone)
 	if err != nil {
 		return err
@@ -278,11 +310,20 @@ func (f *merger) put(ctx context.Context, subject v1.Hash, old *registry.Manifes
 	}
 	f.mu.Lock()
 	f.latest[subject] = index.Digest
+	delete(f.unread, subject)
 	f.mu.Unlock()
-	if _, err = f.repo.PutManifest(ctx, FallbackTag(subject), index); err == nil {
-		f.writes++
+	if _, err = f.repo.PutManifest(ctx, FallbackTag(subject), index); err != nil {
+		return err
 	}
-	return err
+	f.writes++
+	listed = slices.DeleteFunc(slices.Clone(listed), func(d v1.Descriptor) bool { return gone[d.Digest] })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unread[subject] = &list{referrers: union(listed, add), manifest: &index, at: time.Now()}
+	for _, d := range add {
+		f.lines[line{subject, d.Digest}] = true
+	}
+	return nil
 }
 
 func (f *Finder) tooLong(subject v1.Hash, size int) error {

@@ -199,7 +199,7 @@ func TestAttachToATagThatIsTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, attached := parse(t, image.Root), image.Manifests[len(image.Manifests)-1]
-		found, err := finder(t, r).Find(t.Context(), s, true)
+		found, err := finder(t, r).Find(t.Context(), s, true, nil)
 		if err != nil || len(found.Referrers) > 0 {
 			t.Errorf("the image's own children are found as attached: %v, %v", found.Referrers, err)
 		}
@@ -248,7 +248,7 @@ func TestAttachToAListThatCannotBeRead(t *testing.T) {
 	if hint := registry.HintOf(err); !strings.Contains(hint, "Delete it") {
 		t.Errorf("error %v, hint %q", err, hint)
 	}
-	if _, err := finder(t, broken).Find(t.Context(), s, true); err == nil {
+	if _, err := finder(t, broken).Find(t.Context(), s, true, nil); err == nil {
 		t.Error("a list that cannot be read passed for an empty one")
 	}
 	if w := writes(broken); len(w) > 0 {
@@ -384,8 +384,62 @@ func TestOneRunIsNotItsOwnRival(t *testing.T) {
 	if err := g.Wait(); err != nil {
 		t.Error(err)
 	}
-	if _, digests := listed(t, r, s); len(digests) != attachers || len(writes(r)) != attachers {
+	if _, digests := listed(t, r, s); len(digests) != attachers || len(writes(r)) > attachers {
 		t.Errorf("%d of %d are listed after %d writes", len(digests), attachers, len(writes(r)))
+	}
+}
+
+// TestAttachOneAfterTheOther: what a run has just written it does not read again before it adds to it, unless that
+// failed.
+func TestAttachOneAfterTheOther(t *testing.T) {
+	for name, test := range map[string]struct {
+		fails         bool
+		reads, writes int
+	}{"written": {false, 1, 2}, "refused": {true, 2, 2}} {
+		t.Run(name, func(t *testing.T) {
+			var refuse atomic.Bool
+			r := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					if refuse.Load() && q.Method == http.MethodPut {
+						w.WriteHeader(http.StatusForbidden)
+						return
+					}
+					next.ServeHTTP(w, q)
+				})
+			}})
+			s, all := subject(t, r, 3)
+			first, _ := json.Marshal(all[0])
+			list(t, r, s, `{"schemaVersion":2,"mediaType":"`+string(types.OCIImageIndex)+`","manifests":[`+string(first)+`]}`)
+			r.ResetRequests()
+			f := finder(t, r)
+			refuse.Store(test.fails)
+			one, err := f.Begin(t.Context(), s, all[:2])
+			refuse.Store(false)
+			if test.fails != (err != nil) {
+				t.Fatal(err)
+			}
+			two, err := f.Begin(t.Context(), s, all[2:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reads(r) != test.reads || len(writes(r)) != test.writes {
+				t.Errorf("%d reads, %q", reads(r), writes(r))
+			}
+			for _, a := range []*referrer.Attaching{one, two} {
+				if a == nil {
+					continue
+				}
+				if wrote, err := a.Settle(t.Context()); err != nil || !wrote {
+					t.Errorf("wrote %v, error %v", wrote, err)
+				}
+			}
+			if _, digests := listed(t, r, s); len(digests) != len(all) {
+				t.Errorf("listed %v", digests)
+			}
+			if again, err := f.Attach(t.Context(), s, all[:1]); err != nil || again {
+				t.Errorf("what was listed before was added: %v, error %v", again, err)
+			}
+		})
 	}
 }
 
@@ -551,7 +605,7 @@ func TestFindUnitesBothLists(t *testing.T) {
 	s, all := subject(t, r, 1)
 	first, _ := json.Marshal(all[0])
 	list(t, r, s, `{"schemaVersion":2,"mediaType":"`+string(types.OCIImageIndex)+`","manifests":[`+string(first)+`]}`)
-	found, err := finder(t, r).Find(t.Context(), s, false)
+	found, err := finder(t, r).Find(t.Context(), s, false, nil)
 	if err != nil || len(found.Referrers) != 2 || found.Referrers[1].Digest != all[0].Digest {
 		t.Errorf("found %v, error %v", found.Referrers, err)
 	}
@@ -572,7 +626,7 @@ func TestFindTaggedArtifacts(t *testing.T) {
 		r.ResetRequests()
 		s := parse(t, image.Root)
 		f := finder(t, r)
-		found, err := f.Find(t.Context(), s, root)
+		found, err := f.Find(t.Context(), s, root, nil)
 		if err != nil || len(found.Tagged) != 3 {
 			t.Fatalf("root %v: found %v, error %v", root, found.Tagged, err)
 		}
@@ -582,7 +636,7 @@ func TestFindTaggedArtifacts(t *testing.T) {
 			}
 		}
 		before := len(r.Requests())
-		if found, err = f.Find(t.Context(), v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("1", 64)}, root); err != nil || len(found.Tagged) != 0 {
+		if found, err = f.Find(t.Context(), v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("1", 64)}, root, nil); err != nil || len(found.Tagged) != 0 {
 			t.Errorf("root %v: found %v, error %v", root, found.Tagged, err)
 		}
 		want := 0
@@ -683,7 +737,7 @@ func TestAttachLooksAgain(t *testing.T) {
 func TestFallbackListOfNothings(t *testing.T) {
 	r := start(t, regtest.Options{Wrap: serves(`{"manifests":[` + strings.Repeat("{},", 90_000) + `{}]}`)})
 	s, _ := subject(t, r, 1)
-	_, err := finder(t, r).Find(t.Context(), s, true)
+	_, err := finder(t, r).Find(t.Context(), s, true, nil)
 	if err == nil || !strings.Contains(err.Error(), "no digest") || !strings.Contains(registry.HintOf(err), "Delete it") {
 		t.Errorf("error %.500v", err)
 	}

@@ -27,9 +27,11 @@ type Finder struct {
 	attaching map[v1.Hash]queue.Turn      // by subject
 	written   map[v1.Hash]bool            // subjects whose fallback tag this run may have written
 	contested map[v1.Hash]bool            // subjects whose fallback tag somebody else was seen to write
-	ours      map[v1.Hash][]v1.Descriptor // what this run has listed, by subject
+	ours      map[v1.Hash][]v1.Descriptor // what this run lists, by subject
 	latest    map[v1.Hash]v1.Hash         // what this run wrote last, by subject
+	unread    map[v1.Hash]*list           // what this run wrote last, and has not read since
 	ahead     map[v1.Hash]*list           // lists of which nobody has made use yet
+	lines     map[line]bool               // that this run has added
 	added     map[string]bool             // tags that were written since the lists were made
 
 	lists    [2]tagList  // as far as one answer gives them
@@ -49,7 +51,8 @@ const (
 func NewFinder(repo *registry.Repository) *Finder {
 	f := &Finder{
 		repo: repo, probing: queue.NewTurn(), attaching: map[v1.Hash]queue.Turn{},
-		written: map[v1.Hash]bool{}, latest: map[v1.Hash]v1.Hash{}, ahead: map[v1.Hash]*list{}, added: map[string]bool{}, contested: map[v1.Hash]bool{}, ours: map[v1.Hash][]v1.Descriptor{},
+		written: map[v1.Hash]bool{}, contested: map[v1.Hash]bool{}, ours: map[v1.Hash][]v1.Descriptor{},
+		latest: map[v1.Hash]v1.Hash{}, unread: map[v1.Hash]*list{}, ahead: map[v1.Hash]*list{}, lines: map[line]bool{}, added: map[string]bool{},
 	}
 	for n := range f.lists {
 		f.lists[n].turn = queue.NewTurn()
@@ -76,7 +79,11 @@ type Tagged struct {
 // Find returns what is attached to a digest. Tags that the repository's lists
 // do not show are not asked for, two requests then standing for many, except
 // those of a root: a list may lag behind a signature just pushed.
-func (f *Finder) Find(ctx context.Context, subject v1.Hash, root bool) (Found, error) {
+//
+// It tells what the fallback tag lists as soon as that is there, which is before
+// a registry without the referrers API has said so. An error of that ends it. It
+// may be nil.
+func (f *Finder) Find(ctx context.Context, subject v1.Hash, root bool, tell func([]v1.Descriptor) error) (Found, error) {
 	var found Found
 	var fallback []v1.Descriptor
 	g, ctx := errgroup.WithContext(ctx)
@@ -88,7 +95,9 @@ func (f *Finder) Find(ctx context.Context, subject v1.Hash, root bool) (Found, e
 	}
 	if root || f.mayExist(ctx, FallbackTag(subject)) {
 		g.Go(func() (err error) {
-			fallback, _, err = f.fallback(ctx, subject)
+			if fallback, _, err = f.fallback(ctx, subject); err == nil && tell != nil {
+				err = tell(fallback)
+			}
 			return err
 		})
 	}

@@ -40,7 +40,7 @@ func TestListOfTagsDamagedOnTheWay(t *testing.T) {
 		if err := image.Push(t.Context(), r.Access("", ""), repo, "dev"); err != nil {
 			t.Fatal(err)
 		}
-		found, err := finder(t, r).Find(t.Context(), parse(t, image.Root), false)
+		found, err := finder(t, r).Find(t.Context(), parse(t, image.Root), false, nil)
 		if err != nil || len(found.Tagged) != 1 {
 			t.Errorf("list %d damaged: found %v, error %v", nth+1, found.Tagged, err)
 		}
