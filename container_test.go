@@ -99,7 +99,7 @@ func TestContainerDockerConfig(t *testing.T) {
 
 // TestContainerExitCodes holds that docker run ends as the program does.
 func TestContainerExitCodes(t *testing.T) {
-	registry := start(t, regtest.Options{})
+	registry := regtest.Serve(t, regtest.Options{})
 	image := regtest.Build(regtest.Spec{})
 	push(t, image, registry.Access("", ""), "team/app", "v1")
 	for name, test := range map[string]struct {
@@ -130,7 +130,7 @@ func TestContainerExitCodes(t *testing.T) {
 // TestContainerCertificates holds that certificates are checked, and that a
 // private authority's can be given: as text of many lines, or as a file.
 func TestContainerCertificates(t *testing.T) {
-	registry := start(t, regtest.Options{TLS: true})
+	registry := regtest.Serve(t, regtest.Options{TLS: true})
 	push(t, regtest.Build(regtest.Spec{}), registry.Access("", ""), "team/app", "v1")
 	authority := string(registry.CAPEM())
 	for tag, test := range map[string]struct {
@@ -186,8 +186,8 @@ func TestContainerCancel(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			reached := make(chan struct{})
-			source := start(t, regtest.Options{})
-			target := start(t, regtest.Options{Network: test.network, Wrap: meet(test.in, reached, test.silence)})
+			source := regtest.Serve(t, regtest.Options{})
+			target := regtest.Serve(t, regtest.Options{Network: test.network, Wrap: meet(test.in, reached, test.silence)})
 			image := regtest.Build(regtest.Spec{Seed: "new", Layers: 2, LayerSize: 16 << 20})
 			push(t, image, source.Access("", ""), "team/app", "v1")
 			old := regtest.Build(regtest.Spec{Seed: "old"})
@@ -269,7 +269,7 @@ func killWith(signal string) func(*testing.T, *running) {
 // TestContainerMemory promotes a layer of many times the memory that there is,
 // and reads it back.
 func TestContainerMemory(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	image := regtest.Build(regtest.Spec{LayerSize: 512 << 20})
 	push(t, image, source.Access("", ""), "team/app", "v1")
 
@@ -336,7 +336,7 @@ func copyOut(t *testing.T, path string) string {
 // entrypoint under env, for no shell exports a name with a hyphen
 // (actions/runner-container-hooks, packages/k8s/src/k8s/utils.ts).
 func TestContainerKubernetes(t *testing.T) {
-	registry := start(t, regtest.Options{})
+	registry := regtest.Serve(t, regtest.Options{})
 	image := regtest.Build(regtest.Spec{})
 	push(t, image, registry.Access("", ""), "team/app", "v1")
 	s := newStep(t, map[string]string{
@@ -363,21 +363,11 @@ func TestContainerKubernetes(t *testing.T) {
 	expectTag(t, registry.Access("", ""), "team/app", "staging", image.Root)
 }
 
-func start(t *testing.T, o regtest.Options) *regtest.Registry {
-	t.Helper()
-	r, err := regtest.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
-	return r
-}
-
 // guarded starts a registry with one account for the program, and one with every
 // right for the test.
 func guarded(t *testing.T, user, password, repository string, actions ...string) (*regtest.Registry, regtest.Access) {
 	t.Helper()
-	r := start(t, regtest.Options{Auth: &regtest.Auth{Users: map[string]regtest.User{
+	r := regtest.Serve(t, regtest.Options{Auth: &regtest.Auth{Users: map[string]regtest.User{
 		user:   {Password: password, Grants: []regtest.Grant{{Repository: repository, Actions: actions}}},
 		"root": {Password: "root-of-the-test", Grants: []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}},
 	}}})

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/github/githubtest"
+	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
 const (
@@ -24,39 +23,6 @@ const (
 	config = ".github/promotion.yml"
 )
 
-// pipes is a network in memory, so that time can be a bubble's.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	client, server := net.Pipe()
-	select {
-	case p.conns <- server:
-		return client, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // bubble runs a test where waits take no time and are measured all the same.
 func bubble(t *testing.T, h http.Handler, test func(t *testing.T, c *Client)) {
 	t.Helper()
@@ -66,7 +32,7 @@ func bubble(t *testing.T, h http.Handler, test func(t *testing.T, c *Client)) {
 func bubbleAs(t *testing.T, o Options, h http.Handler, test func(t *testing.T, c *Client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		network := regtest.NewPipes()
 		server := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
 		served := make(chan struct{})
 		go func() {
@@ -74,7 +40,7 @@ func bubbleAs(t *testing.T, o Options, h http.Handler, test func(t *testing.T, c
 			_ = server.Serve(network)
 		}()
 		transport := newTransport(nil)
-		transport.DialContext, transport.Proxy = network.dial, nil
+		transport.DialContext, transport.Proxy = network.DialContext, nil
 		defer func() {
 			transport.CloseIdleConnections()
 			_ = server.Close()

@@ -100,18 +100,24 @@ func (s *silent) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+func (s *silent) repository(t *testing.T) *registry.Repository {
+	t.Helper()
+	n, err := name.NewRepository("silent.example/" + repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened, err := registry.New(registry.Options{Transport: s}).Open(t.Context(), credential.Source, n, registry.Pull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opened
+}
+
 // TestWalkOfASilentRegistry: what waits for an answer is not as much as an index names.
 func TestWalkOfASilentRegistry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &silent{end: make(chan struct{})}
-		n, err := name.NewRepository("silent.example/" + repo)
-		if err != nil {
-			t.Fatal(err)
-		}
-		opened, err := registry.New(registry.Options{Transport: s}).Open(t.Context(), credential.Source, n, registry.Pull)
-		if err != nil {
-			t.Fatal(err)
-		}
+		opened := s.repository(t)
 		var lines []string
 		for n := range graph.MaxManifests {
 			lines = append(lines, fmt.Sprintf(`{"mediaType":%q,"digest":"sha256:%064x","size":3}`, types.OCIManifestSchema1, n))
@@ -138,14 +144,7 @@ func TestReadsAreBoundByTheirSizes(t *testing.T) {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &silent{end: make(chan struct{})}
-				n, err := name.NewRepository("silent.example/" + repo)
-				if err != nil {
-					t.Fatal(err)
-				}
-				opened, err := registry.New(registry.Options{Transport: s}).Open(t.Context(), credential.Source, n, registry.Pull)
-				if err != nil {
-					t.Fatal(err)
-				}
+				opened := s.repository(t)
 				var lines []string
 				for n := range 200 {
 					lines = append(lines, fmt.Sprintf(`{"mediaType":%q,"digest":"sha256:%064x","size":%d}`, types.OCIManifestSchema1, n, size))

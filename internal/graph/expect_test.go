@@ -18,7 +18,7 @@ func TestExpect(t *testing.T) {
 	for name, referrers := range map[string]bool{"referrers API": true, "fallback tag": false} {
 		t.Run(name, func(t *testing.T) {
 			i, stranger := everything(), regtest.Build(regtest.Spec{Seed: "stranger"})
-			r := start(t, regtest.Options{Referrers: referrers})
+			r := regtest.Serve(t, regtest.Options{Referrers: referrers})
 			push(t, i, r, "dev")
 			push(t, stranger, r, "other")
 			opened := open(t, r)
@@ -66,7 +66,7 @@ func TestExpect(t *testing.T) {
 
 // TestExpectFew: a record cannot have the walk read without end.
 func TestExpectFew(t *testing.T) {
-	r := start(t, regtest.Options{Referrers: true})
+	r := regtest.Serve(t, regtest.Options{Referrers: true})
 	i := everything()
 	push(t, i, r, "dev")
 	var many []v1.Hash

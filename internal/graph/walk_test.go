@@ -25,16 +25,6 @@ import (
 
 const repo = "acme/app"
 
-func start(t *testing.T, o regtest.Options) *regtest.Registry {
-	t.Helper()
-	r, err := regtest.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
-	return r
-}
-
 func open(t *testing.T, r *regtest.Registry) *registry.Repository {
 	t.Helper()
 	n, err := name.NewRepository(r.Host() + "/" + repo)
@@ -111,7 +101,7 @@ func TestWalkFindsEverything(t *testing.T) {
 		for _, page := range []int64{0, 700} {
 			t.Run(fmt.Sprintf("API %v pages of %d", api, page), func(t *testing.T) {
 				t.Parallel()
-				r := start(t, regtest.Options{Referrers: api, ReferrersPage: page})
+				r := regtest.Serve(t, regtest.Options{Referrers: api, ReferrersPage: page})
 				i := everything()
 				for n := range 4 { // more than one page of them
 					i.Attach(i.Root, "application/vnd.example.more", fmt.Sprint(n))
@@ -174,7 +164,7 @@ func checkOrder(t *testing.T, g *graph.Graph) {
 }
 
 func TestWalkWithoutAttachments(t *testing.T) {
-	r := start(t, regtest.Options{Referrers: true})
+	r := regtest.Serve(t, regtest.Options{Referrers: true})
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm/v7"}, Provenance: true})
 	i.Attach(i.Root, "application/x", "x")
 	i.Sign(i.Root, ".sig", "x")
@@ -197,7 +187,7 @@ func TestWalkWithoutAttachments(t *testing.T) {
 }
 
 func TestImagesOfASingleManifest(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	i := regtest.Build(regtest.Spec{})
 	push(t, i, r, "dev")
 	g := mustWalk(t, r, "dev", true)
@@ -208,7 +198,7 @@ func TestImagesOfASingleManifest(t *testing.T) {
 
 // TestWalkTogether: what two images share is read once, and each graph has its own.
 func TestWalkTogether(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}})
 	i.Sign(i.Children()[0], ".sig", "x")
 	push(t, i, r, "both")
@@ -267,7 +257,7 @@ func put(t *testing.T, r *regtest.Registry, tag string, mediaType types.MediaTyp
 }
 
 func TestMissingChild(t *testing.T) {
-	r := start(t, regtest.Options{Delete: true})
+	r := regtest.Serve(t, regtest.Options{Delete: true})
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm/v7"}})
 	push(t, i, r, "dev")
 	gone := i.Children()[1]
@@ -286,7 +276,7 @@ func TestMissingChild(t *testing.T) {
 
 // TestChildThatIsABlob is a build cache's index.
 func TestChildThatIsABlob(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	digest, err := regtest.PutBlob(t.Context(), r.Access("", ""), repo, []byte("a layer"))
 	if err != nil {
 		t.Fatal(err)
@@ -309,7 +299,7 @@ func TestChildThatIsABlob(t *testing.T) {
 // TestBlobThatCannotBeLookedFor: what was not answered is not missing.
 func TestBlobThatCannotBeLookedFor(t *testing.T) {
 	refused := regtest.Answer(func(q *http.Request) bool { return q.Method == http.MethodHead }, http.StatusForbidden, "application/json", nil)
-	strict := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+	strict := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if q.UserAgent() == regtest.Agent {
 				next.ServeHTTP(w, q)
@@ -332,7 +322,7 @@ func TestBlobThatCannotBeLookedFor(t *testing.T) {
 
 // TestEntriesThatDoNotHold: what a list claims is checked against the manifests.
 func TestEntriesThatDoNotHold(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	i := regtest.Build(regtest.Spec{Seed: "one"})
 	good := i.Attach(i.Root, "application/vnd.example.good", "good")
 	push(t, i, r, "dev")
@@ -349,7 +339,7 @@ func TestEntriesThatDoNotHold(t *testing.T) {
 	// olareg looks whether what an index lists is there.
 	list := `{"schemaVersion":2,"mediaType":"` + string(types.OCIImageIndex) + `","manifests":[` + strings.Join(lines, ",") + `]}`
 	tag := strings.Replace(i.Root, ":", "-", 1)
-	lying := start(t, regtest.Options{Backend: regtest.Answer(func(q *http.Request) bool {
+	lying := regtest.Serve(t, regtest.Options{Backend: regtest.Answer(func(q *http.Request) bool {
 		return strings.HasSuffix(q.URL.Path, "/manifests/"+tag)
 	}, http.StatusOK, string(types.OCIImageIndex), []byte(list))(forward(r))})
 	g := mustWalk(t, lying, "dev", true)
@@ -373,7 +363,7 @@ func TestEntriesThatDoNotHold(t *testing.T) {
 // TestListedIndex: what was read already for another reason is no attachment
 // either, unless it says so itself.
 func TestListedIndex(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64"}})
 	push(t, i, r, "dev")
 	put(t, r, strings.Replace(i.Children()[0], ":", "-", 1), types.OCIImageIndex,
@@ -513,7 +503,7 @@ func TestBounds(t *testing.T) {
 			t.Parallel()
 			h := &hostile{}
 			test.make(h)
-			_, err := walk(t, start(t, regtest.Options{Backend: h}), "dev", true)
+			_, err := walk(t, regtest.Serve(t, regtest.Options{Backend: h}), "dev", true)
 			var refused *registry.Error
 			if !errors.As(err, &refused) || refused.Op != "walk" {
 				t.Errorf("error %v, want one about the bounds", err)
@@ -533,7 +523,7 @@ func TestSharedChildrenDoNotMultiply(t *testing.T) {
 		l := line(types.OCIManifestSchema1, m.Digest, "")
 		m = h.add(types.OCIImageIndex, indexOf(l, l, l, l), "dev")
 	}
-	g := mustWalk(t, start(t, regtest.Options{Backend: h}), "dev", false)
+	g := mustWalk(t, regtest.Serve(t, regtest.Options{Backend: h}), "dev", false)
 	if len(g.Nodes) != 13 || len(g.Images()) != 1 {
 		t.Errorf("%d nodes and %d images, want 13 and 1", len(g.Nodes), len(g.Images()))
 	}
@@ -547,7 +537,7 @@ func TestNoticesAreFew(t *testing.T) {
 	h := &hostile{}
 	m := h.add(types.OCIManifestSchema1, `{"layers":[]}`, "dev")
 	h.add(types.OCIImageIndex, indexOf(numberedLines("a/b", 500)...), strings.Replace(m.Digest.String(), ":", "-", 1))
-	g := mustWalk(t, start(t, regtest.Options{Backend: h}), "dev", true)
+	g := mustWalk(t, regtest.Serve(t, regtest.Options{Backend: h}), "dev", true)
 	if len(g.Notices) != 21 || !strings.HasPrefix(g.Notices[20], "480 more") {
 		t.Errorf("%d notices, the last %q", len(g.Notices), g.Notices[len(g.Notices)-1])
 	}
@@ -555,7 +545,7 @@ func TestNoticesAreFew(t *testing.T) {
 
 // TestTagThatNamesTheRoot: a cosign tag can hold anything, what it hangs on included.
 func TestTagThatNamesTheRoot(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64"}})
 	push(t, i, r, "dev")
 	tag := strings.Replace(i.Children()[0], ":", "-", 1) + ".sig"
@@ -579,7 +569,7 @@ func TestListDamagedOnTheWay(t *testing.T) {
 		damaged = "1" + hex[1:]
 	}
 	var answers atomic.Int32
-	r := start(t, regtest.Options{Referrers: true, Wrap: func(next http.Handler) http.Handler {
+	r := regtest.Serve(t, regtest.Options{Referrers: true, Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if !strings.HasSuffix(q.URL.Path, "/referrers/"+i.Root) || answers.Add(1) > 1 {
 				next.ServeHTTP(w, q)
@@ -605,7 +595,7 @@ func TestListDamagedOnTheWay(t *testing.T) {
 // TestNear: what is found elsewhere is not read from the repository.
 func TestNear(t *testing.T) {
 	i := everything()
-	r := start(t, regtest.Options{Referrers: true})
+	r := regtest.Serve(t, regtest.Options{Referrers: true})
 	push(t, i, r, "dev")
 	opened := open(t, r)
 	root, err := opened.GetManifest(t.Context(), "dev")

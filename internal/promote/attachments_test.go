@@ -43,8 +43,8 @@ func TestAttachments(t *testing.T) {
 	}{{false, false, 0}, {false, true, 0}, {true, false, 0}, {true, true, 0}, {true, false, 900}, {true, true, 900}} {
 		t.Run(fmt.Sprintf("API at source %v at target %v pages of %d", test.source, test.target, test.page), func(t *testing.T) {
 			t.Parallel()
-			source := start(t, regtest.Options{Referrers: test.source, ReferrersPage: test.page})
-			target := start(t, regtest.Options{Referrers: test.target, ReferrersPage: test.page})
+			source := regtest.Serve(t, regtest.Options{Referrers: test.source, ReferrersPage: test.page})
+			target := regtest.Serve(t, regtest.Options{Referrers: test.target, ReferrersPage: test.page})
 			i := decorated()
 			push(t, i, source, "acme/app", "dev")
 			r := request(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production")
@@ -80,7 +80,7 @@ func attachmentsOf(i *regtest.Image) (n int) {
 
 // TestAttachmentsReported: what is attached to what.
 func TestAttachmentsReported(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm/v7"}, Provenance: true})
 	referrer := i.Attach(i.Root, "application/vnd.example", "x")
 	signature := i.Sign(i.Root, ".sig", "x")
@@ -108,7 +108,7 @@ func TestAttachmentsReported(t *testing.T) {
 }
 
 func TestAttachmentsNone(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := decorated()
 	push(t, i, source, "acme/app", "dev")
 	r := request(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production")
@@ -130,7 +130,7 @@ func TestAttachmentsNone(t *testing.T) {
 // TestStaleEntries: what a list names and is gone is told and left out; what does
 // not name the image is not attached to it.
 func TestStaleEntries(t *testing.T) {
-	source, target := start(t, regtest.Options{Delete: true}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{Delete: true}), regtest.Serve(t, regtest.Options{})
 	i := regtest.Build(regtest.Spec{Seed: "stale"})
 	gone := i.Attach(i.Root, "application/vnd.example", "gone")
 	kept := i.Attach(i.Root, "application/vnd.example", "kept")
@@ -152,7 +152,7 @@ func TestStaleEntries(t *testing.T) {
 // TestImageUnderItsOwnFallbackTag, as "cosign copy" leaves it and GitLab answers:
 // its children are no attachments, at the source and at the target.
 func TestImageUnderItsOwnFallbackTag(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}})
 	attached := i.Attach(i.Children()[0], "application/vnd.example", "x")
 	push(t, i, source, "acme/app", "dev", digestTag(i.Root, ""))
@@ -174,7 +174,7 @@ func TestImageUnderItsOwnFallbackTag(t *testing.T) {
 
 // TestFallbackTagThatIsTaken: the tag is not overwritten, and no tag moves.
 func TestFallbackTagThatIsTaken(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := regtest.Build(regtest.Spec{})
 	i.Attach(i.Root, "application/vnd.example", "x")
 	other := regtest.Build(regtest.Spec{Seed: "other"})
@@ -192,7 +192,7 @@ func TestFallbackTagThatIsTaken(t *testing.T) {
 
 // TestFallbackTagIsMerged: lines of others at the target stay.
 func TestFallbackTagIsMerged(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	ours, theirs := regtest.Build(regtest.Spec{}), regtest.Build(regtest.Spec{})
 	a := ours.Attach(ours.Root, "application/vnd.example", "ours")
 	b := theirs.Attach(theirs.Root, "application/vnd.example", "theirs")
@@ -207,7 +207,7 @@ func TestFallbackTagIsMerged(t *testing.T) {
 
 // TestAnotherSBOM is refused before anything is written.
 func TestAnotherSBOM(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	ours, theirs := regtest.Build(regtest.Spec{}), regtest.Build(regtest.Spec{})
 	ours.Sign(ours.Root, ".sbom", "ours")
 	theirs.Sign(theirs.Root, ".sbom", "theirs")
@@ -223,7 +223,7 @@ func TestAnotherSBOM(t *testing.T) {
 
 // TestSignaturesAreMerged end to end, with the tag moved last.
 func TestSignaturesAreMerged(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	ours, theirs := regtest.Build(regtest.Spec{}), regtest.Build(regtest.Spec{})
 	ours.Sign(ours.Root, ".sig", "ours")
 	theirs.Sign(theirs.Root, ".sig", "theirs")

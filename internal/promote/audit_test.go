@@ -478,7 +478,7 @@ func TestRepairFails(t *testing.T) {
 // TestAuditIsBounded: of a long ledger the newest records are read, and of many findings of one kind the first are told.
 func TestAuditIsBounded(t *testing.T) {
 	t.Parallel()
-	s := &shop{TB: t, at: start(t, regtest.Options{Referrers: true}), repo: aisle, began: time.Now().UTC()}
+	s := &shop{TB: t, at: regtest.Serve(t, regtest.Options{Referrers: true}), repo: aisle, began: time.Now().UTC()}
 	s.now = s.began.Add(manyRecords * time.Minute)
 	s.fill(picture("a"), picture("b")) // whose records are none
 	d := run(t, s.ask(promote.Audit, s.stage("production")))

@@ -100,7 +100,7 @@ type running struct {
 func (w workload) start(b *testing.B) *running {
 	b.Helper()
 	o := regtest.Options{Network: &regtest.Network{RTT: w.rtt, BytesPerSecond: benchBandwidth}}
-	r := &running{workload: w, source: start(b, o), target: start(b, o)}
+	r := &running{workload: w, source: regtest.Serve(b, o), target: regtest.Serve(b, o)}
 	spec := regtest.Spec{Layers: w.layers, LayerSize: benchLayer, Provenance: true}
 	for n := range w.platforms {
 		spec.Platforms = append(spec.Platforms, fmt.Sprintf("linux/arm/v%d", n))
@@ -155,7 +155,7 @@ func BenchmarkRollback(b *testing.B) {
 
 func benchmarkRollback(b *testing.B, build func(regtest.Spec) *regtest.Image) {
 	b.Helper()
-	at := start(b, regtest.Options{Network: &regtest.Network{RTT: 40 * time.Millisecond, BytesPerSecond: benchBandwidth}})
+	at := regtest.Serve(b, regtest.Options{Network: &regtest.Network{RTT: 40 * time.Millisecond, BytesPerSecond: benchBandwidth}})
 	repo := at.Host() + "/acme/app"
 	for _, seed := range []string{"good", "bad"} {
 		push(b, build(regtest.Spec{

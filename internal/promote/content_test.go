@@ -79,7 +79,7 @@ func TestContent(t *testing.T) {
 		"empty index":                 func(t testing.TB, s *regtest.Registry) { put(t, s, "acme/app", "dev", ociIndex, index()) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 			make(t, source)
 			d := run(t, request(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production"))
 			expect(t, d, document.Promoted)
@@ -102,7 +102,7 @@ func emptyLayer(t testing.TB, s *regtest.Registry) {
 
 // TestBuildCache: an index whose children are blobs.
 func TestBuildCache(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	layer, config := putBlob(t, source, "acme/app", "a layer"), putBlob(t, source, "acme/app", "cache")
 	put(t, source, "acme/app", "cache", ociIndex, index(
 		line("application/vnd.oci.image.layer.v1.tar+gzip", layer, 7, ""),
@@ -124,7 +124,7 @@ func TestBuildCache(t *testing.T) {
 
 // TestForeignLayers stay where they are.
 func TestForeignLayers(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := regtest.Build(regtest.Spec{Foreign: 1, Layers: 1})
 	for at, repo := range map[*regtest.Registry]string{source: "acme/app", target: "prod/app"} { // olareg wants them there
 		if err := i.PushForeign(t.Context(), at.Access("", ""), repo); err != nil {
@@ -205,7 +205,7 @@ func TestRefused(t *testing.T) {
 			if test.wrap != nil {
 				options.Wrap = forUs(test.wrap)
 			}
-			source, target := start(t, options), start(t, regtest.Options{})
+			source, target := regtest.Serve(t, options), regtest.Serve(t, regtest.Options{})
 			push(t, i, source, "acme/app", "dev")
 			if test.prepare != nil {
 				test.prepare(t, source)
@@ -223,7 +223,7 @@ func TestRefused(t *testing.T) {
 
 // TestRetagOfASparseIndex: that it moves no blob makes it no more complete.
 func TestRetagOfASparseIndex(t *testing.T) {
-	r := start(t, regtest.Options{Delete: true})
+	r := regtest.Serve(t, regtest.Options{Delete: true})
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}})
 	push(t, i, r, "acme/app", "dev")
 	if err := regtest.DeleteManifest(t.Context(), r.Access("", ""), "acme/app", i.Children()[0]); err != nil {
@@ -236,7 +236,7 @@ func TestRetagOfASparseIndex(t *testing.T) {
 // TestTextOfStrangersStaysData: a hostile registry's words reach the report as
 // they are, for whoever prints them to escape, and nothing breaks.
 func TestTextOfStrangersStaysData(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	config := putBlob(t, source, "acme/app", "{}")
 	hostile, _ := json.Marshal("::error::\n\x1b[2J<script>")
 	put(t, source, "acme/app", "dev", ociManifest, `{"schemaVersion":2,"mediaType":"`+ociManifest+`","artifactType":`+string(hostile)+

@@ -30,15 +30,9 @@ func newFar(t *testing.T, o regtest.Options, auth bool) *far {
 		f.login = credential.Login{Username: user, Password: password}
 		o.Auth = &regtest.Auth{Users: map[string]regtest.User{user: {Password: password, Grants: []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}}}}
 	}
-	f.at = start(t, o)
+	f.at = regtest.Serve(t, o)
+	t.Cleanup(f.memory.Close) // before the registry, which waits for its connections
 	return f
-}
-
-func (f *far) close() {
-	f.memory.Close()
-	if err := f.at.Close(); err != nil {
-		f.Error(err)
-	}
 }
 
 func (f *far) push(i *regtest.Image, repo string, tags ...string) {
@@ -91,7 +85,6 @@ func TestDistance(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				f := newFar(t, regtest.Options{Referrers: test.api}, test.auth)
-				defer f.close()
 				for _, seed := range []string{"good", "bad"} {
 					f.push(test.build(regtest.Spec{Seed: seed, Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: 10, LayerSize: 1000, Provenance: true}), "acme/dev", seed)
 				}

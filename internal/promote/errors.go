@@ -77,3 +77,14 @@ func hintOf(err error) string {
 		return registry.HintOf(err)
 	}
 }
+
+// brokenError says that something is not there that should be, and what to do about
+// it: exit 1.
+type brokenError struct {
+	message, hint string
+	err           error
+}
+
+func (e *brokenError) Error() string { return e.message }
+
+func (e *brokenError) Unwrap() error { return e.err }

@@ -25,7 +25,7 @@ func plain(seed string) *regtest.Image {
 }
 
 func TestTheFlowIsOneLine(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	push(t, plain("x"), source, "acme/app", "dev")
 	w := &watcher{}
 	r := request(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production")
@@ -48,12 +48,12 @@ func TestTheFlowIsOneLine(t *testing.T) {
 
 // TestTagsMoveLast: when the first tag is written, all is there already.
 func TestTagsMoveLast(t *testing.T) {
-	source := start(t, regtest.Options{})
+	source := regtest.Serve(t, regtest.Options{})
 	i := decorated()
 	push(t, i, source, "acme/app", "dev")
 	var target *regtest.Registry
 	var seen []string
-	target = start(t, regtest.Options{Wrap: forUs(hook(func(q *http.Request) bool {
+	target = regtest.Serve(t, regtest.Options{Wrap: forUs(hook(func(q *http.Request) bool {
 		return q.Method == http.MethodPut && (strings.HasSuffix(q.URL.Path, "/manifests/production") || strings.HasSuffix(q.URL.Path, "/manifests/v1"))
 	}, func() {
 		tree, err := regtest.Read(t.Context(), target.Access("", ""), "prod/app", i.Root)
@@ -76,7 +76,7 @@ func TestTagsMoveLast(t *testing.T) {
 }
 
 func TestResolveByDigest(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := plain("x")
 	push(t, i, source, "acme/app", "dev")
 	for _, reference := range []string{"/acme/app@" + i.Root, "/acme/app:dev@" + i.Root} {
@@ -92,7 +92,7 @@ func TestResolveByDigest(t *testing.T) {
 
 // TestDrift: the tag no longer holds what was asked for.
 func TestDrift(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	tested, moved := plain("tested"), plain("moved on")
 	push(t, tested, source, "acme/app")
 	push(t, moved, source, "acme/app", "dev")
@@ -107,10 +107,10 @@ func TestDrift(t *testing.T) {
 func TestResolvedOnce(t *testing.T) {
 	var source *regtest.Registry
 	first, second := plain("first"), plain("second")
-	source = start(t, regtest.Options{Wrap: forUs(hook(on(http.MethodGet, first.Children()[0]), func() {
+	source = regtest.Serve(t, regtest.Options{Wrap: forUs(hook(on(http.MethodGet, first.Children()[0]), func() {
 		_ = regtest.PutTag(t.Context(), source.Access("", ""), "acme/app", "dev", second.Root)
 	}))})
-	target := start(t, regtest.Options{})
+	target := regtest.Serve(t, regtest.Options{})
 	push(t, second, source, "acme/app")
 	push(t, first, source, "acme/app", "dev")
 	expect(t, run(t, request(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production")), document.Promoted)
@@ -120,7 +120,7 @@ func TestResolvedOnce(t *testing.T) {
 }
 
 func TestMissingSource(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	push(t, plain("x"), source, "acme/app", "dev")
 	for _, reference := range []string{"/acme/app:nightly", "/acme/other:dev", "/acme/app@" + digestOf("nothing")} {
 		d := run(t, request(t, source.Host()+reference, target.Host()+"/prod/app:production"))
@@ -134,7 +134,7 @@ func TestMissingSource(t *testing.T) {
 
 // TestDryRun says what would be done and writes nothing.
 func TestDryRun(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	old, i := plain("old"), plain("new")
 	push(t, i, source, "acme/app", "dev")
 	push(t, old, target, "prod/app", "production")
@@ -162,7 +162,7 @@ func TestDryRun(t *testing.T) {
 
 // TestPrevious: what each tag held before, and now.
 func TestPrevious(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	one, two := plain("one"), plain("two")
 	push(t, one, source, "acme/app", "one")
 	push(t, two, source, "acme/app", "two")
@@ -184,7 +184,7 @@ func TestPrevious(t *testing.T) {
 
 // TestRetag: within one repository no blob of the image is touched, and few requests are made.
 func TestRetag(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	i := decorated()
 	old := plain("old")
 	push(t, i, r, "acme/app", "dev")
@@ -217,7 +217,7 @@ var emptyBlob = url.QueryEscape(digestOf("{}"))
 // TestSeveral: several images to several places in one run, with what they share
 // sent once.
 func TestSeveral(t *testing.T) {
-	source, target, other := start(t, regtest.Options{}), start(t, regtest.Options{}), start(t, regtest.Options{Referrers: true})
+	source, target, other := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Referrers: true})
 	spec := regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}, Shared: true, Layers: 2, LayerSize: 200}
 	app := regtest.Build(spec)
 	spec.Labels = map[string]string{"role": "worker"}
@@ -268,7 +268,7 @@ func TestSeveral(t *testing.T) {
 
 // TestOneOfSeveralFails: then none moves.
 func TestOneOfSeveralFails(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := plain("x")
 	push(t, i, source, "acme/app", "dev")
 	d := run(t, requestOf(
@@ -282,7 +282,7 @@ func TestOneOfSeveralFails(t *testing.T) {
 
 // TestTwoSourcesForOneTag cannot both be meant.
 func TestTwoSourcesForOneTag(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	push(t, plain("one"), source, "acme/app", "one")
 	push(t, plain("two"), source, "acme/app", "two")
 	d := run(t, requestOf(
@@ -295,7 +295,7 @@ func TestTwoSourcesForOneTag(t *testing.T) {
 
 // TestOneImageTwice is no contradiction.
 func TestOneImageTwice(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := decorated()
 	push(t, i, source, "acme/app", "one", "two")
 	d := run(t, requestOf(
@@ -309,7 +309,7 @@ func TestOneImageTwice(t *testing.T) {
 
 // TestCredentialsPerSide on one host: each side uses its own, and no mount is tried.
 func TestCredentialsPerSide(t *testing.T) {
-	r := start(t, regtest.Options{Auth: &regtest.Auth{Users: map[string]regtest.User{
+	r := regtest.Serve(t, regtest.Options{Auth: &regtest.Auth{Users: map[string]regtest.User{
 		"reader": {Password: "r", Grants: []regtest.Grant{{Repository: "acme/app", Actions: []string{"pull"}}}},
 		"writer": {Password: "w", Grants: []regtest.Grant{{Repository: "prod/app", Actions: []string{"pull", "push"}}}},
 		"admin":  {Password: "a", Grants: []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}},
@@ -355,8 +355,8 @@ func TestRefusedCredential(t *testing.T) {
 		"reader": {Password: "r", Grants: []regtest.Grant{{Repository: "*", Actions: []string{"pull"}}}},
 		"writer": {Password: "w", Grants: []regtest.Grant{{Repository: "*", Actions: []string{"pull", "push"}}}},
 	}
-	source := start(t, regtest.Options{})
-	target := start(t, regtest.Options{Auth: &regtest.Auth{Users: users}})
+	source := regtest.Serve(t, regtest.Options{})
+	target := regtest.Serve(t, regtest.Options{Auth: &regtest.Auth{Users: users}})
 	push(t, plain("x"), source, "acme/app", "dev")
 	for name, login := range map[string]credential.Login{
 		"wrong password": {Username: "writer", Password: "not-the-password"},
@@ -385,7 +385,7 @@ func TestRequests(t *testing.T) {
 		i.Sign(digest, ".sig", digest)
 		i.Attach(i.Attach(digest, "application/vnd.example.bundle", "bundle"), "application/vnd.example.counter", "counter")
 	}
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	push(t, i, source, "acme/app", "dev")
 	count := func(what string, most int, r promote.Request, want document.Result) {
 		t.Helper()
@@ -424,7 +424,7 @@ func TestVerificationGuardsTheTag(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			source, target := start(t, regtest.Options{}), start(t, regtest.Options{Wrap: forUs(test.wrap)})
+			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: forUs(test.wrap)})
 			push(t, i, source, "acme/app", "dev")
 			r := request(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production")
 			r.Verify = test.level
@@ -447,7 +447,7 @@ func TestVerificationGuardsTheTag(t *testing.T) {
 
 // TestConcurrency: one transfer at a time is enough for everything.
 func TestConcurrency(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := decorated()
 	push(t, i, source, "acme/app", "dev")
 	r := requestOf(item(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production", target.Host()+"/mirror/app:production"))
@@ -463,7 +463,7 @@ func TestConcurrency(t *testing.T) {
 
 // TestEndedBeforeItBegan reports all the same.
 func TestEndedBeforeItBegan(t *testing.T) {
-	source := start(t, regtest.Options{})
+	source := regtest.Serve(t, regtest.Options{})
 	push(t, plain("x"), source, "acme/app", "dev")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("SIGTERM"))

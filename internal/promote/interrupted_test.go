@@ -418,7 +418,7 @@ func TestJournalThatLeadsElsewhere(t *testing.T) {
 		"its places": func(j *ledger.Journal, to ledger.Place) { j.Places = append(j.Places, to) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			f, other := newFleet(t, regtest.Options{}), start(t, regtest.Options{})
+			f, other := newFleet(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 			f.forge(t, 0, func(j *ledger.Journal) {
 				where(j, ledger.Place{Repository: other.Host() + "/prod/x", Tag: "production"})
 			})

@@ -271,7 +271,7 @@ func newMurder(t *testing.T, s setting) *murder {
 	m.base, err = newWorld(t.Context(), empty, "", func(_ string, o regtest.Options) (*regtest.Registry, error) {
 		o.Network = &regtest.Network{RTT: 4 * time.Millisecond}
 		o.Wrap = m.watch
-		return start(t, o), nil
+		return regtest.Serve(t, o), nil
 	})
 	if err != nil {
 		t.Fatal(err)

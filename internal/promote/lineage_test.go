@@ -15,7 +15,7 @@ func TestCredentialsOfTheTargetStayThere(t *testing.T) {
 	account := regtest.Options{Auth: &regtest.Auth{Anonymous: []regtest.Grant{{Repository: "*", Actions: []string{"pull"}}}, Users: map[string]regtest.User{
 		user: {Password: password, Grants: []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}},
 	}}}
-	here, elsewhere := start(t, account), start(t, account)
+	here, elsewhere := regtest.Serve(t, account), regtest.Serve(t, account)
 	production := stageAt(t, here.Host()+"/prod/app", "production")
 	staging := stageAt(t, elsewhere.Host()+"/acme/app", "staging")
 	saw := func(at *regtest.Registry) bool {

@@ -56,7 +56,7 @@ func TestTemplates(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 			labelled(t, source, test.annotations, test.labels...)
 			r := request(t, source.Host()+"/acme/app:dev", fixed+target.Host()+"/prod/app:"+test.template)
 			r.TargetEnv, r.RunNumber = "staging", "7"
@@ -86,7 +86,7 @@ func TestTemplatesOfASingleImage(t *testing.T) {
 		"v1.4.4": {Artifact: regtest.Helm, Annotations: map[string]string{version: "1.4.4"}},
 		"v1.4.5": {Platforms: []string{"linux/amd64"}, Provenance: true, Labels: map[string]string{version: "1.4.5"}},
 	} {
-		source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+		source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 		push(t, regtest.Build(spec), source, "acme/app", "dev")
 		d := run(t, request(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:v{{version}}", target.Host()+"/prod/app:{{digest}}"))
 		expect(t, d, document.Promoted)
@@ -97,7 +97,7 @@ func TestTemplatesOfASingleImage(t *testing.T) {
 
 // TestLabelsAreReadWhereTheyAreUsed: another image's disagreement is nobody's trouble.
 func TestLabelsAreReadWhereTheyAreUsed(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	labelled(t, source, "", map[string]string{version: "1"}, map[string]string{version: "2"})
 	push(t, regtest.Build(regtest.Spec{Labels: map[string]string{version: "3"}}), source, "acme/worker", "dev")
 	expect(t, run(t, requestOf(
@@ -111,7 +111,7 @@ func TestLabelsAreReadWhereTheyAreUsed(t *testing.T) {
 
 // TestOneTagByTwoNames is one tag, unless it is meant as a fixed one as well.
 func TestOneTagByTwoNames(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := plain("x")
 	push(t, i, source, "acme/app", "dev")
 	r := request(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:dev", target.Host()+"/prod/app:{{source-tag}}")
@@ -128,7 +128,7 @@ func TestOneTagByTwoNames(t *testing.T) {
 
 // TestTagsWithoutAValue: a template is refused before anything is asked at the target.
 func TestTagsWithoutAValue(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := plain("x")
 	push(t, i, source, "acme/app", "dev")
 	r := request(t, source.Host()+"/acme/app@"+i.Root, target.Host()+"/prod/app:{{source-tag}}", target.Host()+"/prod/app:{{env}}")

@@ -200,11 +200,11 @@ func TestDriftWhileItIsApplied(t *testing.T) {
 // TestPlanMayOnlyRead: it asks for no right to write, also where a journal leads further.
 func TestPlanMayOnlyRead(t *testing.T) {
 	grants := []regtest.Grant{{Repository: "*", Actions: []string{"pull"}}}
-	target := start(t, regtest.Options{Auth: &regtest.Auth{Users: map[string]regtest.User{
+	target := regtest.Serve(t, regtest.Options{Auth: &regtest.Auth{Users: map[string]regtest.User{
 		"reader": {Password: "secret", Grants: grants},
 		user:     {Password: password, Grants: []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}},
 	}}})
-	source := start(t, regtest.Options{})
+	source := regtest.Serve(t, regtest.Options{})
 	push(t, plain("new"), source, "acme/app", "dev")
 	old := plain("old")
 	for _, repo := range []string{"prod/app", "prod/worker"} {
@@ -255,8 +255,8 @@ func TestPlanAndApplyIsPromote(t *testing.T) {
 
 func compare(t *testing.T, dice *rand.Rand) {
 	t.Helper()
-	source := start(t, regtest.Options{})
-	targets := []*regtest.Registry{start(t, regtest.Options{Delete: true}), start(t, regtest.Options{Delete: true})}
+	source := regtest.Serve(t, regtest.Options{})
+	targets := []*regtest.Registry{regtest.Serve(t, regtest.Options{Delete: true}), regtest.Serve(t, regtest.Options{Delete: true})}
 	var lines [][]string // source and targets, without the target's host
 	images := 1 + dice.IntN(3)
 	for n := range images {

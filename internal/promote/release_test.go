@@ -40,9 +40,9 @@ func repoOf(n int) string { return fmt.Sprint("prod/app", n) }
 
 func newFleet(t *testing.T, o regtest.Options) *fleet {
 	t.Helper()
-	f := &fleet{source: start(t, regtest.Options{Delete: true})}
+	f := &fleet{source: regtest.Serve(t, regtest.Options{Delete: true})}
 	o.Wrap = forUs(f.wrap)
-	f.target = start(t, o)
+	f.target = regtest.Serve(t, o)
 	tiny := func(seed string, n int) *regtest.Image {
 		return regtest.Build(regtest.Spec{Seed: fmt.Sprint(seed, n), LayerSize: 10})
 	}

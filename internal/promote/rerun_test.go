@@ -33,12 +33,15 @@ func (s *works) expectReleases(want ...string) {
 	}
 }
 
-// stops are the places where a first attempt ends.
-var stops = map[string]struct {
+// stop is where an attempt is stopped: at requests that match, after which it ends so, with its record written or not.
+type stop struct {
 	match    func(*http.Request) bool
 	want     document.Result
 	recorded bool
-}{
+}
+
+// stops are the places where a first attempt ends.
+var stops = map[string]stop{
 	"before the record": {func(q *http.Request) bool { return q.Method == http.MethodPost }, document.Failed, false},
 	"at the record": {func(q *http.Request) bool {
 		return q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/promotion-record-")
@@ -69,18 +72,7 @@ func TestRerun(t *testing.T) {
 				if d := run(t, r); d.Result != stop.want {
 					t.Fatalf("result %s, want %s: %+v", d.Result, stop.want, d.Faults)
 				}
-				s.refuse(0, nil)
-				r2 := again(r)
-				d := run(t, r2)
-				want, tag := document.Promoted, datedAt(r)
-				if stop.want != document.Failed {
-					want = document.Unchanged
-				}
-				if !stop.recorded {
-					tag = datedAt(r2)
-				}
-				expect(t, d, want)
-				s.expectDone(d, "b", tag)
+				d, tag, r2 := s.goesOn(stop, r, document.Promoted)
 				s.expectOutcomes("a promoted", "b promoted")
 				s.expectRecords(2)
 				// And once more, when all is done.
@@ -298,6 +290,24 @@ func TestRerunOfARelease(t *testing.T) {
 	}
 }
 
+// goesOn runs it again after an attempt that was stopped, to the image b: under the names of the first attempt if that
+// had written its record, else of its own.
+func (s *works) goesOn(at stop, r promote.Request, want document.Result) (d document.Report, tag string, next promote.Request) {
+	s.Helper()
+	s.refuse(0, nil)
+	next = again(r)
+	d, tag = run(s, next), datedAt(r)
+	if at.want != document.Failed {
+		want = document.Unchanged
+	}
+	if !at.recorded {
+		tag = datedAt(next)
+	}
+	expect(s, d, want)
+	s.expectDone(d, "b", tag)
+	return d, tag, next
+}
+
 // TestRerunOfARollback goes where the first attempt went, and not further.
 func TestRerunOfARollback(t *testing.T) {
 	t.Parallel()
@@ -322,18 +332,7 @@ func TestRerunOfARollback(t *testing.T) {
 				} else if first.Result != stop.want {
 					t.Fatalf("result %s, want %s: %+v", first.Result, stop.want, first.Faults)
 				}
-				s.refuse(0, nil)
-				r2 := again(r)
-				d := run(t, r2)
-				want, tag := document.RolledBack, datedAt(r)
-				if stop.want != document.Failed {
-					want = document.Unchanged
-				}
-				if !stop.recorded {
-					tag = datedAt(r2)
-				}
-				expect(t, d, want)
-				s.expectDone(d, "b", tag)
+				s.goesOn(stop, r, document.RolledBack)
 				s.expectOutcomes(append(before, "b rolled-back")...)
 				s.expectRecords(4)
 				// Another run goes further back.

@@ -63,16 +63,6 @@ func (w *watcher) Notice(text string)                             { w.tell("noti
 func (w *watcher) Warning(text string)                            { w.tell("warning", text) }
 func (w *watcher) Progress(int64, int64, int, int, time.Duration) {}
 
-func start(t testing.TB, o regtest.Options) *regtest.Registry {
-	t.Helper()
-	r, err := regtest.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
-	return r
-}
-
 func push(t testing.TB, i *regtest.Image, to *regtest.Registry, repo string, tags ...string) {
 	t.Helper()
 	if err := i.Push(t.Context(), to.Access("", ""), repo, tags...); err != nil {

@@ -3,30 +3,16 @@ package promote
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
-	"github.com/artifact-promotion/promote/internal/graph"
 	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/transfer"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
-
-// past is what a rollback knows of an environment.
-type past struct {
-	lines   []document.Line // oldest first
-	state   ledger.State
-	midway  string           // digest that a run was bringing when it was ended; empty: none was
-	before  string           // digest that the tag held then
-	to      string           // digest that it goes back to
-	brought *document.Line   // what brought that image there before; nil: no record tells
-	record  *document.Record // of that; nil: it cannot be read
-}
 
 // goBack finds the images that a rollback goes back to. From there on it is a
 // promotion within the repository.
@@ -64,114 +50,6 @@ func (r *run) goBack(ctx context.Context) error {
 	}
 	r.expectRecords(ctx)
 	r.announceEarly(ctx)
-	return nil
-}
-
-// mostExpected is how many records of an image are asked for ahead.
-const mostExpected = 16
-
-// expectRecords begins to ask for the blobs of records that are attached to the images.
-func (r *run) expectRecords(ctx context.Context) {
-	if !r.request.Attachments {
-		return
-	}
-	for _, p := range r.promotions {
-		asked := 0
-		for _, line := range slices.Backward(p.past.lines) {
-			if line.Digest != p.past.to || line.Fault != "" || asked == mostExpected {
-				continue
-			}
-			asked++
-			for _, digest := range ledger.BlobsOf(line) {
-				r.engine.ExpectBlob(ctx, digest, p.target)
-			}
-		}
-	}
-}
-
-// expectAttachments begins to read what the records say is attached to the images, and
-// asks for the blobs of that, before the walk finds it.
-func (r *run) expectAttachments(ctx context.Context) {
-	if !r.request.Attachments {
-		return
-	}
-	for _, p := range r.promotions {
-		if p.past.record == nil {
-			continue
-		}
-		var digests []v1.Hash
-		for _, name := range p.past.record.Attachments {
-			if digest, err := v1.NewHash(name); err == nil {
-				digests = append(digests, digest)
-			}
-		}
-		r.walkers[p.source.Name()].Expect(ctx, &r.ahead, digests, func(n *graph.Node) { r.expect(n, p.source) })
-	}
-}
-
-// enoughLines is how much of a history a rollback reads, unless it is asked for more.
-const enoughLines = 100
-
-// readPast reads what the environment's tags hold, and what its records say.
-func (r *run) readPast(ctx context.Context) error {
-	g, inner := group(ctx)
-	g.Go(func() error { return r.readLedgers(inner) })
-	g.Go(func() error { return r.observeNamed(inner) })
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	if err := r.findMidway(ctx); err != nil {
-		return err
-	}
-	least := enoughLines
-	if r.request.To.Text != "" {
-		least = 0
-	}
-	g, ctx = group(ctx)
-	g.SetLimit(atOnce)
-	for _, p := range r.promotions {
-		if p.ledger.book != nil {
-			g.Go(func() error { return p.readPast(ctx, least) })
-		}
-	}
-	return g.Wait()
-}
-
-// findMidway finds what runs were bringing that were ended while their tags moved. It
-// is put back or brought whole later on: that a tag holds it proves no record.
-func (r *run) findMidway(ctx context.Context) error {
-	for _, m := range r.moves() {
-		if m.fixed || m.journal == nil || m.journal.Done {
-			continue
-		}
-		at := slices.IndexFunc(m.journal.Moves, func(j ledger.Move) bool { return j.Tag == m.text })
-		if at < 0 || m.past.midway != "" {
-			continue
-		}
-		i, err := r.follow(ctx, m)
-		if err != nil {
-			return err
-		}
-		if i != nil {
-			m.past.midway, m.past.before = m.journal.Moves[at].After, m.journal.Moves[at].Before
-		}
-	}
-	return nil
-}
-
-func (p *promotion) readPast(ctx context.Context, least int) error {
-	holds := p.holds()
-	if p.past.midway != "" {
-		holds = ""
-	}
-	if err := p.ledger.catchUp(ctx, holds); err != nil {
-		return err
-	}
-	h, err := p.ledger.book.History(ctx, p.ledger.page, least)
-	if err != nil && len(h.Lines) == 0 {
-		return err
-	}
-	p.past.lines, p.past.state = h.Lines, ledger.Replay(h.Lines)
 	return nil
 }
 
@@ -318,31 +196,6 @@ func (p *promotion) backOne() bool {
 	return true
 }
 
-// goTo notes where an image goes back to, and when it was there.
-func (p *promotion) goTo(digest string) {
-	p.past.to, p.past.brought = digest, ledger.Brought(p.past.lines, digest)
-}
-
-// readBrought reads the records of what brought the images there before. Without
-// one, what is attached now is all that is known.
-func (r *run) readBrought(ctx context.Context) error {
-	g, ctx := group(ctx)
-	g.SetLimit(atOnce)
-	for _, p := range r.promotions {
-		if p.past.brought == nil {
-			continue
-		}
-		g.Go(func() error {
-			record, _, err := p.ledger.book.Record(ctx, *p.past.brought)
-			if err == nil {
-				p.past.record = &record
-			}
-			return context.Cause(ctx)
-		})
-	}
-	return g.Wait()
-}
-
 // backToTag goes back to what a tag holds: in the repository of every image.
 func (r *run) backToTag(ctx context.Context) error {
 	for _, p := range r.promotions {
@@ -456,103 +309,4 @@ func (r *run) candidates(ctx context.Context, p *promotion) (offers []string) {
 		}
 	}
 	return offers
-}
-
-// brokenError says that something is not there that should be, and what to do about
-// it: exit 1.
-type brokenError struct {
-	message, hint string
-	err           error
-}
-
-func (e *brokenError) Error() string { return e.message }
-
-func (e *brokenError) Unwrap() error { return e.err }
-
-// notWhole explains an image that a rollback cannot go back to, as something of it is
-// gone, and offers the next older one.
-func (r *run) notWhole(err error) error {
-	var missing *graph.MissingError
-	if r.request.Mode != Rollback || err == nil || !errors.As(err, &missing) && !errors.Is(err, registry.ErrNotFound) {
-		return err
-	}
-	e := &brokenError{err: err, message: fmt.Sprintf("the image to go back to is no longer whole: %v", err)}
-	e.hint = "A clean-up may have deleted it. Nothing was moved."
-	if older, known := r.older(); known {
-		to, what := older.Digest, "one"
-		if len(r.promotions) > 1 {
-			to, what = older.Record, "release"
-		}
-		e.hint += fmt.Sprintf(" The next older %s is of %s:\n  to: %s", what, older.Time.UTC().Format("2006-01-02 15:04 UTC"), to)
-	}
-	return e
-}
-
-// older is what every image can go back to further: of several, the oldest of what each
-// of them would.
-func (r *run) older() (oldest document.Line, known bool) {
-	for _, p := range r.promotions {
-		line, found := p.olderThan(p.past.to)
-		if found && (!known || line.Time.Before(oldest.Time)) {
-			oldest, known = line, true
-		}
-	}
-	return oldest, known
-}
-
-// olderThan is the next good image before another.
-func (p *promotion) olderThan(digest string) (document.Line, bool) {
-	all := p.past.state.Earlier()
-	at := slices.IndexFunc(all, func(l document.Line) bool { return l.Digest == digest })
-	if at+1 < len(all) {
-		return all[at+1], true
-	}
-	return document.Line{}, false
-}
-
-// whole reads that everything is still there that belongs to the images: their blobs,
-// and what was attached to them when they were promoted.
-func (r *run) whole(ctx context.Context) error {
-	g, ctx := group(ctx)
-	g.SetLimit(atOnce)
-	for _, p := range r.promotions {
-		g.Go(func() error { return r.wholeBlobs(ctx, p) })
-		if r.request.Attachments {
-			g.Go(p.wholeAttachments)
-		}
-	}
-	return g.Wait()
-}
-
-func (r *run) wholeBlobs(ctx context.Context, p *promotion) error {
-	blobs, err := r.engine.Lacking(ctx, p.graph, p.target)
-	if err != nil {
-		return err
-	}
-	var missing []string
-	for _, b := range blobs {
-		missing = append(missing, b.Digest.String())
-	}
-	return p.lacks("blob", missing)
-}
-
-// lacks is the error of an image that misses some parts; nil if there are none.
-func (p *promotion) lacks(what string, missing []string) error {
-	if len(missing) == 0 {
-		return nil
-	}
-	text := what + " " + missing[0]
-	if more := len(missing) - 1; more > 0 {
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	return &registry.Error{Op: "check", Side: p.target.Side(), Ref: p.target.Reference(p.root.Digest.String()), Err: fmt.Errorf("%w: %s", registry.ErrNotFound, text)}
-}
-
-// wholeAttachments compares what is attached with what the record names.
-func (p *promotion) wholeAttachments() error {
-	if p.past.record == nil {
-		return nil
-	}
-	there := attachmentsOf(p.graph)
-	return p.lacks("attachment", slices.DeleteFunc(slices.Clone(p.past.record.Attachments), func(name string) bool { return slices.Contains(there, name) }))
 }

@@ -38,7 +38,7 @@ func newShop(t testing.TB, o regtest.Options) *shop {
 	t.Helper()
 	o.Delete = true
 	began := time.Now().UTC().Truncate(time.Second).Add(-100 * time.Hour)
-	return &shop{TB: t, at: start(t, o), repo: aisle, began: began, now: began.Add(100 * time.Hour), brought: map[string]string{}}
+	return &shop{TB: t, at: regtest.Serve(t, o), repo: aisle, began: began, now: began.Add(100 * time.Hour), brought: map[string]string{}}
 }
 
 // apis runs a test on a registry with the referrers API and on one without.

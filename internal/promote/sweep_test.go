@@ -161,7 +161,7 @@ func cutting(t *testing.T, s setting, p *plan, run func(*testing.T, *swept)) {
 		var err error
 		w.world, err = newWorld(t.Context(), s, s.name, func(side string, o regtest.Options) (*regtest.Registry, error) {
 			o.Memory, o.Wrap = w.memory, regtest.Chain(p.wrap(side), patchOnly(s))
-			return start(t, o), nil
+			return regtest.Serve(t, o), nil
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -25,7 +25,7 @@ type stage struct {
 // newStage gives the target's repository those tags on the old image.
 func newStage(t testing.TB, o regtest.Options, tags ...string) *stage {
 	t.Helper()
-	s := &stage{source: start(t, regtest.Options{}), target: start(t, o), old: plain("old"), new: plain("new")}
+	s := &stage{source: regtest.Serve(t, regtest.Options{}), target: regtest.Serve(t, o), old: plain("old"), new: plain("new")}
 	push(t, s.new, s.source, "acme/app", "dev")
 	push(t, s.old, s.target, "prod/app", tags...)
 	s.target.ResetRequests()
@@ -219,7 +219,7 @@ func TestSecondTagFails(t *testing.T) {
 	})
 	t.Run("in another registry", func(t *testing.T) {
 		s := newStage(t, regtest.Options{Wrap: refuse("second")}, "second")
-		other := start(t, regtest.Options{})
+		other := regtest.Serve(t, regtest.Options{})
 		push(t, s.old, other, "prod/app", "first")
 		d := run(t, requestOf(item(t, s.source.Host()+"/acme/app:dev", other.Host()+"/prod/app:first", s.to("second"))))
 		expect(t, d, document.Failed)
@@ -304,9 +304,9 @@ func TestTakenAfterTheMove(t *testing.T) {
 func TestTwoPromotionsAtOnce(t *testing.T) {
 	t.Parallel()
 	for range 5 {
-		target := start(t, regtest.Options{})
+		target := regtest.Serve(t, regtest.Options{})
 		images := []*regtest.Image{plain("one"), plain("two")}
-		source := start(t, regtest.Options{})
+		source := regtest.Serve(t, regtest.Options{})
 		push(t, images[0], source, "acme/app", "0")
 		push(t, images[1], source, "acme/app", "1")
 		reports := make([]document.Report, 2)
@@ -472,8 +472,8 @@ func TestTagReadAgainBeforeItMoves(t *testing.T) {
 	var target *regtest.Registry
 	third := plain("third")
 	var once sync.Once
-	source := start(t, regtest.Options{})
-	target = start(t, regtest.Options{Wrap: forUs(hook(func(q *http.Request) bool {
+	source := regtest.Serve(t, regtest.Options{})
+	target = regtest.Serve(t, regtest.Options{Wrap: forUs(hook(func(q *http.Request) bool {
 		return q.Method == http.MethodGet && strings.Contains(q.URL.Path, "/blobs/")
 	}, func() {
 		once.Do(func() {

@@ -174,11 +174,11 @@ func TestThousandRecords(t *testing.T) {
 
 // BenchmarkHistory lists a thousand records over the simulated network.
 func BenchmarkHistory(b *testing.B) {
-	s := &shop{TB: b, at: start(b, regtest.Options{Referrers: true}), repo: aisle, began: time.Now().UTC()}
+	s := &shop{TB: b, at: regtest.Serve(b, regtest.Options{Referrers: true}), repo: aisle, began: time.Now().UTC()}
 	s.now = s.began.Add(manyRecords * time.Minute)
 	s.fill(picture("a"), picture("b"))
 	near := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: s.at.Host()})
-	s.at = start(b, regtest.Options{Backend: near, Network: &wideArea}) // from here on it is far away
+	s.at = regtest.Serve(b, regtest.Options{Backend: near, Network: &wideArea}) // from here on it is far away
 	for _, limit := range []int{0, 20} {
 		b.Run(fmt.Sprintf("limit=%d", limit), func(b *testing.B) {
 			s.at.ResetRequests()

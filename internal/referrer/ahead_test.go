@@ -25,7 +25,7 @@ func reads(r *regtest.Registry) (n int) {
 func TestReadAhead(t *testing.T) {
 	var once sync.Once
 	read := make(chan struct{})
-	r := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+	r := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			switch {
 			case q.UserAgent() == regtest.Agent:
@@ -67,7 +67,7 @@ func TestReadAheadWithTheAPI(t *testing.T) {
 		reads  int
 	}{"no list": {false, 0}, "a list": {true, 1}} {
 		t.Run(name, func(t *testing.T) {
-			r := start(t, regtest.Options{Referrers: true})
+			r := regtest.Serve(t, regtest.Options{Referrers: true})
 			digest, all := subject(t, r, 2)
 			if test.listed {
 				list(t, r, digest, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`)

@@ -26,16 +26,6 @@ import (
 
 const repo = "acme/app"
 
-func start(t *testing.T, o regtest.Options) *regtest.Registry {
-	t.Helper()
-	r, err := regtest.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
-	return r
-}
-
 // finder is a new run's finder.
 func finder(t *testing.T, r *regtest.Registry) *referrer.Finder {
 	t.Helper()
@@ -127,7 +117,7 @@ func writes(r *regtest.Registry) (all []string) {
 }
 
 func TestAttachWithTheAPI(t *testing.T) {
-	r := start(t, regtest.Options{Referrers: true})
+	r := regtest.Serve(t, regtest.Options{Referrers: true})
 	s, all := subject(t, r, 3)
 	wrote, err := finder(t, r).Attach(t.Context(), s, all)
 	if wrote || err != nil {
@@ -139,7 +129,7 @@ func TestAttachWithTheAPI(t *testing.T) {
 }
 
 func TestAttachByFallbackTag(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	s, all := subject(t, r, 3)
 	if wrote, err := finder(t, r).Attach(t.Context(), s, all); !wrote || err != nil {
 		t.Errorf("wrote %v, error %v", wrote, err)
@@ -157,7 +147,7 @@ func TestAttachByFallbackTag(t *testing.T) {
 
 // TestAttachMerges: lines and members that are not ours stay.
 func TestAttachMerges(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	s, all := subject(t, r, 3)
 	foreign := `{"mediaType":"` + string(types.OCIManifestSchema1) + `","digest":"` + all[0].Digest.String() + `","size":` + fmt.Sprint(all[0].Size) + `,"com.example":{"kept":[1,2]}}`
 	list(t, r, s, `{"schemaVersion":2,"mediaType":"`+string(types.OCIImageIndex)+`","annotations":{"a":"b"},"x-unknown":{"y":9007199254740993},"manifests":[`+foreign+`]}`)
@@ -179,7 +169,7 @@ func TestAttachMerges(t *testing.T) {
 // of nothing else.
 func TestAttachToATagThatIsTaken(t *testing.T) {
 	t.Run("by the image", func(t *testing.T) {
-		r := start(t, regtest.Options{})
+		r := regtest.Serve(t, regtest.Options{})
 		s, all := subject(t, r, 1)
 		if err := regtest.PutTag(t.Context(), r.Access("", ""), repo, referrer.FallbackTag(s), "dev"); err != nil {
 			t.Fatal(err)
@@ -192,7 +182,7 @@ func TestAttachToATagThatIsTaken(t *testing.T) {
 		}
 	})
 	t.Run("by the image, an index", func(t *testing.T) {
-		r := start(t, regtest.Options{})
+		r := regtest.Serve(t, regtest.Options{})
 		image := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64"}})
 		image.Attach(image.Root, "application/x", "x")
 		if err := image.Push(t.Context(), r.Access("", ""), repo, "dev", strings.Replace(image.Root, ":", "-", 1)); err != nil {
@@ -212,7 +202,7 @@ func TestAttachToATagThatIsTaken(t *testing.T) {
 	})
 	for _, mediaType := range []types.MediaType{types.OCIManifestSchema1, types.DockerManifestList} {
 		t.Run("by something else of type "+string(mediaType), func(t *testing.T) {
-			r := start(t, regtest.Options{})
+			r := regtest.Serve(t, regtest.Options{})
 			s, all := subject(t, r, 1)
 			other := regtest.Build(regtest.Spec{Seed: "other", Docker: mediaType == types.DockerManifestList, Platforms: []string{"linux/amd64"}})
 			if mediaType == types.OCIManifestSchema1 {
@@ -235,9 +225,9 @@ func TestAttachToATagThatIsTaken(t *testing.T) {
 }
 
 func TestAttachToAListThatCannotBeRead(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	s, all := subject(t, r, 1)
-	broken := start(t, regtest.Options{Wrap: regtest.Answer(func(q *http.Request) bool {
+	broken := regtest.Serve(t, regtest.Options{Wrap: regtest.Answer(func(q *http.Request) bool {
 		return strings.HasSuffix(q.URL.Path, referrer.FallbackTag(s))
 	}, http.StatusOK, string(types.OCIImageIndex), []byte(`{"manifests":[{"digest":"sha512:00"}]}`))})
 	other := regtest.Build(regtest.Spec{Seed: "other"}) // else the repository has no tags, and its list nothing to lose
@@ -290,7 +280,7 @@ func (readCloser) Close() error { return nil }
 func TestAttachToAListWithLinesOfWhatIsGone(t *testing.T) {
 	var written atomic.Bool
 	var stale string
-	r := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+	r := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 		next = strict(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if strings.Contains(q.URL.Path, "/manifests/sha256-") && q.UserAgent() != regtest.Agent {
@@ -339,7 +329,7 @@ func (s *status) WriteHeader(code int) {
 func TestConcurrentAttachers(t *testing.T) {
 	t.Parallel()
 	const attachers = 6
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	s, all := subject(t, r, attachers)
 	first, _ := json.Marshal(all[0])
 	list(t, r, s, `{"schemaVersion":2,"mediaType":"`+string(types.OCIImageIndex)+`","manifests":[`+string(first)+`]}`)
@@ -371,7 +361,7 @@ func TestConcurrentAttachers(t *testing.T) {
 func TestOneRunIsNotItsOwnRival(t *testing.T) {
 	t.Parallel()
 	const attachers = 6
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	s, all := subject(t, r, attachers)
 	f := finder(t, r)
 	var g errgroup.Group
@@ -398,7 +388,7 @@ func TestAttachOneAfterTheOther(t *testing.T) {
 	}{"written": {false, 1, 2}, "refused": {true, 2, 2}} {
 		t.Run(name, func(t *testing.T) {
 			var refuse atomic.Bool
-			r := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+			r := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 					if refuse.Load() && q.Method == http.MethodPut {
 						w.WriteHeader(http.StatusForbidden)
@@ -448,7 +438,7 @@ func TestAttachOneAfterTheOther(t *testing.T) {
 func TestAttachTwoAtOnce(t *testing.T) {
 	t.Parallel()
 	var read, written barrier
-	r := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+	r := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			next.ServeHTTP(w, q)
 			if !strings.Contains(q.URL.Path, "/manifests/sha256-") || q.UserAgent() == regtest.Agent {
@@ -504,7 +494,7 @@ func (b *barrier) pass() {
 // TestAttachGivesUp: a rival that always takes our line away.
 func TestAttachGivesUp(t *testing.T) {
 	t.Parallel()
-	r := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+	r := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/sha256-") {
 				w.WriteHeader(http.StatusCreated) // and it is gone again
@@ -531,7 +521,7 @@ func TestAttachGivesUp(t *testing.T) {
 func TestAttachWaitsForTheAPI(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
-	r := start(t, regtest.Options{Referrers: true, Wrap: func(next http.Handler) http.Handler {
+	r := regtest.Serve(t, regtest.Options{Referrers: true, Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if strings.Contains(q.URL.Path, "/referrers/") && asked.Add(1) <= 3 {
 				w.Header().Set("Content-Type", string(types.OCIImageIndex))
@@ -550,7 +540,7 @@ func TestAttachWaitsForTheAPI(t *testing.T) {
 // TestAttachEndsWithItsContext also while it waits.
 func TestAttachEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	r := start(t, regtest.Options{Referrers: true, Wrap: func(next http.Handler) http.Handler {
+	r := regtest.Serve(t, regtest.Options{Referrers: true, Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if strings.Contains(q.URL.Path, "/referrers/") {
 				w.Header().Set("Content-Type", string(types.OCIImageIndex))
@@ -573,7 +563,7 @@ func TestAttachEndsWithItsContext(t *testing.T) {
 // TestTheAPIIsAskedForOnce, and once more to be sure that there is none, however
 // many want to know at once.
 func TestTheAPIIsAskedForOnce(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	s, _ := subject(t, r, 0)
 	f := finder(t, r)
 	var wg sync.WaitGroup
@@ -599,7 +589,7 @@ func TestTheAPIIsAskedForOnce(t *testing.T) {
 // TestFindUnitesBothLists: what was attached before a registry had the API is
 // in the fallback tag alone.
 func TestFindUnitesBothLists(t *testing.T) {
-	r := start(t, regtest.Options{Wrap: regtest.Answer(func(q *http.Request) bool {
+	r := regtest.Serve(t, regtest.Options{Wrap: regtest.Answer(func(q *http.Request) bool {
 		return strings.Contains(q.URL.Path, "/referrers/") && q.UserAgent() != regtest.Agent
 	}, http.StatusOK, string(types.OCIImageIndex), []byte(`{"manifests":[{"digest":"sha256:`+strings.Repeat("1", 64)+`","size":1}]}`))})
 	s, all := subject(t, r, 1)
@@ -619,7 +609,7 @@ func TestFindTaggedArtifacts(t *testing.T) {
 		image.Sign(image.Root, suffix, "x")
 	}
 	for _, root := range []bool{true, false} {
-		r := start(t, regtest.Options{})
+		r := regtest.Serve(t, regtest.Options{})
 		if err := image.Push(t.Context(), r.Access("", ""), repo, "dev"); err != nil {
 			t.Fatal(err)
 		}
@@ -684,7 +674,7 @@ func TestAttachToAListThatIsFull(t *testing.T) {
 	if len(full) > registry.MaxManifest {
 		t.Fatal("it is too long already")
 	}
-	r := start(t, regtest.Options{Wrap: serves(full)})
+	r := regtest.Serve(t, regtest.Options{Wrap: serves(full)})
 	s, all := subject(t, r, 1)
 	_, err := finder(t, r).Attach(t.Context(), s, all)
 	if err == nil || !strings.Contains(err.Error(), "at most 4194304") || !strings.Contains(registry.HintOf(err), "attachments: none") {
@@ -702,7 +692,7 @@ func TestAttachLooksAgain(t *testing.T) {
 	var all []v1.Descriptor
 	var rival func() // after our nth read that follows a write
 	var armed, puts atomic.Int32
-	r := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+	r := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			next.ServeHTTP(w, q)
 			if q.UserAgent() == regtest.Agent || !strings.Contains(q.URL.Path, "/manifests/sha256-") {
@@ -735,7 +725,7 @@ func TestAttachLooksAgain(t *testing.T) {
 
 // TestFallbackListOfNothings is refused, and not held.
 func TestFallbackListOfNothings(t *testing.T) {
-	r := start(t, regtest.Options{Wrap: serves(`{"manifests":[` + strings.Repeat("{},", 90_000) + `{}]}`)})
+	r := regtest.Serve(t, regtest.Options{Wrap: serves(`{"manifests":[` + strings.Repeat("{},", 90_000) + `{}]}`)})
 	s, _ := subject(t, r, 1)
 	_, err := finder(t, r).Find(t.Context(), s, true, nil)
 	if err == nil || !strings.Contains(err.Error(), "no digest") || !strings.Contains(registry.HintOf(err), "Delete it") {

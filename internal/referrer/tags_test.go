@@ -36,7 +36,7 @@ func TestListOfTagsDamagedOnTheWay(t *testing.T) {
 	image := regtest.Build(regtest.Spec{})
 	image.Sign(image.Root, ".sig", "x")
 	for nth := range int32(2) {
-		r := start(t, regtest.Options{Wrap: changed(nth+1, ".sig", ".sib")})
+		r := regtest.Serve(t, regtest.Options{Wrap: changed(nth+1, ".sig", ".sib")})
 		if err := image.Push(t.Context(), r.Access("", ""), repo, "dev"); err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestListOfTagsDamagedOnTheWay(t *testing.T) {
 // TestAttachInAnEmptyRepository: where there was no tag, a list is written
 // without being read before, once; and what is then there is added to.
 func TestAttachInAnEmptyRepository(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	image := regtest.Build(regtest.Spec{})
 	if err := image.Push(t.Context(), r.Access("", ""), repo); err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func TestTagsOfTheFinder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var requests atomic.Int32
-			r := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+			r := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 					if !strings.HasSuffix(q.URL.Path, "/tags/list") {
 						next.ServeHTTP(w, q)

@@ -24,7 +24,7 @@ func TestWaitingForAnothersQuestionEnds(t *testing.T) {
 			next.ServeHTTP(w, r)
 		})
 	}
-	r := start(t, regtest.Options{Wrap: silent})
+	r := regtest.Serve(t, regtest.Options{Wrap: silent})
 	s, _ := subject(t, r, 0)
 	f := finder(t, r)
 	first := make(chan error, 1)

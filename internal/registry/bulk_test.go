@@ -152,7 +152,7 @@ func TestBulkyPassesOnThatDiallingFails(t *testing.T) {
 // The transport is what uses it: a blob is asked for in steps of more than 32 KiB
 // only through a connection like this.
 func TestLargeUploadGoesInLargeSteps(t *testing.T) {
-	reg := start(t, regtest.Options{})
+	reg := regtest.Serve(t, regtest.Options{})
 	body := content(bulkBody + leastStep) // the first bytes go with the header
 	most := 0
 	source := bytes.NewReader(body)

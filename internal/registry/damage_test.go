@@ -111,7 +111,7 @@ func TestTagWithoutItsDigest(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{Wrap: test.wrap})
+			reg := regtest.Serve(t, regtest.Options{Wrap: test.wrap})
 			want := tagged(t, reg, regtest.Access{}, "acme/app", "dev")
 			m, err := target(t, reg, "acme/app").GetManifest(t.Context(), "dev")
 			if !errors.Is(err, test.want) || test.want == nil && m.Digest != want.Digest || test.want != nil && m.Raw != nil {
@@ -151,7 +151,7 @@ func TestUploadThatIsNamedOtherwise(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{Wrap: test.wrap})
+			reg := regtest.Serve(t, regtest.Options{Wrap: test.wrap})
 			u, moved, _ := counted(content(test.size))
 			if _, err := target(t, reg, "acme/app").PutBlob(t.Context(), u); err != nil {
 				t.Fatal(err)
@@ -173,7 +173,7 @@ func TestSmallBlobThatIsFlipped(t *testing.T) {
 		times int
 		heals bool
 	}{{1, true}, {damages - 1, true}, {always, false}} {
-		reg := start(t, regtest.Options{Wrap: strikes(test.times, getBlob, changed(flip))})
+		reg := regtest.Serve(t, regtest.Options{Wrap: strikes(test.times, getBlob, changed(flip))})
 		d := push(t, reg, "acme/app", blob)
 		got, err := readBlob(t, target(t, reg, "acme/app"), d)
 		if test.heals && (err != nil || !bytes.Equal(got, blob)) || !test.heals && (!errors.Is(err, ErrMismatch) || len(got) != 0) {
@@ -292,7 +292,7 @@ func TestReferrersAreDoubtedTwice(t *testing.T) {
 // never again.
 func TestNoReferrersAPIIsRemembered(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{})
+	reg := regtest.Serve(t, regtest.Options{})
 	subject := tagged(t, reg, regtest.Access{}, "acme/app", "dev")
 	c := client(t, nil)
 	r := repository(t, c, credential.Target, reg.Host()+"/acme/app", Push)
@@ -375,7 +375,7 @@ func TestReferrersOfARepositoryThatIsYetToBeMade(t *testing.T) {
 // A registry that says by its answer to a manifest that it has the API is believed.
 func TestIndexedSubjectTellsOfTheAPI(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{Referrers: true})
+	reg := regtest.Serve(t, regtest.Options{Referrers: true})
 	subject := tagged(t, reg, regtest.Access{}, "acme/app", "dev")
 	r := target(t, reg, "acme/app")
 	r.session.listsOf(r).learn(no)

@@ -82,7 +82,7 @@ func TestBrokenDownloadResumes(t *testing.T) {
 			if test.wrap != nil {
 				wraps = append(wraps, test.wrap)
 			}
-			reg := start(t, regtest.Options{Wrap: regtest.Chain(wraps...)})
+			reg := regtest.Serve(t, regtest.Options{Wrap: regtest.Chain(wraps...)})
 			d := push(t, reg, "acme/app", blob)
 			reg.ResetRequests()
 			got, err := readBlob(t, target(t, reg, "acme/app"), d)
@@ -170,7 +170,7 @@ func TestRegistryWithoutRanges(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			cutOnce := regtest.CutBody(func(r *http.Request) bool { return request(getBlob)(r) && !resumed(r) }, 1<<19)
-			reg := start(t, regtest.Options{Wrap: regtest.Chain(cutOnce, test.wrap)})
+			reg := regtest.Serve(t, regtest.Options{Wrap: regtest.Chain(cutOnce, test.wrap)})
 			d := push(t, reg, "acme/app", blob)
 			got, err := readBlob(t, target(t, reg, "acme/app"), d)
 			if err != nil || !bytes.Equal(got, blob) {
@@ -185,7 +185,7 @@ func TestRegistryWithoutRanges(t *testing.T) {
 func TestRegistryWithoutRangesThatBreaksOffAgain(t *testing.T) {
 	t.Parallel()
 	blob := content(1 << 20)
-	reg := start(t, regtest.Options{Wrap: regtest.Chain(cuts(getBlob, 1<<19, 1<<18), withoutRange)})
+	reg := regtest.Serve(t, regtest.Options{Wrap: regtest.Chain(cuts(getBlob, 1<<19, 1<<18), withoutRange)})
 	d := push(t, reg, "acme/app", blob)
 	got, err := readBlob(t, target(t, reg, "acme/app"), d)
 	if err != nil || !bytes.Equal(got, blob) {
@@ -333,7 +333,7 @@ func TestBlobsOfAllKinds(t *testing.T) {
 
 func TestMissingBlob(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{})
+	reg := regtest.Serve(t, regtest.Options{})
 	r := target(t, reg, "acme/app")
 	d := descriptor(content(10))
 	if _, err := readBlob(t, r, d); !errors.Is(err, ErrNotFound) {
@@ -437,7 +437,7 @@ func TestRedirectThatIsNotFollowed(t *testing.T) {
 	} {
 		t.Run(location, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{TLS: true, Backend: open200(func(w http.ResponseWriter, _ *http.Request) {
+			reg := regtest.Serve(t, regtest.Options{TLS: true, Backend: open200(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header()["Location"] = []string{location}
 				w.WriteHeader(http.StatusTemporaryRedirect)
 			})})
@@ -588,7 +588,7 @@ func TestSlowReader(t *testing.T) {
 
 func TestClosedDownload(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{})
+	reg := regtest.Serve(t, regtest.Options{})
 	d := push(t, reg, "acme/app", content(1<<20))
 	body := target(t, reg, "acme/app").OpenBlob(t.Context(), d)
 	if n, err := body.Read(nil); n != 0 || err != nil {

@@ -48,7 +48,7 @@ func TestSinglePost(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{Wrap: test.wrap})
+			reg := regtest.Serve(t, regtest.Options{Wrap: test.wrap})
 			r := target(t, reg, "acme/app")
 			for i, sizes := range [][]int{{smallBlob}, {1, 1000, smallBlob - 1}} {
 				reg.ResetRequests()
@@ -75,7 +75,7 @@ func TestSinglePost(t *testing.T) {
 // Larger blobs never go that way: their bodies could not be sent again.
 func TestSinglePostIsForSmallBlobs(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{})
+	reg := regtest.Serve(t, regtest.Options{})
 	r := target(t, reg, "acme/app")
 	for _, size := range []int{10, smallBlob + 1, 0} {
 		if _, err := r.PutBlob(t.Context(), upload(content(size))); err != nil {
@@ -109,7 +109,7 @@ func TestLargeBodiesByPatch(t *testing.T) {
 	}{{http.StatusRequestEntityTooLarge, [4]int{1, 0, 1, 0}}, {http.StatusBadRequest, [4]int{1, 1, 1, 0}}} {
 		t.Run(fmt.Sprint(test.code), func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{Wrap: refuse(test.code)})
+			reg := regtest.Serve(t, regtest.Options{Wrap: refuse(test.code)})
 			r := target(t, reg, "acme/app")
 			for i, size := range []int{limit + 1, limit + 2, limit - 1, limit + 3} {
 				reg.ResetRequests()
@@ -153,7 +153,7 @@ func TestLargeBodiesByPatch(t *testing.T) {
 // A host that takes neither is asked in both ways a few times, and no more.
 func TestHostThatTakesNoBody(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{Wrap: regtest.Chain(strikes(always, putBlob, gone(405, "UNSUPPORTED")), strikes(always, patchBlob, gone(405, "UNSUPPORTED")))})
+	reg := regtest.Serve(t, regtest.Options{Wrap: regtest.Chain(strikes(always, putBlob, gone(405, "UNSUPPORTED")), strikes(always, patchBlob, gone(405, "UNSUPPORTED")))})
 	_, err := target(t, reg, "acme/app").PutBlob(t.Context(), upload(content(100_000)))
 	if err == nil || !strings.Contains(err.Error(), "405 Method Not Allowed: UNSUPPORTED") {
 		t.Errorf("error %v", err)
@@ -167,7 +167,7 @@ func TestHostThatTakesNoBody(t *testing.T) {
 func TestMountFromItself(t *testing.T) {
 	t.Parallel()
 	blob, other := content(1<<17), content(1<<17+1)
-	reg := start(t, regtest.Options{})
+	reg := regtest.Serve(t, regtest.Options{})
 	push(t, reg, "acme/app", blob)
 	push(t, reg, "dev/app", other)
 	c := client(t, nil)

@@ -56,25 +56,11 @@ func stacks() []byte {
 	return text[:runtime.Stack(text, true)]
 }
 
-func start(t *testing.T, o regtest.Options) *regtest.Registry {
-	t.Helper()
-	r, err := regtest.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return r
-}
-
 // serve starts what no real registry does: a handler, and below it nothing.
 // /v2/ asks for no login.
 func serve(t *testing.T, h http.HandlerFunc) *regtest.Registry {
 	t.Helper()
-	return start(t, regtest.Options{Backend: open200(h)})
+	return regtest.Serve(t, regtest.Options{Backend: open200(h)})
 }
 
 func open200(h http.HandlerFunc) http.HandlerFunc {
@@ -332,47 +318,12 @@ func lacks(t *testing.T, text string, parts ...string) {
 	}
 }
 
-// pipes is a network in memory, so that time can be a bubble's.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	client, server := net.Pipe()
-	select {
-	case p.conns <- server:
-		return client, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // bubble runs a test where waits take no time and are measured all the same: the
 // handler is a registry, and the repository is on it.
 func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Repository)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		network := regtest.NewPipes()
 		ctx, cancel := context.WithCancel(t.Context())
 		server := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), BaseContext: func(net.Listener) context.Context { return ctx }}
 		served := make(chan struct{})
@@ -381,7 +332,7 @@ func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Reposit
 			_ = server.Serve(network)
 		}()
 		transport, _ := newTransport(nil, nil)
-		transport.DialContext = network.dial
+		transport.DialContext = network.DialContext
 		defer func() {
 			cancel() // a handler that does not read the body does not see the client go
 			transport.CloseIdleConnections()

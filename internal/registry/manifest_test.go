@@ -23,7 +23,7 @@ const putTag = "^PUT /v2/acme/app/manifests/"
 
 func TestManifestRoundTrip(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{Delete: true})
+	reg := regtest.Serve(t, regtest.Options{Delete: true})
 	r := target(t, reg, "acme/app")
 	want := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
 	if _, err := r.GetManifest(t.Context(), "dev"); !errors.Is(err, ErrNotFound) || errors.Is(err, ErrUnauthorized) {
@@ -57,7 +57,7 @@ func TestManifestRoundTrip(t *testing.T) {
 
 func TestLookThatIsRefused(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{Wrap: strikes(always, "^HEAD /v2/acme/app/", status(http.StatusForbidden))})
+	reg := regtest.Serve(t, regtest.Options{Wrap: strikes(always, "^HEAD /v2/acme/app/", status(http.StatusForbidden))})
 	r := target(t, reg, "acme/app")
 	for _, look := range []func() (bool, error){
 		func() (bool, error) { return r.HasManifest(t.Context(), digestOf(nil)) },
@@ -81,7 +81,7 @@ func TestFlippedByteInManifest(t *testing.T) {
 	t.Parallel()
 	digest := digestOf([]byte(emptyIndex)).String()
 	for _, ref := range []string{"dev", digest} {
-		reg := start(t, regtest.Options{Wrap: strikes(1, "^GET /v2/acme/app/manifests/", changed(flip))})
+		reg := regtest.Serve(t, regtest.Options{Wrap: strikes(1, "^GET /v2/acme/app/manifests/", changed(flip))})
 		tagged(t, reg, regtest.Access{}, "acme/app", "dev")
 		m, err := target(t, reg, "acme/app").GetManifest(t.Context(), ref)
 		if err != nil || string(m.Raw) != emptyIndex {
@@ -232,7 +232,7 @@ func TestLargestManifest(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{MaxManifest, MaxManifest + 1} {
 		body := []byte(emptyIndex + strings.Repeat(" ", size-len(emptyIndex)))
-		reg := start(t, regtest.Options{Backend: manifestOf(body, "")})
+		reg := regtest.Serve(t, regtest.Options{Backend: manifestOf(body, "")})
 		m, err := target(t, reg, "acme/app").GetManifest(t.Context(), "dev")
 		if size == MaxManifest && (err != nil || len(m.Raw) != size) {
 			t.Errorf("%d bytes, error %v", len(m.Raw), err)
@@ -263,7 +263,7 @@ func TestWriteManifestAgain(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{Wrap: test.wrap})
+			reg := regtest.Serve(t, regtest.Options{Wrap: test.wrap})
 			m := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
 			if _, err := target(t, reg, "acme/app").PutManifest(t.Context(), "dev", m); !errors.Is(err, test.want) {
 				t.Errorf("error %v, want %v", err, test.want)
@@ -292,7 +292,7 @@ func TestRegistryThatStoresSomethingElse(t *testing.T) {
 func TestIndexedSubject(t *testing.T) {
 	t.Parallel()
 	for _, api := range []bool{true, false} {
-		reg := start(t, regtest.Options{Referrers: api})
+		reg := regtest.Serve(t, regtest.Options{Referrers: api})
 		subject := tagged(t, reg, regtest.Access{}, "acme/app", "dev")
 		body := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"artifactType":"a/b","subject":{"mediaType":"` +
 			subject.MediaType + `","digest":"` + subject.Digest.String() + `","size":1}}`
@@ -310,7 +310,7 @@ func TestImmutableTag(t *testing.T) {
 	first := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
 	second := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex+"\n"))
 
-	reg := start(t, regtest.Options{Immutable: everyTag})
+	reg := regtest.Serve(t, regtest.Options{Immutable: everyTag})
 	r := target(t, reg, "acme/app")
 	if _, err := r.PutManifest(t.Context(), "v1", first); err != nil {
 		t.Fatal(err)
@@ -324,7 +324,7 @@ func TestImmutableTag(t *testing.T) {
 	}
 
 	// The first attempt wrote the tag, its answer was lost, and the second is refused.
-	lost := start(t, regtest.Options{Immutable: everyTag, Wrap: regtest.ResetAfter(request(putTag))})
+	lost := regtest.Serve(t, regtest.Options{Immutable: everyTag, Wrap: regtest.ResetAfter(request(putTag))})
 	if _, err := target(t, lost, "acme/app").PutManifest(t.Context(), "v1", first); err != nil {
 		t.Errorf("the write whose answer was lost: %v", err)
 	}
@@ -377,7 +377,7 @@ func TestDeleteAsksForItsOwnRight(t *testing.T) {
 
 func TestDeleteThatIsNotSupported(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{})
+	reg := regtest.Serve(t, regtest.Options{})
 	tagged(t, reg, regtest.Access{}, "acme/app", "dev")
 	if err := target(t, reg, "acme/app").DeleteTag(t.Context(), "dev"); !errors.Is(err, ErrUnsupported) {
 		t.Errorf("error %v, want ErrUnsupported", err)

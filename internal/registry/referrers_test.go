@@ -30,7 +30,7 @@ func referrer(subject Manifest, n int) Manifest {
 // attached starts a registry with an image that has referrers.
 func attached(t *testing.T, n int, o regtest.Options) (*regtest.Registry, *Repository, Manifest) {
 	t.Helper()
-	reg := start(t, o)
+	reg := regtest.Serve(t, o)
 	subject := tagged(t, reg, regtest.Access{}, "acme/app", "dev")
 	for i := range n {
 		m := referrer(subject, i)
@@ -275,7 +275,7 @@ func TestHugeLists(t *testing.T) {
 
 func TestTags(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{})
+	reg := regtest.Serve(t, regtest.Options{})
 	r := target(t, reg, "acme/app")
 	for _, tag := range []string{"dev", "staging"} {
 		tagged(t, reg, regtest.Access{}, "acme/app", tag)

@@ -38,7 +38,7 @@ func TestSmallRequestsAreTriedAgain(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{Wrap: test.wrap})
+			reg := regtest.Serve(t, regtest.Options{Wrap: test.wrap})
 			want := tagged(t, reg, regtest.Access{}, "acme/app", "dev")
 			m, err := target(t, reg, "acme/app").GetManifest(t.Context(), "dev")
 			if err != nil || m.Digest != want.Digest {
@@ -76,7 +76,7 @@ func TestFinalStatusesAreNotTriedAgain(t *testing.T) {
 	for _, code := range []int{400, 403, 404, 405, 410, 501} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{Wrap: strikes(always, getDev, status(code))})
+			reg := regtest.Serve(t, regtest.Options{Wrap: strikes(always, getDev, status(code))})
 			_, err := target(t, reg, "acme/app").GetManifest(t.Context(), "dev")
 			var e *Error
 			if !errors.As(err, &e) || e.Status != code || e.Code != "TOOMANYREQUESTS" || e.Detail != "come back later" {
@@ -337,7 +337,7 @@ func TestStalledSmallAnswer(t *testing.T) {
 
 func TestWaitingForOneHostIsNotForever(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{})
+	reg := regtest.Serve(t, regtest.Options{})
 	c := client(t, nil)
 	r := repository(t, c, credential.Target, reg.Host()+"/acme/app", Push)
 	for range smallRequests {

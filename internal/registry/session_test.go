@@ -37,7 +37,7 @@ func guardedRegistry(t *testing.T, auth regtest.Auth, o regtest.Options) *regtes
 		auth.Users = users()
 	}
 	o.Auth = &auth
-	return start(t, o)
+	return regtest.Serve(t, o)
 }
 
 // fill puts a manifest under the tag dev into each repository.
@@ -707,7 +707,7 @@ func TestErrorIsBounded(t *testing.T) {
 
 func TestHostThatIsNoRegistry(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{Backend: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	reg := regtest.Serve(t, regtest.Options{Backend: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, strings.Repeat("<html>\n", 1000))
 	})})
@@ -764,7 +764,7 @@ func TestPlainHTTP(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{})
+			reg := regtest.Serve(t, regtest.Options{})
 			tagged(t, reg, regtest.Access{}, "acme/app", "dev")
 			w := &world{hosts: map[string]string{test.host: reg.Host()}}
 			var chain *credential.Chain
@@ -843,7 +843,7 @@ func TestRealmThatMustNotGetTheCredential(t *testing.T) {
 				_, _ = io.WriteString(w, `{"token":"t"}`)
 			}))
 			t.Cleanup(there.Close)
-			reg := start(t, regtest.Options{TLS: test.tls, Backend: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			reg := regtest.Serve(t, regtest.Options{TLS: test.tls, Backend: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="`+test.realm+`",service="x"`)
 				w.WriteHeader(http.StatusUnauthorized)
 			})})
@@ -884,7 +884,7 @@ func TestChallengeThatIsRedirected(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{TLS: true, Backend: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			reg := regtest.Serve(t, regtest.Options{TLS: true, Backend: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				switch r.URL.Path {
 				case "/v2/":
 					http.Redirect(w, r, test.to, http.StatusFound)
@@ -906,8 +906,8 @@ func TestChallengeThatIsRedirected(t *testing.T) {
 // Nor does one on loopback that redirects to https, where it does not listen.
 func TestChallengeThatIsRedirectedToHTTPS(t *testing.T) {
 	t.Parallel()
-	elsewhere := start(t, regtest.Options{TLS: true, Backend: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})})
-	reg := start(t, regtest.Options{Backend: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	elsewhere := regtest.Serve(t, regtest.Options{TLS: true, Backend: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})})
+	reg := regtest.Serve(t, regtest.Options{Backend: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v2/" {
 			http.Redirect(w, r, "https://other.example/v2/", http.StatusFound)
 			return

@@ -62,7 +62,7 @@ func TestUploadIsTwoRequests(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{Wrap: test.wrap})
+			reg := regtest.Serve(t, regtest.Options{Wrap: test.wrap})
 			blob := content(test.size)
 			u, moved, _ := counted(blob)
 			mounted, err := target(t, reg, "acme/app").PutBlob(t.Context(), u)
@@ -152,7 +152,7 @@ func TestUploadAfterAFault(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{Wrap: test.wrap})
+			reg := regtest.Serve(t, regtest.Options{Wrap: test.wrap})
 			blob := content(1 << 20)
 			u, moved, _ := counted(blob)
 			mounted, err := target(t, reg, "acme/app").PutBlob(t.Context(), u)
@@ -175,7 +175,7 @@ func TestUploadAfterAFault(t *testing.T) {
 // The answer to the PUT that ends a chunked session is lost: the blob is there.
 func TestLostAnswerAfterPatch(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{Wrap: regtest.Chain(strikes(1, putBlob, gone(413, "")), regtest.ResetAfter(ends))})
+	reg := regtest.Serve(t, regtest.Options{Wrap: regtest.Chain(strikes(1, putBlob, gone(413, "")), regtest.ResetAfter(ends))})
 	u, moved, _ := counted(content(1 << 17))
 	if _, err := target(t, reg, "acme/app").PutBlob(t.Context(), u); err != nil {
 		t.Fatal(err)
@@ -204,7 +204,7 @@ func TestUploadThatIsRefused(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{Wrap: strikes(always, test.pattern, gone(test.status, test.code))})
+			reg := regtest.Serve(t, regtest.Options{Wrap: strikes(always, test.pattern, gone(test.status, test.code))})
 			u, moved, _ := counted(content(100_000))
 			_, err := target(t, reg, "acme/app").PutBlob(t.Context(), u)
 			var e *Error
@@ -391,7 +391,7 @@ func TestMount(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{Wrap: test.wrap})
+			reg := regtest.Serve(t, regtest.Options{Wrap: test.wrap})
 			blob := content(1 << 17)
 			push(t, reg, "dev/app", blob)
 			c := client(t, nil)
@@ -458,7 +458,7 @@ func TestLocationThatIsNotUsed(t *testing.T) {
 		"https://169.254.169.254/up", "https://127.0.0.1/up", "ftp://storage.example/up", ":"} {
 		t.Run(location, func(t *testing.T) {
 			t.Parallel()
-			reg := start(t, regtest.Options{TLS: true, Backend: open200(func(w http.ResponseWriter, _ *http.Request) {
+			reg := regtest.Serve(t, regtest.Options{TLS: true, Backend: open200(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header()["Location"] = []string{location}
 				w.WriteHeader(http.StatusAccepted)
 			})})
@@ -481,7 +481,7 @@ func TestLocationThatIsNotUsed(t *testing.T) {
 // The new Location after a PATCH is a stranger's too.
 func TestLocationAfterPatchThatIsNotUsed(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{TLS: true, Backend: uploads(func(w http.ResponseWriter, r *http.Request) {
+	reg := regtest.Serve(t, regtest.Options{TLS: true, Backend: uploads(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if r.Method == http.MethodPut {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -521,9 +521,9 @@ func TestFlippedByteAtTheSource(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			from := start(t, regtest.Options{Wrap: strikes(test.times, getBlob, changed(flip))})
+			from := regtest.Serve(t, regtest.Options{Wrap: strikes(test.times, getBlob, changed(flip))})
 			d := push(t, from, "acme/app", blob)
-			to := start(t, regtest.Options{})
+			to := regtest.Serve(t, regtest.Options{})
 			u, moved := source(target(t, from, "acme/app"), blob)
 			_, err := target(t, to, "acme/app").PutBlob(t.Context(), u)
 			if test.heals && (err != nil || moved.Load() != d.Size) {
@@ -549,8 +549,8 @@ func TestFlippedByteAtTheSource(t *testing.T) {
 
 func TestSourceThatFails(t *testing.T) {
 	t.Parallel()
-	reg := start(t, regtest.Options{})
-	from := start(t, regtest.Options{})
+	reg := regtest.Serve(t, regtest.Options{})
+	from := regtest.Serve(t, regtest.Options{})
 	blob := content(100_000)
 	u, moved := source(target(t, from, "acme/app"), blob)
 	_, err := target(t, reg, "acme/app").PutBlob(t.Context(), u)
@@ -613,7 +613,7 @@ func (b *blocking) Close() error {
 func TestTargetFailsWhileTheSourceIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	blob := content(200_000)
-	reg := start(t, regtest.Options{Wrap: strikes(1, putBlob, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+	reg := regtest.Serve(t, regtest.Options{Wrap: strikes(1, putBlob, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		_, _ = io.CopyN(io.Discard, r.Body, 100_000)
 		w.Header().Set("Connection", "close") // or net/http waits for the rest of the body
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -645,7 +645,7 @@ func TestAnswerBeforeTheEndOfTheBody(t *testing.T) {
 		w.Header().Set("Connection", "close") // or net/http waits for the rest of the body
 		w.WriteHeader(http.StatusCreated)
 	})
-	reg := start(t, regtest.Options{Backend: h})
+	reg := regtest.Serve(t, regtest.Options{Backend: h})
 	u := upload(blob)
 	u.Open = func(ctx context.Context) io.ReadCloser {
 		var mu sync.Mutex

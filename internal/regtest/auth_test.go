@@ -92,7 +92,7 @@ func checkRefusal(t *testing.T, answer *http.Response, text string, status int, 
 }
 
 func TestChallengeNamesRealmAndScope(t *testing.T) {
-	r := start(t, regtest.Options{Auth: oneUser()})
+	r := regtest.Serve(t, regtest.Options{Auth: oneUser()})
 	tests := map[string]struct{ method, path, scope string }{
 		"ping":   {"GET", "/v2/", ""},
 		"pull":   {"GET", "/v2/acme/app/manifests/v1", `,scope="repository:acme/app:pull"`},
@@ -112,7 +112,7 @@ func TestChallengeNamesRealmAndScope(t *testing.T) {
 }
 
 func TestTokenCoversItsScopesOnly(t *testing.T) {
-	r := start(t, regtest.Options{Auth: oneUser()})
+	r := regtest.Serve(t, regtest.Options{Auth: oneUser()})
 	base := "http://" + r.Host() + "/v2/"
 	pull := getToken(t, r, "ann", "repository:acme/app:pull").Token
 	both := getToken(t, r, "ann", "repository:acme/app:pull,push").Token
@@ -146,7 +146,7 @@ func TestTokenCoversItsScopesOnly(t *testing.T) {
 }
 
 func TestTokenHoldsNoMoreThanGranted(t *testing.T) {
-	r := start(t, regtest.Options{Auth: oneUser()})
+	r := regtest.Serve(t, regtest.Options{Auth: oneUser()})
 	token := getToken(t, r, "bob", "repository:acme/app:pull,push", "repository:x/y:pull").Token
 	for path, want := range map[string]int{"acme/app": 404, "x/y": 404} {
 		if answer, text := ask(t, "GET", "http://"+r.Host()+"/v2/"+path+"/manifests/v1", withToken(token), ""); answer.StatusCode != want {
@@ -158,7 +158,7 @@ func TestTokenHoldsNoMoreThanGranted(t *testing.T) {
 }
 
 func TestGrantWithoutStarIsOneRepository(t *testing.T) {
-	r := start(t, regtest.Options{Auth: oneUser()})
+	r := regtest.Serve(t, regtest.Options{Auth: oneUser()})
 	token := getToken(t, r, "eve", "repository:acme/app:pull", "repository:acme/app2:pull").Token
 	for path, want := range map[string]int{"acme/app": 404, "acme/app2": 403} {
 		answer, _ := ask(t, "GET", "http://"+r.Host()+"/v2/"+path+"/manifests/v1", withToken(token), "")
@@ -171,7 +171,7 @@ func TestGrantWithoutStarIsOneRepository(t *testing.T) {
 func TestOneScope(t *testing.T) {
 	auth := oneUser()
 	auth.OneScope = true
-	r := start(t, regtest.Options{Auth: auth})
+	r := regtest.Serve(t, regtest.Options{Auth: auth})
 	for _, scopes := range [][]string{
 		{"repository:acme/a:pull", "repository:acme/b:pull"},
 		{"repository:acme/a:pull repository:acme/b:pull"},
@@ -189,7 +189,7 @@ func TestOneScope(t *testing.T) {
 func TestTokenEnds(t *testing.T) {
 	auth := oneUser()
 	auth.TokenTTL = 50 * time.Millisecond
-	r := start(t, regtest.Options{Auth: auth})
+	r := regtest.Serve(t, regtest.Options{Auth: auth})
 	address := "http://" + r.Host() + "/v2/acme/app/manifests/v1"
 	token := getToken(t, r, "ann", "repository:acme/app:pull")
 	if token.ExpiresIn != 1 {
@@ -207,7 +207,7 @@ func TestTokenEnds(t *testing.T) {
 }
 
 func TestRevokeTokens(t *testing.T) {
-	r := start(t, regtest.Options{Auth: oneUser()})
+	r := regtest.Serve(t, regtest.Options{Auth: oneUser()})
 	address := "http://" + r.Host() + "/v2/acme/app/manifests/v1"
 	token := getToken(t, r, "ann", "repository:acme/app:pull")
 	r.RevokeTokens()
@@ -231,7 +231,7 @@ func TestRevokeTokens(t *testing.T) {
 }
 
 func TestTokenByForm(t *testing.T) {
-	r := start(t, regtest.Options{Auth: oneUser()})
+	r := regtest.Serve(t, regtest.Options{Auth: oneUser()})
 	form := url.Values{
 		"grant_type": {"password"}, "username": {"ann"}, "password": {"secret"}, "access_type": {"offline"},
 		"scope": {"repository:acme/a:pull repository:acme/b:pull,push"},
@@ -265,7 +265,7 @@ func TestTokenByForm(t *testing.T) {
 }
 
 func TestTokenServiceRefuses(t *testing.T) {
-	r := start(t, regtest.Options{Auth: oneUser()})
+	r := regtest.Serve(t, regtest.Options{Auth: oneUser()})
 	for name, header := range map[string]map[string]string{
 		"wrong password": basic("ann", "wrong"), "unknown user": basic("nobody", "secret"), "no account": nil,
 	} {
@@ -283,7 +283,7 @@ func TestAnonymous(t *testing.T) {
 		auth.Basic = useBasic
 		auth.Anonymous = []regtest.Grant{{Repository: "public/app", Actions: []string{"pull"}}}
 		auth.Users["pub"] = regtest.User{Password: "secret", Grants: []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}}
-		r := start(t, regtest.Options{Auth: auth})
+		r := regtest.Serve(t, regtest.Options{Auth: auth})
 		i := regtest.Build(regtest.Spec{})
 		push(t, i, r.Access("pub", "secret"), "public/app", "v1")
 		push(t, i, r.Access("pub", "secret"), "private/app", "v1")
@@ -300,7 +300,7 @@ func TestAnonymous(t *testing.T) {
 func TestBasic(t *testing.T) {
 	auth := oneUser()
 	auth.Basic = true
-	r := start(t, regtest.Options{Auth: auth})
+	r := regtest.Serve(t, regtest.Options{Auth: auth})
 	push(t, regtest.Build(regtest.Spec{}), r.Access("ann", "secret"), "acme/app", "v1")
 	address := "http://" + r.Host() + "/v2/acme/app/manifests/v1"
 	answer, text := ask(t, "GET", address, nil, "")
@@ -316,7 +316,7 @@ func TestBasic(t *testing.T) {
 }
 
 func TestPushAndReadWithTokens(t *testing.T) {
-	r := start(t, regtest.Options{Auth: oneUser(), Delete: true})
+	r := regtest.Serve(t, regtest.Options{Auth: oneUser(), Delete: true})
 	i := attached(regtest.Spec{Seed: "tokens", Platforms: []string{"linux/amd64"}})
 	push(t, i, r.Access("ann", "secret"), "acme/app", "v1")
 	checkTree(t, "tokens", i, read(t, r.Access("bob", "secret"), "acme/app", "v1"))

@@ -17,7 +17,7 @@ func isPut(r *http.Request) bool {
 func isGet(r *http.Request) bool { return r.Method == http.MethodGet }
 
 func TestFailOnce(t *testing.T) {
-	r := start(t, regtest.Options{Wrap: regtest.FailOnce(isPut, http.StatusServiceUnavailable)})
+	r := regtest.Serve(t, regtest.Options{Wrap: regtest.FailOnce(isPut, http.StatusServiceUnavailable)})
 	i := regtest.Build(regtest.Spec{})
 	if err := i.Push(t.Context(), r.Access("", ""), "acme/app", "v1"); err == nil || !strings.Contains(err.Error(), "status 503") {
 		t.Errorf("first push: %v", err)
@@ -51,7 +51,7 @@ func TestResets(t *testing.T) {
 	for name, test := range tests {
 		for _, options := range []regtest.Options{{}, {Network: far}, {TLS: true}, {TLS: true, Network: far}} {
 			options.Wrap = test.fault(isTagPut)
-			r := start(t, options)
+			r := regtest.Serve(t, options)
 			i := regtest.Build(regtest.Spec{})
 			if err := i.Push(t.Context(), r.Access("", ""), "acme/app", "v1"); err == nil {
 				t.Errorf("%s: the connection was not cut", name)
@@ -71,7 +71,7 @@ func TestResets(t *testing.T) {
 func TestCutBody(t *testing.T) {
 	isBlob := func(r *http.Request) bool { return isGet(r) && strings.Contains(r.URL.Path, "/blobs/") }
 	for _, after := range []int64{0, 1, 50_000} {
-		r := start(t, regtest.Options{Wrap: regtest.CutBody(isBlob, after)})
+		r := regtest.Serve(t, regtest.Options{Wrap: regtest.CutBody(isBlob, after)})
 		i := regtest.Build(regtest.Spec{LayerSize: 200_000})
 		push(t, i, r.Access("", ""), "acme/app", "v1")
 		layer := i.Blobs[0]
@@ -103,7 +103,7 @@ func fetched(t *testing.T, address string) (int64, error) {
 func TestAnswerServesWhatNoRegistryTakes(t *testing.T) {
 	const schema1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 	match := func(r *http.Request) bool { return isGet(r) && strings.HasSuffix(r.URL.Path, "/old") }
-	r := start(t, regtest.Options{Wrap: regtest.Answer(match, 200, schema1, []byte(`{"schemaVersion":1}`))})
+	r := regtest.Serve(t, regtest.Options{Wrap: regtest.Answer(match, 200, schema1, []byte(`{"schemaVersion":1}`))})
 	mediaType, text, err := regtest.GetManifest(t.Context(), r.Access("", ""), "acme/app", "old")
 	if err != nil || mediaType != schema1 || string(text) != `{"schemaVersion":1}` {
 		t.Errorf("%s %s %v", mediaType, text, err)
@@ -122,7 +122,7 @@ func TestChainKeepsOrder(t *testing.T) {
 			})
 		}
 	}
-	r := start(t, regtest.Options{Wrap: regtest.Chain(label("outer"), label("inner"))})
+	r := regtest.Serve(t, regtest.Options{Wrap: regtest.Chain(label("outer"), label("inner"))})
 	answer, _ := ask(t, "GET", "http://"+r.Host()+"/v2/", nil, "")
 	if got := strings.Join(answer.Header.Values("Layer"), " "); got != "outer inner" {
 		t.Errorf("layers %s", got)

@@ -13,7 +13,7 @@ func TestHollowReadsAsHeld(t *testing.T) {
 	i := regtest.Build(regtest.Spec{Seed: "hollow", Platforms: []string{"linux/amd64", "linux/arm64"}, LayerSize: 300_000})
 	i.Sign(i.Root, ".sig", "s")
 	h.Hold(i, "acme/app", "v1")
-	r := start(t, regtest.Options{Backend: h, Auth: oneUser()})
+	r := regtest.Serve(t, regtest.Options{Backend: h, Auth: oneUser()})
 	tree := read(t, r.Access("ann", "secret"), "acme/app", "v1")
 	if len(tree.Nodes) != len(i.Manifests) {
 		t.Errorf("%d manifests, want %d", len(tree.Nodes), len(i.Manifests))
@@ -21,7 +21,7 @@ func TestHollowReadsAsHeld(t *testing.T) {
 }
 
 func TestHollowTakesAndForgets(t *testing.T) {
-	r := start(t, regtest.Options{Backend: regtest.NewHollow()})
+	r := regtest.Serve(t, regtest.Options{Backend: regtest.NewHollow()})
 	i := regtest.Build(regtest.Spec{Seed: "hollow", LayerSize: 300_000})
 	push(t, i, r.Access("", ""), "acme/app", "v1")
 	if digest, exists, err := regtest.TagDigest(t.Context(), r.Access("", ""), "acme/app", "v1"); !exists || err != nil || digest != i.Root {
@@ -37,7 +37,7 @@ func TestHollowTakesAndForgets(t *testing.T) {
 }
 
 func TestHollowChecksWhatIsWritten(t *testing.T) {
-	r := start(t, regtest.Options{Backend: regtest.NewHollow()})
+	r := regtest.Serve(t, regtest.Options{Backend: regtest.NewHollow()})
 	address := "http://" + r.Host() + "/v2/acme/app/blobs/uploads/"
 	const hello = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824" // of "hello"
 	answer, _ := ask(t, http.MethodPost, address, nil, "")
@@ -60,7 +60,7 @@ func TestHollowResumes(t *testing.T) {
 	h := regtest.NewHollow()
 	i := regtest.Build(regtest.Spec{Seed: "hollow", LayerSize: 1000})
 	h.Hold(i, "acme/app", "v1")
-	r := start(t, regtest.Options{Backend: h})
+	r := regtest.Serve(t, regtest.Options{Backend: h})
 	for _, b := range i.Blobs {
 		address := "http://" + r.Host() + "/v2/acme/app/blobs/" + b.Digest
 		_, whole := ask(t, http.MethodGet, address, nil, "")

@@ -10,20 +10,6 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-func start(t *testing.T, options regtest.Options) *regtest.Registry {
-	t.Helper()
-	r, err := regtest.Start(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Errorf("close registry: %v", err)
-		}
-	})
-	return r
-}
-
 func push(t *testing.T, i *regtest.Image, to regtest.Access, repository string, tags ...string) {
 	t.Helper()
 	if err := i.Push(t.Context(), to, repository, tags...); err != nil {
@@ -111,7 +97,7 @@ func checkBlob(t *testing.T, name string, b *regtest.Blob) {
 
 func TestPushAndRead(t *testing.T) {
 	for _, api := range []bool{true, false} {
-		r := start(t, regtest.Options{Referrers: api})
+		r := regtest.Serve(t, regtest.Options{Referrers: api})
 		to := r.Access("", "")
 		for name, spec := range specs {
 			i := attached(spec)

@@ -29,7 +29,7 @@ func TestMemory(t *testing.T) {
 	began := time.Now()
 	bubble(t, func(t *testing.T, m *regtest.Memory) {
 		everything := []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}
-		r := start(t, regtest.Options{
+		r := regtest.Serve(t, regtest.Options{
 			Memory: m, Referrers: true, Network: &regtest.Network{RTT: 10 * time.Second, BytesPerSecond: 1 << 20},
 			Auth: &regtest.Auth{Users: map[string]regtest.User{"u": {Password: "p", Grants: everything}}},
 		})
@@ -57,7 +57,7 @@ func TestMemory(t *testing.T) {
 func TestMemoryReset(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, m *regtest.Memory) {
-		r := start(t, regtest.Options{Memory: m, Wrap: regtest.Chain(
+		r := regtest.Serve(t, regtest.Options{Memory: m, Wrap: regtest.Chain(
 			regtest.ResetBefore(func(q *http.Request) bool { return q.Method == http.MethodPut }),
 			regtest.CutBody(func(q *http.Request) bool { return q.Method == http.MethodGet }, 3),
 		), Backend: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "abcdef") })})
@@ -111,7 +111,7 @@ func TestMemoryUnknown(t *testing.T) {
 func TestMemoryDeadline(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, m *regtest.Memory) {
-		r := start(t, regtest.Options{Memory: m})
+		r := regtest.Serve(t, regtest.Options{Memory: m})
 		conn, err := m.DialContext(t.Context(), "tcp", r.Host())
 		if err != nil {
 			t.Fatal(err)

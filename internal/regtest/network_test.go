@@ -19,7 +19,7 @@ import (
 // far starts a server behind a network and gives a client that keeps its connections.
 func far(t *testing.T, n regtest.Network, backend http.HandlerFunc) (url string, client *http.Client) {
 	t.Helper()
-	r := start(t, regtest.Options{Network: &n, Backend: backend})
+	r := regtest.Serve(t, regtest.Options{Network: &n, Backend: backend})
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	return "http://" + r.Host() + "/", &http.Client{Transport: transport}
@@ -118,7 +118,7 @@ func TestNetworkWidth(t *testing.T) {
 // Many writes one after the other are all on their way at once.
 func TestNetworkPipelines(t *testing.T) {
 	const rtt = 60 * time.Millisecond
-	r := start(t, regtest.Options{Network: &regtest.Network{RTT: rtt}, Backend: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	r := regtest.Serve(t, regtest.Options{Network: &regtest.Network{RTT: rtt}, Backend: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		for range 10 {
 			_, _ = w.Write([]byte("0123456789"))
 			_ = http.NewResponseController(w).Flush()
@@ -196,7 +196,7 @@ func TestNetworkWakesBlockedRead(t *testing.T) {
 // What comes while the deadline is over waits for the next Read.
 func TestNetworkKeepsWhatComesAfterTheDeadline(t *testing.T) {
 	outcome := make(chan string, 1)
-	r := start(t, regtest.Options{Network: &regtest.Network{RTT: time.Millisecond}, Backend: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	r := regtest.Serve(t, regtest.Options{Network: &regtest.Network{RTT: time.Millisecond}, Backend: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			outcome <- err.Error()
@@ -282,7 +282,7 @@ func TestNetworkDeliversWhatWasWritten(t *testing.T) {
 // The end of the client's direction arrives as such.
 func TestNetworkCarriesTheEnd(t *testing.T) {
 	seen := make(chan error, 1)
-	r := start(t, regtest.Options{Network: &regtest.Network{RTT: time.Millisecond}, Backend: hijacker(func(conn net.Conn) {
+	r := regtest.Serve(t, regtest.Options{Network: &regtest.Network{RTT: time.Millisecond}, Backend: hijacker(func(conn net.Conn) {
 		_, err := conn.Read(make([]byte, 1))
 		seen <- err
 	})})
@@ -302,7 +302,7 @@ func TestNetworkCarriesTheEnd(t *testing.T) {
 // The server may end its direction and go on reading.
 func TestNetworkCloseWrite(t *testing.T) {
 	seen := make(chan string, 1)
-	r := start(t, regtest.Options{Network: &regtest.Network{RTT: time.Millisecond}, Backend: hijacker(func(conn net.Conn) {
+	r := regtest.Serve(t, regtest.Options{Network: &regtest.Network{RTT: time.Millisecond}, Backend: hijacker(func(conn net.Conn) {
 		_ = conn.(interface{ CloseWrite() error }).CloseWrite()
 		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 		text := make([]byte, 5)
@@ -323,7 +323,7 @@ func TestNetworkCloseWrite(t *testing.T) {
 
 // After Close the socket is gone, whatever the client does.
 func TestNetworkClosesTheSocket(t *testing.T) {
-	r := start(t, regtest.Options{Network: &regtest.Network{RTT: time.Millisecond}, Backend: hijacker(func(net.Conn) {})})
+	r := regtest.Serve(t, regtest.Options{Network: &regtest.Network{RTT: time.Millisecond}, Backend: hijacker(func(net.Conn) {})})
 	conn := dial(t, r)
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); <-time.After(time.Millisecond) {
 		if _, err := conn.Write([]byte("anyone?")); err != nil {
@@ -385,7 +385,7 @@ func TestNetworkCloseIsQuick(t *testing.T) {
 
 // A registry's whole traffic goes over the network unharmed, TLS and authentication included.
 func TestNetworkCarriesRegistry(t *testing.T) {
-	r := start(t, regtest.Options{
+	r := regtest.Serve(t, regtest.Options{
 		Referrers: true, TLS: true, Auth: oneUser(),
 		Network: &regtest.Network{RTT: 2 * time.Millisecond, BytesPerSecond: 100_000_000},
 	})
@@ -418,7 +418,7 @@ func TestNetworkReusesConnections(t *testing.T) {
 func TestRequestsHaveTheirTimes(t *testing.T) {
 	const bandwidth = 1_000_000
 	for _, secure := range []bool{false, true} {
-		r := start(t, regtest.Options{
+		r := regtest.Serve(t, regtest.Options{
 			Network: &regtest.Network{RTT: 20 * time.Millisecond, BytesPerSecond: bandwidth}, TLS: secure,
 			Backend: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, bandwidth/5)) }),
 		})

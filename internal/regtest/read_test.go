@@ -49,9 +49,9 @@ func TestReadFindsWhatIsWrong(t *testing.T) {
 		"fallback unreadable":   {regtest.Answer(isPath("/manifests/"+strings.Replace(child, ":", "-", 1)), 500, "", nil), "500"},
 	}
 	for name, fault := range faults {
-		r := start(t, regtest.Options{Referrers: true})
+		r := regtest.Serve(t, regtest.Options{Referrers: true})
 		push(t, i, r.Access("", ""), "acme/app", "v1")
-		bad := start(t, regtest.Options{Backend: proxyTo(r), Wrap: fault.wrap})
+		bad := regtest.Serve(t, regtest.Options{Backend: proxyTo(r), Wrap: fault.wrap})
 		_, err := regtest.Read(t.Context(), bad.Access("", ""), "acme/app", "v1")
 		if err == nil || !strings.Contains(err.Error(), fault.want) {
 			t.Errorf("%s: %v, want an error with %q", name, err, fault.want)
@@ -81,7 +81,7 @@ func TestReadChecksDescriptors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := start(t, regtest.Options{})
+		r := regtest.Serve(t, regtest.Options{})
 		push(t, i, r.Access("", ""), "acme/app")
 		if err := regtest.PutManifest(t.Context(), r.Access("", ""), "acme/app", "v1", ociIndex, text); err != nil {
 			t.Fatal(err)
@@ -94,7 +94,7 @@ func TestReadChecksDescriptors(t *testing.T) {
 
 // What a registry takes without looking, the reader does not.
 func TestReadChecksManifests(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	at := r.Access("", "")
 	blob, err := regtest.PutBlob(t.Context(), at, "acme/app", []byte("12345"))
 	if err != nil {
@@ -125,7 +125,7 @@ func TestReadChecksManifests(t *testing.T) {
 
 // Cosign's tags can name a circle, digests cannot.
 func TestReadEndsInCircles(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	at := r.Access("", "")
 	i := regtest.Build(regtest.Spec{})
 	signature := i.Sign(i.Root, ".sig", "s")
@@ -140,7 +140,7 @@ func TestReadEndsInCircles(t *testing.T) {
 
 // A fallback tag that lists a stranger does not make it an attachment.
 func TestReadIgnoresStrangersInFallback(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	at := r.Access("", "")
 	i, stranger := regtest.Build(regtest.Spec{}), regtest.Build(regtest.Spec{Seed: "stranger", Platforms: []string{"linux/amd64"}})
 	push(t, i, at, "acme/app", "v1")
@@ -152,7 +152,7 @@ func TestReadIgnoresStrangersInFallback(t *testing.T) {
 
 // cosign copy tags an image "sha256-<hex>", and its children then look like referrers.
 func TestReadIgnoresWhatDoesNotRefer(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	at := r.Access("", "")
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}})
 	push(t, i, at, "acme/app", "v1", strings.Replace(i.Root, ":", "-", 1))
@@ -166,7 +166,7 @@ func TestReadIgnoresWhatDoesNotRefer(t *testing.T) {
 }
 
 func TestReadMissingReference(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	if _, err := regtest.Read(t.Context(), r.Access("", ""), "acme/app", "v1"); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("%v", err)
 	}
@@ -176,7 +176,7 @@ func TestDiffOfTwoRegistries(t *testing.T) {
 	i := attached(regtest.Spec{Seed: "diff", Platforms: []string{"linux/amd64", "linux/arm64"}, Provenance: true})
 	trees := map[bool]*regtest.Tree{}
 	for _, api := range []bool{true, false} {
-		r := start(t, regtest.Options{Referrers: api})
+		r := regtest.Serve(t, regtest.Options{Referrers: api})
 		push(t, i, r.Access("", ""), "acme/app", "v1")
 		trees[api] = read(t, r.Access("", ""), "acme/app", "v1")
 	}
@@ -192,7 +192,7 @@ func TestDiffSaysWhatIsMissing(t *testing.T) {
 	full := regtest.Build(regtest.Spec{Seed: "diff"})
 	signature := full.Sign(full.Root, ".sig", "s")
 	referrer := full.Attach(full.Root, "application/vnd.example.one", "a")
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	at := r.Access("", "")
 	push(t, full, at, "acme/full", "v1")
 	push(t, plain, at, "acme/plain", "v1")
@@ -231,11 +231,11 @@ func TestDiffSaysWhatIsMissing(t *testing.T) {
 func TestDiffWantsReferrersWhereClientsLook(t *testing.T) {
 	i := regtest.Build(regtest.Spec{Seed: "where"})
 	i.Attach(i.Root, "application/vnd.example.one", "a")
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	push(t, i, r.Access("", ""), "acme/app", "v1")
 	a := read(t, r.Access("", ""), "acme/app", "v1")
 	empty := regtest.Answer(isPath("/referrers/"+i.Root), 200, ociIndex, []byte(`{"schemaVersion":2,"manifests":[]}`))
-	deaf := start(t, regtest.Options{Backend: proxyTo(r), Wrap: empty})
+	deaf := regtest.Serve(t, regtest.Options{Backend: proxyTo(r), Wrap: empty})
 	b := read(t, deaf.Access("", ""), "acme/app", "v1")
 	if !b.HasAPI || len(b.Fallback[i.Root]) != 1 {
 		t.Fatalf("API %v, fallback %v", b.HasAPI, b.Fallback)

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/olareg/olareg"
@@ -55,6 +56,7 @@ type Registry struct {
 	beside   io.Closer // a second host that belongs to this one
 	cancel   context.CancelFunc
 	done     chan struct{}
+	closed   func() error
 }
 
 // Start serves a registry on a free port of 127.0.0.1 until Close.
@@ -64,6 +66,7 @@ func Start(options Options) (*Registry, error) {
 		return nil, err
 	}
 	r := &Registry{listener: listener, memory: options.Memory, log: &requestLog{}, done: make(chan struct{})}
+	r.closed = sync.OnceValue(r.end)
 	if options.TLS {
 		if r.trust, err = newAuthority(); err != nil {
 			return nil, fmt.Errorf("make certificate: %w", closing(listener, err))
@@ -149,8 +152,10 @@ func newOlareg(options Options) *olareg.Server {
 	})
 }
 
-// Close ends the registry and every connection, and forgets what it held.
-func (r *Registry) Close() error {
+// Close ends the registry and every connection, and forgets what it held. Once is enough.
+func (r *Registry) Close() error { return r.closed() }
+
+func (r *Registry) end() error {
 	r.cancel()
 	err := r.server.Close()
 	<-r.done

@@ -13,7 +13,7 @@ import (
 )
 
 func TestRequestsAreLoggedInOrder(t *testing.T) {
-	r := start(t, regtest.Options{Auth: oneUser()})
+	r := regtest.Serve(t, regtest.Options{Auth: oneUser()})
 	i := regtest.Build(regtest.Spec{LayerSize: 5000})
 	push(t, i, r.Access("ann", "secret"), "acme/app", "v1")
 	r.ResetRequests()
@@ -50,7 +50,7 @@ func TestRequestsAreLoggedInOrder(t *testing.T) {
 }
 
 func TestRequestsHaveTheLastStatus(t *testing.T) {
-	r := start(t, regtest.Options{Backend: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	r := regtest.Serve(t, regtest.Options{Backend: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusEarlyHints)
 		if r.URL.Path != "/" {
 			w.WriteHeader(http.StatusTeapot)
@@ -66,7 +66,7 @@ func TestRequestsHaveTheLastStatus(t *testing.T) {
 }
 
 func TestRequestsCountReceivedBytes(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	if _, err := regtest.PutBlob(t.Context(), r.Access("", ""), "acme/app", make([]byte, 12345)); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestRequestsCountReceivedBytes(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
-	r := start(t, regtest.Options{TLS: true, Auth: oneUser()})
+	r := regtest.Serve(t, regtest.Options{TLS: true, Auth: oneUser()})
 	push(t, regtest.Build(regtest.Spec{}), r.Access("ann", "secret"), "acme/app", "v1")
 	read(t, r.Access("ann", "secret"), "acme/app", "v1")
 	if !x509.NewCertPool().AppendCertsFromPEM(r.CAPEM()) {
@@ -91,7 +91,7 @@ func TestTLS(t *testing.T) {
 		_ = answer.Body.Close()
 		t.Fatal("a certificate of nobody's authority is trusted")
 	}
-	if start(t, regtest.Options{}).CAPEM() != nil {
+	if regtest.Serve(t, regtest.Options{}).CAPEM() != nil {
 		t.Error("an authority without TLS")
 	}
 }
@@ -124,7 +124,7 @@ func TestCloseWaitsForHandlers(t *testing.T) {
 }
 
 func TestImmutableTags(t *testing.T) {
-	r := start(t, regtest.Options{Immutable: func(repository, tag string) bool {
+	r := regtest.Serve(t, regtest.Options{Immutable: func(repository, tag string) bool {
 		return repository == "acme/app" && !strings.HasPrefix(tag, "sha256-")
 	}})
 	at := r.Access("", "")
@@ -150,7 +150,7 @@ func TestImmutableTags(t *testing.T) {
 
 func TestDelete(t *testing.T) {
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}})
-	closed, open := start(t, regtest.Options{}), start(t, regtest.Options{Delete: true})
+	closed, open := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Delete: true})
 	push(t, i, closed.Access("", ""), "acme/app", "v1")
 	if err := regtest.DeleteManifest(t.Context(), closed.Access("", ""), "acme/app", "v1"); err == nil || !strings.Contains(err.Error(), "405") {
 		t.Errorf("delete where it is off: %v", err)
@@ -177,7 +177,7 @@ func TestDelete(t *testing.T) {
 
 // olareg loses referrers that come at once; this registry does not.
 func TestConcurrentReferrersAreAllListed(t *testing.T) {
-	r := start(t, regtest.Options{Referrers: true})
+	r := regtest.Serve(t, regtest.Options{Referrers: true})
 	at := r.Access("", "")
 	i := regtest.Build(regtest.Spec{})
 	push(t, i, at, "acme/app", "v1")
@@ -209,7 +209,7 @@ func TestConcurrentReferrersAreAllListed(t *testing.T) {
 }
 
 func TestReferrerPages(t *testing.T) {
-	r := start(t, regtest.Options{Referrers: true, ReferrersPage: 1000})
+	r := regtest.Serve(t, regtest.Options{Referrers: true, ReferrersPage: 1000})
 	i := regtest.Build(regtest.Spec{})
 	for n := range 12 {
 		i.Attach(i.Root, "application/vnd.example.one", string(rune('a'+n)))
@@ -232,7 +232,7 @@ func TestReferrerPages(t *testing.T) {
 
 // A client must name the exact type: olareg's own way, kept because some registries share it.
 func TestAcceptIsExact(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64"}})
 	push(t, i, r.Access("", ""), "acme/app", "v1")
 	address := "http://" + r.Host() + "/v2/acme/app/manifests/" + i.Root
@@ -244,7 +244,7 @@ func TestAcceptIsExact(t *testing.T) {
 }
 
 func TestForeignLayersMayBeAbsentAtSource(t *testing.T) {
-	r := start(t, regtest.Options{Delete: true})
+	r := regtest.Serve(t, regtest.Options{Delete: true})
 	at := r.Access("", "")
 	i := regtest.Build(regtest.Spec{Foreign: 1})
 	if err := i.Push(t.Context(), at, "acme/app", "v1"); err == nil || !strings.Contains(err.Error(), "MANIFEST_BLOB_UNKNOWN") {

@@ -45,7 +45,7 @@ func TestSpawn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := start(t, regtest.Options{Backend: backend, Auth: oneUser(), TLS: true})
+	r := regtest.Serve(t, regtest.Options{Backend: backend, Auth: oneUser(), TLS: true})
 	at := r.Access("ann", "secret")
 	i := attached(regtest.Spec{Seed: "spawned", Platforms: []string{"linux/amd64"}, LayerSize: 3 << 20})
 	push(t, i, at, "acme/app", "v1")
@@ -91,12 +91,12 @@ func TestSpawnOfNoRegistry(t *testing.T) {
 // Answers stream through the proxy, and the registry behind it sees the host that the client asked for.
 func TestProxyStreamsAndKeepsHost(t *testing.T) {
 	release := make(chan struct{})
-	inner := start(t, regtest.Options{Backend: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	inner := regtest.Serve(t, regtest.Options{Backend: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintln(w, r.Host)
 		_ = http.NewResponseController(w).Flush()
 		<-release
 	})})
-	outer := start(t, regtest.Options{Backend: regtest.Proxy(inner.Host())})
+	outer := regtest.Serve(t, regtest.Options{Backend: regtest.Proxy(inner.Host())})
 	conn, err := net.Dial("tcp", outer.Host())
 	if err != nil {
 		t.Fatal(err)

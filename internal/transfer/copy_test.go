@@ -45,7 +45,7 @@ func complete(t *testing.T, from *regtest.Registry, sourceRef string, to *regtes
 }
 
 func TestCopyCounts(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{Referrers: true})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Referrers: true})
 	i := small()
 	push(t, i, source, sourceRepo, "dev")
 	r := newRun(t, transfer.Blobs, 0)
@@ -98,7 +98,7 @@ func TestCopyRepairs(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			source, target := start(t, regtest.Options{}), start(t, regtest.Options{Delete: true})
+			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Delete: true})
 			push(t, i, source, sourceRepo, "dev")
 			push(t, i, target, targetRepo, "production")
 			if err := remove(t.Context(), target.Access("", "")); err != nil {
@@ -131,7 +131,7 @@ func received(r *regtest.Registry) map[string]int {
 func TestBlobsGoToARegistryOnce(t *testing.T) {
 	for _, concurrency := range []int{0, 1} {
 		t.Run(fmt.Sprintf("concurrency %d", concurrency), func(t *testing.T) {
-			source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 			i := small()
 			push(t, i, source, sourceRepo, "dev")
 			r := newRun(t, transfer.Blobs, concurrency)
@@ -181,7 +181,7 @@ func TestBlobsGoToARegistryOnce(t *testing.T) {
 
 // TestSharedBlobsOfImages move once a run.
 func TestSharedBlobsOfImages(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	spec := regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: 3, Shared: true}
 	one := regtest.Build(spec)
 	spec.Labels = map[string]string{"other": "configuration"}
@@ -210,7 +210,7 @@ func TestSharedBlobsOfImages(t *testing.T) {
 
 // TestMount: within one registry no blob passes through this machine.
 func TestMount(t *testing.T) {
-	r := start(t, regtest.Options{})
+	r := regtest.Serve(t, regtest.Options{})
 	i := small()
 	push(t, i, r, sourceRepo, "dev")
 	r.ResetRequests()
@@ -245,7 +245,7 @@ func TestMountThatIsNotGranted(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+			r := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 					if q.Method == http.MethodPost && q.UserAgent() != regtest.Agent {
 						answer(next, w, q)
@@ -267,7 +267,7 @@ func TestMountThatIsNotGranted(t *testing.T) {
 
 // TestNoMountAcrossCredentials: the target's account may not see the source's repository.
 func TestNoMountAcrossCredentials(t *testing.T) {
-	r := start(t, regtest.Options{Auth: &regtest.Auth{Users: map[string]regtest.User{
+	r := regtest.Serve(t, regtest.Options{Auth: &regtest.Auth{Users: map[string]regtest.User{
 		"reader": {Password: "1", Grants: []regtest.Grant{{Repository: "acme/*", Actions: []string{"pull"}}}},
 		"writer": {Password: "2", Grants: []regtest.Grant{{Repository: "prod/*", Actions: []string{"pull", "push"}}}},
 		"admin":  {Password: "3", Grants: []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}},
@@ -305,7 +305,7 @@ func TestNoMountAcrossCredentials(t *testing.T) {
 
 // TestNoForeignFrom: a repository of another registry is never named.
 func TestNoForeignFrom(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	push(t, small(), source, sourceRepo, "dev")
 	if _, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev"); err != nil {
 		t.Fatal(err)
@@ -320,7 +320,7 @@ func TestNoForeignFrom(t *testing.T) {
 // TestBlobThatTheSourceLost ends the copy before what names it is written.
 func TestBlobThatTheSourceLost(t *testing.T) {
 	h := &hurt{}
-	source, target := start(t, regtest.Options{Wrap: h.wrap}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{Wrap: h.wrap}), regtest.Serve(t, regtest.Options{})
 	i := small()
 	push(t, i, source, sourceRepo, "dev")
 	lost := i.Blobs[0].Digest
@@ -343,7 +343,7 @@ func TestSubjectFirst(t *testing.T) {
 	i := small()
 	var mu sync.Mutex
 	there, refused := map[string]bool{}, 0
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			digest := q.URL.Path[strings.LastIndex(q.URL.Path, "/")+1:]
 			if m := i.Manifest(digest); q.Method == http.MethodPut && m != nil && m.Subject != "" {
@@ -377,7 +377,7 @@ func TestSubjectFirst(t *testing.T) {
 
 // TestOrder: an index is written after its children, and a list of referrers after them.
 func TestOrder(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := small()
 	push(t, i, source, sourceRepo, "dev")
 	if _, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev"); err != nil {
@@ -403,7 +403,7 @@ func TestOrder(t *testing.T) {
 // registry refuses them without it.
 func TestSubjectsFirst(t *testing.T) {
 	t.Parallel()
-	source := start(t, regtest.Options{})
+	source := regtest.Serve(t, regtest.Options{})
 	image := regtest.Build(regtest.Spec{Seed: "subject", Platforms: []string{"linux/amd64"}})
 	push(t, image, source, sourceRepo)
 	const kind = "application/vnd.oci.image.manifest.v1+json"
@@ -426,7 +426,7 @@ func TestSubjectsFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	var there atomic.Bool
-	target := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+	target := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			isSubject := strings.HasSuffix(q.URL.Path, subject.Digest)
 			if q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/") && !isSubject && !there.Load() {

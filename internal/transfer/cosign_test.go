@@ -75,7 +75,7 @@ func layersOf(i *regtest.Image, tag string) (all []string) {
 func TestMerge(t *testing.T) {
 	for _, suffix := range []string{".sig", ".att"} {
 		t.Run(suffix, func(t *testing.T) {
-			source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 			ours, tag := signed(suffix, "alice")
 			theirs, _ := signed(suffix, "bob")
 			ours.Sign(ours.Manifests[len(ours.Manifests)-1].Digest, ".sig", "on the source's own") // stays findable by its digest
@@ -153,7 +153,7 @@ func checkConfig(t *testing.T, at *regtest.Registry, a artifact) {
 
 // TestMergeOfTwoKeysAndOnePayload: what tells the layers apart is an annotation.
 func TestMergeOfTwoKeysAndOnePayload(t *testing.T) {
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	image, tag := signed(".sig", "one")
 	push(t, image, source, sourceRepo, "dev")
 	push(t, image, target, targetRepo, "old")
@@ -204,7 +204,7 @@ func TestMergeRefused(t *testing.T) {
 		"one that is full": {".sig", full, "at most 4194304"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 			ours, tag := signed(test.suffix, "alice")
 			push(t, ours, source, sourceRepo, "dev")
 			test.occupy(t, target, tag)
@@ -225,8 +225,8 @@ func TestMergeRefused(t *testing.T) {
 
 // TestMergeIntoTagsThatCannotBeChanged says what to exclude.
 func TestMergeIntoTagsThatCannotBeChanged(t *testing.T) {
-	source := start(t, regtest.Options{})
-	target := start(t, regtest.Options{Immutable: func(string, string) bool { return true }})
+	source := regtest.Serve(t, regtest.Options{})
+	target := regtest.Serve(t, regtest.Options{Immutable: func(string, string) bool { return true }})
 	ours, _ := signed(".sig", "alice")
 	theirs, _ := signed(".sig", "bob")
 	push(t, ours, source, sourceRepo, "dev")
@@ -247,8 +247,8 @@ func TestMergeOfManyLayers(t *testing.T) {
 		}
 		return []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[` + strings.Join(lines, ",") + `]}`)
 	}
-	source, h := start(t, regtest.Options{}), &hurt{}
-	target := start(t, regtest.Options{Wrap: h.wrap})
+	source, h := regtest.Serve(t, regtest.Options{}), &hurt{}
+	target := regtest.Serve(t, regtest.Options{Wrap: h.wrap})
 	ours, tag := signed(".sig", "alice")
 	push(t, ours, source, sourceRepo, "dev")
 	h.set(tag, func(w http.ResponseWriter) {
@@ -279,8 +279,8 @@ func TestMergeWithARival(t *testing.T) {
 			t.Parallel()
 			var rival atomic.Pointer[func()]
 			var puts atomic.Int32
-			source := start(t, regtest.Options{})
-			target := start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+			source := regtest.Serve(t, regtest.Options{})
+			target := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 					next.ServeHTTP(w, q)
 					again := rival.Load()
@@ -329,7 +329,7 @@ func TestMergeWithARival(t *testing.T) {
 // TestMergedByARival: what holds the source's layers and others is complete; nothing is written.
 func TestMergedByARival(t *testing.T) {
 	t.Parallel()
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	ours, _ := signed(".sig", "alice")
 	push(t, ours, source, sourceRepo, "dev")
 	r := newRun(t, transfer.Blobs, 0)

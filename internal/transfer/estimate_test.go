@@ -88,7 +88,7 @@ func TestEstimate(t *testing.T) {
 		"of what has no tag yet": {image: small(), there: func(at *regtest.Registry) { push(t, small(), at, targetRepo) }, zero: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			from, to := start(t, regtest.Options{Referrers: true}), start(t, regtest.Options{Referrers: true})
+			from, to := regtest.Serve(t, regtest.Options{Referrers: true}), regtest.Serve(t, regtest.Options{Referrers: true})
 			tags := []string{"tag0"}
 			push(t, test.image, from, sourceRepo, "tag0")
 			for n, i := range test.others {
@@ -117,7 +117,7 @@ func TestEstimate(t *testing.T) {
 
 // TestEstimateOfOneRepository: nothing has to be brought, and nothing is asked.
 func TestEstimateOfOneRepository(t *testing.T) {
-	at := start(t, regtest.Options{})
+	at := regtest.Serve(t, regtest.Options{})
 	push(t, small(), at, sourceRepo, "dev")
 	r := newRun(t, transfer.Blobs, 0)
 	source := r.source(at)
@@ -135,7 +135,7 @@ func TestEstimateOfOneRepository(t *testing.T) {
 
 // TestEstimateOfTwoRepositories: what is missing in both is missing twice.
 func TestEstimateOfTwoRepositories(t *testing.T) {
-	from, to, other := start(t, regtest.Options{}), start(t, regtest.Options{}), start(t, regtest.Options{})
+	from, to, other := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := small()
 	push(t, i, from, sourceRepo, "dev")
 	r := newRun(t, transfer.Blobs, 0)
@@ -151,7 +151,7 @@ func TestEstimateOfTwoRepositories(t *testing.T) {
 
 // TestEstimateOfABuildCache, an index whose children are blobs.
 func TestEstimateOfABuildCache(t *testing.T) {
-	from, to := start(t, regtest.Options{Referrers: true}), start(t, regtest.Options{Referrers: true})
+	from, to := regtest.Serve(t, regtest.Options{Referrers: true}), regtest.Serve(t, regtest.Options{Referrers: true})
 	access, layer := from.Access("", ""), []byte("a layer")
 	digest, err := regtest.PutBlob(t.Context(), access, sourceRepo, layer)
 	if err != nil {

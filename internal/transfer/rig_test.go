@@ -29,16 +29,6 @@ const (
 	targetRepo = "prod/app"
 )
 
-func start(t *testing.T, o regtest.Options) *regtest.Registry {
-	t.Helper()
-	r, err := regtest.Start(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
-	return r
-}
-
 // run is one run of the program.
 type run struct {
 	t      *testing.T

@@ -57,7 +57,7 @@ func reads(r *regtest.Registry, method, part string) (n int) {
 // the source as well; and nothing is asked for twice.
 func TestSurveyReadsEachDigestOnce(t *testing.T) {
 	for _, api := range []bool{false, true} {
-		source, target := start(t, regtest.Options{Referrers: api}), start(t, regtest.Options{Referrers: api})
+		source, target := regtest.Serve(t, regtest.Options{Referrers: api}), regtest.Serve(t, regtest.Options{Referrers: api})
 		i := small()
 		push(t, i, source, sourceRepo, "dev")
 		push(t, i, target, targetRepo, "production")
@@ -95,10 +95,10 @@ func TestSurveyReadsEachDigestOnce(t *testing.T) {
 
 // TestSurveyFails: who asks ahead asks only ahead.
 func TestSurveyFails(t *testing.T) {
-	source := start(t, regtest.Options{})
+	source := regtest.Serve(t, regtest.Options{})
 	i := small()
 	push(t, i, source, sourceRepo, "dev")
-	target := start(t, regtest.Options{})
+	target := regtest.Serve(t, regtest.Options{})
 	push(t, i, target, targetRepo, "production")
 	r := newRun(t, transfer.Blobs, 0)
 	from, to := r.source(source), r.target(target)
@@ -120,7 +120,7 @@ func TestSurveyFails(t *testing.T) {
 // again, and what is small is not asked for.
 func TestRunBrokenOff(t *testing.T) {
 	i := regtest.Build(regtest.Spec{Layers: 2, LayerSize: 1 << 20})
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	push(t, i, source, sourceRepo, "dev")
 	push(t, i, target, targetRepo)
 	target.ResetRequests()
@@ -139,12 +139,12 @@ func TestRunBrokenOff(t *testing.T) {
 
 // TestTwoSourcesAttachDifferently: the second is refused before it takes the place of the first.
 func TestTwoSourcesAttachDifferently(t *testing.T) {
-	target := start(t, regtest.Options{})
+	target := regtest.Serve(t, regtest.Options{})
 	r := newRun(t, transfer.Blobs, 0)
 	for n, payload := range []string{"one", "two"} {
 		i := regtest.Build(regtest.Spec{})
 		i.Sign(i.Root, ".sig", payload)
-		source := start(t, regtest.Options{})
+		source := regtest.Serve(t, regtest.Options{})
 		push(t, i, source, sourceRepo, "dev")
 		_, _, err := r.copyAndVerify(source, target, "dev")
 		if n == 0 && err != nil {

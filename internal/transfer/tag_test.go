@@ -27,8 +27,8 @@ type tagged struct {
 
 func newTagged(t *testing.T, exists bool, o regtest.Options) *tagged {
 	t.Helper()
-	source := start(t, regtest.Options{})
-	s := &tagged{run: newRun(t, transfer.Blobs, 0), at: start(t, o), third: regtest.Build(regtest.Spec{Seed: "third"})}
+	source := regtest.Serve(t, regtest.Options{})
+	s := &tagged{run: newRun(t, transfer.Blobs, 0), at: regtest.Serve(t, o), third: regtest.Build(regtest.Spec{Seed: "third"})}
 	image := regtest.Build(regtest.Spec{Seed: "new"})
 	push(t, image, source, sourceRepo, "dev")
 	s.new = image.Root

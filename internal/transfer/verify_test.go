@@ -97,7 +97,7 @@ func TestVerifyWhatIsSaidToBeThere(t *testing.T) {
 			t.Run(test.name+" at level "+string(level), func(t *testing.T) {
 				t.Parallel()
 				h := &hurt{}
-				source, target := start(t, regtest.Options{}), start(t, regtest.Options{Wrap: h.wrap})
+				source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: h.wrap})
 				push(t, v.Image, source, sourceRepo, "dev")
 				push(t, v.Image, target, targetRepo)
 				if test.hurt != "" {
@@ -149,7 +149,7 @@ func TestVerifyAfterACopy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := &hurt{}
-			source, target := start(t, regtest.Options{}), start(t, regtest.Options{Wrap: h.wrap})
+			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: h.wrap})
 			push(t, v.Image, source, sourceRepo, "dev")
 			r := newRun(t, test.level, 0)
 			from, to := r.source(source), r.target(target)
@@ -169,7 +169,7 @@ func TestVerifyWaitsForReadsThatLag(t *testing.T) {
 	t.Parallel()
 	v := newVerified()
 	h := &hurt{}
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{Wrap: h.wrap})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: h.wrap})
 	push(t, v.Image, source, sourceRepo, "dev")
 	push(t, v.Image, target, targetRepo)
 	for _, ref := range []string{v.child, v.layer, v.list} {
@@ -192,7 +192,7 @@ func TestVerifyEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	v := newVerified()
 	h := &hurt{}
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{Wrap: h.wrap})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: h.wrap})
 	push(t, v.Image, source, sourceRepo, "dev")
 	h.set(v.child, missing)
 	push(t, v.Image, target, targetRepo)
@@ -214,7 +214,7 @@ func TestVerifyInOneRepository(t *testing.T) {
 	for level, want := range map[transfer.Level]transfer.Level{
 		transfer.Manifests: transfer.Manifests, transfer.Blobs: transfer.Manifests, transfer.Content: transfer.Content,
 	} {
-		at := start(t, regtest.Options{})
+		at := regtest.Serve(t, regtest.Options{})
 		push(t, v.Image, at, sourceRepo, "dev")
 		r := newRun(t, level, 0)
 		from, to := r.source(at), r.open(credential.Target, at, sourceRepo)
@@ -241,7 +241,7 @@ func TestVerifyInOneRepository(t *testing.T) {
 // TestVerifyReadsABlobOnce however many images have it.
 func TestVerifyReadsABlobOnce(t *testing.T) {
 	v := newVerified()
-	source, target := start(t, regtest.Options{}), start(t, regtest.Options{})
+	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	push(t, v.Image, source, sourceRepo, "dev")
 	r := newRun(t, transfer.Content, 0)
 	from, to := r.source(source), r.target(target)
@@ -278,7 +278,7 @@ func TestReadBackAgain(t *testing.T) {
 	layer := v.Blobs[0].Digest
 	for times, seen := range map[int32]bool{1: false, 1000: true} {
 		var reads atomic.Int32
-		source, target := start(t, regtest.Options{}), start(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+		source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 				if q.Method == http.MethodGet && q.UserAgent() != regtest.Agent && strings.HasSuffix(q.URL.Path, layer) && reads.Add(1) <= times {
 					_, _ = w.Write(bytes.Repeat([]byte("x"), 100_000))
