@@ -5,8 +5,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
@@ -79,6 +81,36 @@ func TestReadAheadWithTheAPI(t *testing.T) {
 			if err != nil || wrote || len(writes(r)) > 0 || reads(r) != test.reads {
 				t.Errorf("wrote %v, error %v, %d reads, %q", wrote, err, reads(r), writes(r))
 			}
+		})
+	}
+}
+
+// TestAttachLater: what this run wrote a while ago is read again before it is written again.
+func TestAttachLater(t *testing.T) {
+	for name, test := range map[string]struct {
+		wait  time.Duration
+		reads int
+	}{"at once": {0, 1}, "later": {2 * time.Second, 2}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				memory := regtest.NewMemory()
+				r := regtest.Serve(t, regtest.Options{Memory: memory})
+				t.Cleanup(memory.Close)
+				s, all := subject(t, r, 2)
+				client := registry.New(registry.Options{Dial: memory.DialContext})
+				defer client.Close()
+				f := finderOf(t, client, r)
+				if _, err := f.Begin(t.Context(), s, all[:1]); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(test.wait)
+				if _, err := f.Begin(t.Context(), s, all[1:]); err != nil {
+					t.Fatal(err)
+				}
+				if n := reads(r); n != test.reads {
+					t.Errorf("the list was read %d times", n)
+				}
+			})
 		})
 	}
 }

@@ -29,11 +29,16 @@ const repo = "acme/app"
 // finder is a new run's finder.
 func finder(t *testing.T, r *regtest.Registry) *referrer.Finder {
 	t.Helper()
+	return finderOf(t, registry.New(registry.Options{}), r)
+}
+
+func finderOf(t *testing.T, c *registry.Client, r *regtest.Registry) *referrer.Finder {
+	t.Helper()
 	n, err := name.NewRepository(r.Host() + "/" + repo)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := registry.New(registry.Options{}).Open(t.Context(), credential.Target, n, registry.Push)
+	opened, err := c.Open(t.Context(), credential.Target, n, registry.Push)
 	if err != nil {
 		t.Fatal(err)
 	}
