@@ -104,10 +104,11 @@ func (r *run) readAgain(ctx context.Context) error {
 		if p.ledger.book == nil || time.Since(p.ledger.readAt) < fresh {
 			continue
 		}
-		g.Go(func() (err error) {
+		g.Go(func() error {
 			began := time.Now()
-			if p.ledger.page, err = p.ledger.book.Read(ctx); err == nil {
-				p.ledger.readAt = began
+			page, err := p.ledger.book.Read(ctx)
+			if err == nil { // else what was read before tells how the run ends
+				p.ledger.page, p.ledger.readAt = page, began
 			}
 			return err
 		})
@@ -128,7 +129,10 @@ func (c *chronicle) catchUp(ctx context.Context, holds string) error {
 	if err != nil {
 		tags = nil
 	}
-	c.page, c.caught, err = c.book.CatchUp(ctx, c.page, ledger.Sources{Tags: tags, Holds: holds})
+	page, caught, err := c.book.CatchUp(ctx, c.page, ledger.Sources{Tags: tags, Holds: holds})
+	if err == nil {
+		c.page, c.caught = page, caught
+	}
 	return err
 }
 

@@ -5,9 +5,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
@@ -200,5 +204,41 @@ func TestRecordWithoutAMove(t *testing.T) {
 		s.expectOutcomes("a promoted", "b promoted", "c unconfirmed", "a rolled-back")
 		s.promoted("d")
 		s.expectStory("d promoted", "a rolled-back", "b promoted", "a promoted")
+	})
+}
+
+// TestLedgerThatCannotBeReadAgain: the run that took long reads it once more before the tags move. Where that fails,
+// nothing moves, and what was read before says what became of the record.
+func TestLedgerThatCannotBeReadAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var recorded, refuse atomic.Bool
+		f := newFar(t, regtest.Options{Wrap: forUs(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				switch {
+				case q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/promotion-record-"):
+					recorded.Store(true)
+				case q.Method == http.MethodGet && recorded.Load() && !refuse.Load() && strings.Contains(q.URL.Path, "/acme/app/manifests/sha256:"):
+					time.Sleep(5 * time.Second) // verification takes its time
+					refuse.Store(true)
+				case q.Method == http.MethodGet && refuse.Load() && strings.HasSuffix(q.URL.Path, "/manifests/promotion-ledger-production"):
+					w.WriteHeader(http.StatusForbidden)
+					return
+				}
+				next.ServeHTTP(w, q)
+			})
+		})}, false)
+		f.push(picture("a"), "acme/dev", "a")
+		r := requestOf(item(t, f.at.Host()+"/acme/dev:a", f.at.Host()+"/acme/app:production"))
+		r.TargetEnv = "production"
+		client := registry.New(registry.Options{Dial: f.memory.DialContext})
+		defer client.Close()
+		faulted(t, runWith(t, t.Context(), client, r, &watcher{}), document.Failed, "the record could not be written, so nothing has moved")
+		if !refuse.Load() {
+			t.Error("the ledger was not read again")
+		}
+		if held := holds(t, f.at, "acme/app", "production"); held != "" {
+			t.Errorf("the tag holds %s", held)
+		}
 	})
 }
