@@ -15,14 +15,14 @@ import (
 // announcement says of a promotion that is about to move a tag what it does and why it
 // may, while its image is copied; nil if none moves. The record stands before the first
 // tag moves; until one has moved it counts for nothing.
-func (r *run) announcement(p *promotion) func(context.Context) error {
+func (r *run) announcement(ctx context.Context, p *promotion) func(context.Context) error {
 	switch {
 	case p.ledger.book == nil || !p.moves():
 		return nil
 	case p.ledger.early != nil:
 		return func(context.Context) error { return p.ledger.waitEarly() }
 	}
-	record, holds := r.recordOf(p), p.holds() // before its tags are read again
+	record, holds := r.recordOf(ctx, p), p.holds() // before its tags are read again
 	return func(ctx context.Context) error { return p.announce(ctx, record, holds) }
 }
 
@@ -38,7 +38,7 @@ func (r *run) announceEarly(ctx context.Context) {
 		if p.past.brought == nil || p.past.brought.Bytes == 0 || !p.named() || p.ledger.book == nil || !p.moves() || p.underWay() {
 			continue
 		}
-		record, holds, done := r.recordOf(p), p.holds(), make(chan struct{})
+		record, holds, done := r.recordOf(ctx, p), p.holds(), make(chan struct{})
 		p.ledger.early = done
 		r.ahead.Go(func() {
 			defer close(done)
@@ -120,7 +120,7 @@ func (r *run) recordAnew(ctx context.Context) error {
 				return err
 			}
 			if p.moves() || p.unsaid() {
-				return p.announce(ctx, r.recordOf(p), p.holds())
+				return p.announce(ctx, r.recordOf(ctx, p), p.holds())
 			}
 			return p.recordedBefore(ctx)
 		})
@@ -194,8 +194,22 @@ func (r *run) prepareRecords(ctx context.Context) {
 			defer close(done)
 			_ = p.ledger.book.Prepare(ctx, r.request.Job, r.recordMode())
 		})
+		if p.source.Same(p.target) && r.request.Attachments {
+			r.look(ctx, p)
+		}
 		r.ahead.Go(func() { _, _ = p.ledger.finder.HasAPI(ctx, p.root.Digest) }) // how the record is to be listed
 	}
+}
+
+// look begins to ask what is attached to an image that stays in its repository, where that
+// is not walked: as far as it can be told without a request of its own.
+func (r *run) look(ctx context.Context, p *promotion) {
+	done := make(chan struct{})
+	p.ledger.looked = done
+	r.ahead.Go(func() {
+		defer close(done)
+		p.ledger.attached, _ = p.ledger.finder.Listed(ctx, p.root.Digest) // without it the record tells less
+	})
 }
 
 // recordedBefore names the record of what is in place already, if there is one, and

@@ -9,6 +9,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/referrer"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // chronicle is a promotion's part of the ledger of its environment: what stood there,
@@ -23,6 +24,8 @@ type chronicle struct {
 	early    <-chan struct{} // closed once the record is written that was begun early; nil: none was
 	earlyErr error
 	prepared <-chan struct{} // closed once that is over; nil: it was not begun
+	looked   <-chan struct{} // closed once attached is known; nil: it was not asked for
+	attached []v1.Descriptor // what is listed as attached to an image that stays in its repository
 	wrote    *ledger.Written // this run's record; nil: none
 	previous string          // digest of the image before, as it says
 	follows  string          // digest of the record before, as it says

@@ -1,6 +1,7 @@
 package promote
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -10,10 +11,11 @@ import (
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/graph"
 	"github.com/artifact-promotion/promote/internal/ledger"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // recordOf is what the record of a promotion says.
-func (r *run) recordOf(p *promotion) document.Record {
+func (r *run) recordOf(ctx context.Context, p *promotion) document.Record {
 	record := document.Record{
 		Version: r.request.Version, Repository: p.target.Name(), Digest: p.root.Digest.String(),
 		Mode: r.recordMode(), Environment: r.request.TargetEnv, Policy: r.policy(),
@@ -22,9 +24,12 @@ func (r *run) recordOf(p *promotion) document.Record {
 		Gates: p.verdicts, Overrides: overridesOf(p.verdicts),
 		Started: p.dated(r.request), Ended: time.Now().UTC(), Bytes: p.bytes(),
 	}
-	if p.past.brought != nil {
+	switch {
+	case p.past.brought != nil:
 		record.Restores = p.past.brought.Record // which lists what is attached
-	} else {
+	case p.ledger.looked != nil:
+		record.Attachments = p.attachmentsThere(ctx)
+	default:
 		record.Attachments = attachmentsOf(p.graph)
 	}
 	if len(r.promotions) > 1 {
@@ -74,6 +79,23 @@ func attachmentsOf(g *graph.Graph) (names []string) {
 		}
 	}
 	return names
+}
+
+// attachmentsThere names what the registry's lists show of an image that stays in its
+// repository: cosign's tags of all its manifests, and, where there is the referrers API,
+// what is attached to the image itself.
+func (p *promotion) attachmentsThere(ctx context.Context) (names []string) {
+	<-p.ledger.looked
+	for _, d := range p.ledger.attached {
+		if d.ArtifactType != ledger.RecordType {
+			names = append(names, d.Digest.String())
+		}
+	}
+	var digests []v1.Hash
+	for _, n := range p.graph.Nodes {
+		digests = append(digests, n.Digest)
+	}
+	return append(names, p.ledger.finder.Tagged(ctx, digests...)...)
 }
 
 func (p *promotion) recordTags() (tags []document.RecordTag) {

@@ -306,6 +306,52 @@ func TestRollbackToWhatIsGone(t *testing.T) {
 	})
 }
 
+// TestRollbackWithinARepository whose promotions copied nothing knows of signatures, and of what the referrers API listed.
+func TestRollbackWithinARepository(t *testing.T) {
+	t.Parallel()
+	apis(t, func(t *testing.T, o regtest.Options) {
+		for name, test := range map[string]struct {
+			gone  func(i *regtest.Image) string
+			noted bool
+		}{
+			"a signature": {func(i *regtest.Image) string { return digestTag(i.Root, ".sig") }, true},
+			"a referrer":  {func(i *regtest.Image) string { return attached(i, "") }, o.Referrers},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := newWorks(t, o)
+				b := picture("b")
+				push(t, b, s.target, s.repo, "b")
+				s.built["b"] = b
+				push(t, s.image("a"), s.target, s.repo, "a")
+				for _, tag := range []string{"b", "a"} {
+					r := s.bring("a")
+					r.Items = requestOf(item(t, s.to(tag), s.to("production"))).Items
+					expect(t, run(t, r), document.Promoted)
+				}
+				gone := test.gone(b)
+				s.delete(gone)
+				if !test.noted {
+					s.goesBack("", "b")
+					return
+				}
+				before := s.holds("production")
+				d := run(t, s.back(""))
+				faulted(t, d, document.Failed, "no longer whole", gone)
+				if !strings.Contains(d.Faults[0].Hint, "attachments: none") || s.holds("production") != before {
+					t.Errorf("production holds %s, and the hint is %s", s.holds("production"), d.Faults[0].Hint)
+				}
+				r := s.back("")
+				r.Attachments = false
+				expect(t, run(t, r), document.RolledBack)
+				if s.holds("production") != b.Root {
+					t.Errorf("production holds %s", s.holds("production"))
+				}
+			})
+		}
+	})
+}
+
 // TestRollbackWhoseOldRecordIsGone: that hangs on the image too, but is no part of it.
 func TestRollbackWhoseOldRecordIsGone(t *testing.T) {
 	t.Parallel()

@@ -145,7 +145,7 @@ func (r *run) flow(ctx context.Context) error {
 func (r *run) bring(ctx context.Context) error {
 	g, ctx := group(ctx)
 	announce := func(p *promotion) {
-		if record := r.announcement(p); record != nil {
+		if record := r.announcement(ctx, p); record != nil {
 			g.Go(func() error { return unwritten(record(ctx)) })
 		}
 	}

@@ -64,6 +64,9 @@ func (r *run) notWhole(err error) error {
 	}
 	e := &brokenError{err: err, message: fmt.Sprintf("the image to go back to is no longer whole: %v", err)}
 	e.hint = "A clean-up may have deleted it. Nothing was moved."
+	if errors.Is(err, errUnattached) {
+		e.hint += " To go back to the image all the same:\n  attachments: none\n"
+	}
 	if older, known := r.older(); known {
 		to, what := older.Digest, "one"
 		if len(r.promotions) > 1 {
@@ -140,5 +143,12 @@ func (p *promotion) wholeAttachments() error {
 		return nil
 	}
 	there := attachmentsOf(p.graph)
-	return p.lacks("attachment", slices.DeleteFunc(slices.Clone(p.past.record.Attachments), func(name string) bool { return slices.Contains(there, name) }))
+	missing := slices.DeleteFunc(slices.Clone(p.past.record.Attachments), func(name string) bool { return slices.Contains(there, name) })
+	if err := p.lacks("attachment", missing); err != nil {
+		return fmt.Errorf("%w (%w)", err, errUnattached)
+	}
+	return nil
 }
+
+// errUnattached says that an image is whole, and something is gone that was attached to it.
+var errUnattached = errors.New("the image itself is whole")

@@ -203,10 +203,6 @@ func (f *Finder) Rivalled(subject v1.Hash) bool {
 	return f.contested[subject]
 }
 
-// justWritten is how long what this run wrote is taken to be there without a look. A
-// reading before a write is as old as that.
-const justWritten = time.Second
-
 // before is what the fallback tag holds before it is written. In a repository
 // that had no tag at all it holds nothing, until this run has written it.
 func (f *Finder) before(ctx context.Context, subject v1.Hash, begins bool) ([]v1.Descriptor, *registry.Manifest, error) {
@@ -219,7 +215,7 @@ func (f *Finder) before(ctx context.Context, subject v1.Hash, begins bool) ([]v1
 	f.mu.Unlock()
 	ahead := f.takeAhead(subject)
 	switch {
-	case begins && unread != nil && time.Since(unread.at) < justWritten:
+	case begins && unread.isFresh():
 		return unread.referrers, unread.manifest, nil
 	case ahead != nil:
 		return ahead.referrers, ahead.manifest, ahead.err
@@ -228,61 +224,6 @@ func (f *Finder) before(ctx context.Context, subject v1.Hash, begins bool) ([]v1
 		return nil, nil, nil
 	}
 	return f.fallback(ctx, subject)
-}
-
-// list is what a fallback tag held.
-type list struct {
-	referrers []v1.Descriptor
-	manifest  *registry.Manifest
-	err       error
-	at        time.Time // when this run had written it
-}
-
-// ReadAhead begins to read a subject's list, for an [Finder.Attach] that follows at
-// once, where the registry has no referrers API. Where there seems to be a list, it does
-// not wait to hear whether there is an API. The channel is closed when it is done.
-func (f *Finder) ReadAhead(ctx context.Context, subject v1.Hash) <-chan struct{} {
-	done := make(chan struct{})
-	tags, _, _ := f.lists[0].ask(ctx, f.repo.FirstTags)
-	early := f.support() == unknown && tags[FallbackTag(subject)]
-	read := sync.OnceValue(func() *list { return f.readList(ctx, subject) })
-	go func() {
-		defer close(done)
-		var g sync.WaitGroup
-		if early {
-			g.Go(func() { read() })
-		}
-		api, err := f.HasAPI(ctx, subject)
-		g.Wait()
-		if api || err != nil {
-			return
-		}
-		if l := read(); l.err == nil {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			f.ahead[subject] = l
-		}
-	}()
-	return done
-}
-
-func (f *Finder) readList(ctx context.Context, subject v1.Hash) *list {
-	f.mu.Lock()
-	written := f.written[subject]
-	f.mu.Unlock()
-	l := &list{}
-	if written || !f.Empty(ctx) {
-		l.referrers, l.manifest, l.err = f.fallback(ctx, subject)
-	}
-	return l
-}
-
-func (f *Finder) takeAhead(subject v1.Hash) *list {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	l := f.ahead[subject]
-	delete(f.ahead, subject)
-	return l
 }
 
 // write adds to the list. A registry that looks whether all that an index names

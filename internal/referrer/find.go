@@ -30,7 +30,7 @@ type Finder struct {
 	ours      map[v1.Hash][]v1.Descriptor // what this run lists, by subject
 	latest    map[v1.Hash]v1.Hash         // what this run wrote last, by subject
 	unread    map[v1.Hash]*list           // what this run wrote last, and has not read since
-	ahead     map[v1.Hash]*list           // lists of which nobody has made use yet
+	ahead     map[v1.Hash]*list           // what was read of lists, until they are written
 	lines     map[line]bool               // that this run has added
 	added     map[string]bool             // tags that were written since the lists were made
 
