@@ -137,7 +137,7 @@ func recordCuts(requests []string) (all []cut) {
 		for w := range waysAndPaths {
 			number++
 			c := cut{number, w, r}
-			if *sweepAll || number%sweepSample == 0 || c.touchesRecords() && number%23 == 0 || c.parts() {
+			if *sweepAll || number%sweepSample == 0 || c.touchesRecords() && number%61 == 0 || c.parts() {
 				all = append(all, c)
 			}
 		}

@@ -198,7 +198,7 @@ func releaseCuts(requests []string) (all []cut) {
 		named := strings.Contains(r, "PUT") && !strings.Contains(r, "sha256") && strings.Contains(r, "/manifests/")
 		for w := range ways {
 			number++
-			if *sweepAll || number%sweepSample == 0 || named && number%4 == 0 {
+			if *sweepAll || number%sweepSample == 0 || named && number%11 == 0 {
 				all = append(all, cut{number, w, r})
 			}
 		}

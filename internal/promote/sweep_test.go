@@ -24,7 +24,7 @@ import (
 var sweepAll = flag.Bool("sweep", false, "cut the promotion at every request in every way, not only at a sample of them")
 
 // sweepSample is how many cuts there are to one that a plain test run makes.
-const sweepSample = 97
+const sweepSample = 193
 
 // sweeps are the settings that a promotion is cut in, with images as small as can be.
 func sweeps() []setting {
