@@ -74,12 +74,12 @@ func TestDistance(t *testing.T) {
 		auth, api              bool
 		bring, retag, rollback time.Duration
 	}{
-		"alone":                          {build: regtest.Build, bring: 14 * aTrip, retag: 12 * aTrip, rollback: 10 * aTrip},
-		"alone, with tokens":             {build: regtest.Build, auth: true, bring: 15 * aTrip, retag: 13 * aTrip, rollback: 11 * aTrip},
-		"attested":                       {build: regtest.BuildAttested, bring: 20 * aTrip, retag: 12 * aTrip, rollback: 11 * aTrip},
-		"attested, with tokens":          {build: regtest.BuildAttested, auth: true, bring: 21 * aTrip, retag: 13 * aTrip, rollback: 12 * aTrip},
-		"attested, with tokens, by API":  {build: regtest.BuildAttested, auth: true, api: true, bring: 18 * aTrip, retag: 12 * aTrip, rollback: 12 * aTrip},
-		"alone, with tokens, by the API": {build: regtest.Build, auth: true, api: true, bring: 15 * aTrip, retag: 12 * aTrip, rollback: 11 * aTrip},
+		"alone":                          {build: regtest.Build, bring: 14 * aTrip, retag: 11 * aTrip, rollback: 10 * aTrip},
+		"alone, with tokens":             {build: regtest.Build, auth: true, bring: 15 * aTrip, retag: 12 * aTrip, rollback: 11 * aTrip},
+		"attested":                       {build: regtest.BuildAttested, bring: 17 * aTrip, retag: 11 * aTrip, rollback: 11 * aTrip},
+		"attested, with tokens":          {build: regtest.BuildAttested, auth: true, bring: 18 * aTrip, retag: 12 * aTrip, rollback: 12 * aTrip},
+		"attested, with tokens, by API":  {build: regtest.BuildAttested, auth: true, api: true, bring: 16 * aTrip, retag: 11 * aTrip, rollback: 12 * aTrip},
+		"alone, with tokens, by the API": {build: regtest.Build, auth: true, api: true, bring: 14 * aTrip, retag: 11 * aTrip, rollback: 11 * aTrip},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -92,8 +92,8 @@ func TestDistance(t *testing.T) {
 					t.Helper()
 					took, after := f.run(r, want)
 					t.Logf("%s: %v, %v after the tag", what, took, after)
-					if took >= most+aTrip {
-						t.Errorf("%s: %v, expected at most %v", what, took, most)
+					if took >= most+aTrip { // one more is chance: which of two comes first at the same instant
+						t.Errorf("%s: %v, expected %v", what, took, most)
 					}
 					if after <= 0 || after >= 4*aTrip {
 						t.Errorf("%s: %v after the tag had moved", what, after)

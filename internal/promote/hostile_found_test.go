@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 
 	"github.com/artifact-promotion/promote/internal/document"
 )
@@ -65,36 +64,6 @@ func TestHostileRealms(t *testing.T) {
 			t.Run(p.side+"/"+to, func(t *testing.T) { p.tryNowhere(t, to) })
 		}
 	}
-}
-
-// TestHostileHints: every fault says what to do.
-func TestHostileHints(t *testing.T) {
-	for _, h := range hostiles() {
-		if h.want == document.Promoted {
-			continue
-		}
-		side := "source"
-		if h.side != "" {
-			side = h.side
-		}
-		t.Run(h.name, func(t *testing.T) {
-			d := h.once(t, side)
-			if len(d.Faults) > 0 && d.Faults[0].Hint == "" {
-				t.Errorf("nobody says what to do: %s", d.Faults[0].Message)
-			}
-		})
-	}
-}
-
-// once is one run, whose report alone counts.
-func (h hostile) once(t *testing.T, side string) (d document.Report) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWild(t, side, h.api, h.attack)
-		defer w.close()
-		d, _ = w.promote(t)
-	})
-	return d
 }
 
 // fat is a root with children that have little in common but their end.

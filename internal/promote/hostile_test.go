@@ -197,6 +197,9 @@ func (h hostile) try(t *testing.T, side string) {
 		d, told := w.promote(t)
 		cost = fmt.Sprintf("%v, %d requests, %d KiB taken", time.Since(began).Round(time.Second), w.requests(), w.sent.Load()>>10)
 		h.judge(t, side, w, d, told)
+		if h.want != document.Promoted && len(d.Faults) > 0 && d.Faults[0].Hint == "" {
+			t.Errorf("nobody says what to do: %s", d.Faults[0].Message)
+		}
 		if passed := time.Since(began); passed > hostileTime {
 			t.Errorf("it lasted %v", passed)
 		}

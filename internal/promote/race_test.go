@@ -3,6 +3,7 @@ package promote_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"slices"
@@ -18,7 +19,7 @@ import (
 )
 
 // raceSeeds is how many interleavings a race is run in.
-const raceSeeds = 40
+var raceSeeds = flag.Uint64("races", 12, "in how many interleavings each race is run")
 
 // history is what a registry did with manifests that were asked for by tag, in its order.
 type history struct {
@@ -141,7 +142,7 @@ func (r *race) at() regtest.Access { return r.target.Access("", "") }
 // races runs a test in many interleavings, each in a bubble of its own.
 func races(t *testing.T, test func(*testing.T, *race)) {
 	t.Helper()
-	for seed := range uint64(raceSeeds) {
+	for seed := range *raceSeeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -285,7 +286,7 @@ func TestRaceForReferrers(t *testing.T) {
 		})
 	})
 	t.Logf("%d runs succeeded, %d of them lost something to a later one", succeeded, lost)
-	if all := 5 * raceSeeds; succeeded < all*9/10 || lost > succeeded/4 {
+	if all := 5 * int(*raceSeeds); succeeded < all*9/10 || lost > succeeded/4 {
 		t.Errorf("of %d runs %d succeeded and %d of those lost something: they hardly wait for each other", all, succeeded, lost)
 	}
 }

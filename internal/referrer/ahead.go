@@ -73,14 +73,14 @@ func (f *Finder) seemsListed(ctx context.Context, subject v1.Hash) bool {
 }
 
 // readAhead reads a list that has not just been read, and keeps it for who writes it.
-func (f *Finder) readAhead(ctx context.Context, subject v1.Hash) *list {
+func (f *Finder) readAhead(ctx context.Context, subject v1.Hash) {
 	f.mu.Lock()
-	written, l := f.written[subject], f.ahead[subject]
+	written, known := f.written[subject], f.ahead[subject].isFresh()
 	f.mu.Unlock()
-	if l.isFresh() {
-		return l
+	if known {
+		return
 	}
-	l = &list{at: time.Now()}
+	l := &list{at: time.Now()}
 	if written || !f.Empty(ctx) {
 		l.referrers, l.manifest, l.err = f.fallback(ctx, subject)
 	}
@@ -89,7 +89,6 @@ func (f *Finder) readAhead(ctx context.Context, subject v1.Hash) *list {
 	if l.err == nil {
 		f.ahead[subject] = l
 	}
-	return l
 }
 
 // takeAhead is what was just read of a subject's list; nil if nothing was.
