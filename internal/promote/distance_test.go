@@ -92,10 +92,10 @@ func TestDistance(t *testing.T) {
 					t.Helper()
 					took, after := f.run(r, want)
 					t.Logf("%s: %v, %v after the tag", what, took, after)
-					if took >= most+aTrip { // one more is chance: which of two comes first at the same instant
+					if took > most+aTrip*3/2 { // one more is chance: which of two comes first at the same instant
 						t.Errorf("%s: %v, expected %v", what, took, most)
 					}
-					if after <= 0 || after >= 4*aTrip {
+					if after <= 0 || after > aTrip*7/2 {
 						t.Errorf("%s: %v after the tag had moved", what, after)
 					}
 				}

@@ -15,6 +15,7 @@ type list struct {
 	manifest  *registry.Manifest
 	err       error
 	at        time.Time // when it was written, or its reading began
+	wrote     bool      // by this run, which is yet to read it again
 }
 
 // freshTime is how long a list is taken to be what it was, so that it is not read before

@@ -64,7 +64,7 @@ func (f *Finder) Begin(ctx context.Context, subject v1.Hash, referrers []v1.Desc
 	if err != nil {
 		return nil, err
 	}
-	a.try = (&merger{Finder: f, subject: subject}).merge
+	a.try = (&merger{Finder: f, subject: subject, own: referrers}).merge
 	if api {
 		a.try = func(ctx context.Context, attempt int) (bool, error) { return f.await(ctx, subject, referrers, attempt) }
 	}
@@ -107,11 +107,15 @@ func (f *Finder) keep(subject v1.Hash, referrers []v1.Descriptor) {
 	f.ours[subject] = union(f.ours[subject], referrers)
 }
 
-// kept is all that this run lists for a subject.
-func (f *Finder) kept(subject v1.Hash) []v1.Descriptor {
+// wanted is what a list is to have: all that this run lists, or, of others than the
+// merger, what they have written.
+func (f *merger) wanted(all bool) []v1.Descriptor {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.ours[subject])
+	return slices.DeleteFunc(slices.Clone(f.ours[f.subject]), func(d v1.Descriptor) bool {
+		own := slices.ContainsFunc(f.own, func(o v1.Descriptor) bool { return o.Digest == d.Digest })
+		return !all && !own && !f.lines[line{f.subject, d.Digest}]
+	})
 }
 
 // line is one of a subject's list.
@@ -151,14 +155,15 @@ func (f *Finder) await(ctx context.Context, subject v1.Hash, referrers []v1.Desc
 type merger struct {
 	*Finder
 	subject v1.Hash
+	own     []v1.Descriptor
 	writes  int
 	looks   int // how often nothing was lacking since
 }
 
-// merge adds to the fallback tag what it lacks of all that this run lists, keeping all
-// that is there. It is done when a read finds nothing lacking, or two of them where there
-// is a rival. What this run has just written is not read before more is added: who wrote
-// it reads it afterwards.
+// merge adds to the fallback tag what it lacks, keeping all that is there. It is done when
+// a read finds nothing lacking, or two of them where there is a rival. It begins with all
+// that this run is about to list; later it sees that what was listed stays so. What this
+// run has just written is not read before more is added: who wrote it reads it afterwards.
 func (f *merger) merge(ctx context.Context, attempt int) (done bool, err error) {
 	subject := f.subject
 	if attempt > 1 { // before the read: between it and the write is a rival's chance
@@ -166,11 +171,12 @@ func (f *merger) merge(ctx context.Context, attempt int) (done bool, err error) 
 			return true, err
 		}
 	}
-	listed, old, err := f.before(ctx, subject, attempt == 0)
+	want := f.wanted(attempt == 0)
+	listed, old, err := f.before(ctx, subject, want, attempt == 0)
 	if err != nil {
 		return true, err
 	}
-	missing := without(f.kept(subject), listed)
+	missing := without(want, listed)
 	switch {
 	case len(missing) == 0:
 		f.looks++
@@ -205,25 +211,38 @@ func (f *Finder) Rivalled(subject v1.Hash) bool {
 
 // before is what the fallback tag holds before it is written. In a repository
 // that had no tag at all it holds nothing, until this run has written it.
-func (f *Finder) before(ctx context.Context, subject v1.Hash, begins bool) ([]v1.Descriptor, *registry.Manifest, error) {
+func (f *Finder) before(ctx context.Context, subject v1.Hash, want []v1.Descriptor, begins bool) ([]v1.Descriptor, *registry.Manifest, error) {
 	f.mu.Lock()
-	written, unread := f.written[subject], f.unread[subject]
+	written := f.written[subject]
 	f.written[subject] = true
-	if !begins {
-		delete(f.unread, subject)
-	}
 	f.mu.Unlock()
-	ahead := f.takeAhead(subject)
+	ahead, last := f.takeAhead(subject), f.lastOf(subject)
 	switch {
-	case begins && unread.isFresh():
-		return unread.referrers, unread.manifest, nil
-	case ahead != nil:
-		return ahead.referrers, ahead.manifest, ahead.err
-	}
-	if !written && f.Empty(ctx) {
+	case begins && last.isFresh() && (last.wrote || len(without(want, last.referrers)) > 0):
+		return last.referrers, last.manifest, nil
+	case begins && ahead != nil:
+		return ahead.referrers, ahead.manifest, nil
+	case !written && f.Empty(ctx):
 		return nil, nil, nil
 	}
-	return f.fallback(ctx, subject)
+	l := &list{at: time.Now()}
+	l.referrers, l.manifest, l.err = f.fallback(ctx, subject)
+	f.setLast(subject, l) // for who has waited to add more
+	return l.referrers, l.manifest, l.err
+}
+
+func (f *Finder) lastOf(subject v1.Hash) *list {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last[subject]
+}
+
+func (f *Finder) setLast(subject v1.Hash, l *list) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if delete(f.last, subject); l.err == nil {
+		f.last[subject] = l
+	}
 }
 
 // write adds to the list. A registry that looks whether all that an index names
@@ -251,7 +270,7 @@ func (f *merger) put(ctx context.Context, subject v1.Hash, old *registry.Manifes
 	}
 	f.mu.Lock()
 	f.latest[subject] = index.Digest
-	delete(f.unread, subject)
+	delete(f.last, subject)
 	f.mu.Unlock()
 	if _, err = f.repo.PutManifest(ctx, FallbackTag(subject), index); err != nil {
 		return err
@@ -260,7 +279,7 @@ func (f *merger) put(ctx context.Context, subject v1.Hash, old *registry.Manifes
 	listed = slices.DeleteFunc(slices.Clone(listed), func(d v1.Descriptor) bool { return gone[d.Digest] })
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.unread[subject] = &list{referrers: union(listed, add), manifest: &index, at: time.Now()}
+	f.last[subject] = &list{referrers: union(listed, add), manifest: &index, at: time.Now(), wrote: true}
 	for _, d := range add {
 		f.lines[line{subject, d.Digest}] = true
 	}

@@ -431,8 +431,12 @@ func TestAttachOneAfterTheOther(t *testing.T) {
 			if _, digests := listed(t, r, s); len(digests) != len(all) {
 				t.Errorf("listed %v", digests)
 			}
+			before := reads(r)
 			if again, err := f.Attach(t.Context(), s, all[:1]); err != nil || again {
 				t.Errorf("what was listed before was added: %v, error %v", again, err)
+			}
+			if reads(r) == before {
+				t.Error("nobody has looked whether it is there still")
 			}
 		})
 	}

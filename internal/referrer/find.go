@@ -29,7 +29,7 @@ type Finder struct {
 	contested map[v1.Hash]bool            // subjects whose fallback tag somebody else was seen to write
 	ours      map[v1.Hash][]v1.Descriptor // what this run lists, by subject
 	latest    map[v1.Hash]v1.Hash         // what this run wrote last, by subject
-	unread    map[v1.Hash]*list           // what this run wrote last, and has not read since
+	last      map[v1.Hash]*list           // what this run last wrote or read to write it, by subject
 	ahead     map[v1.Hash]*list           // what was read of lists, until they are written
 	lines     map[line]bool               // that this run has added
 	added     map[string]bool             // tags that were written since the lists were made
@@ -52,7 +52,7 @@ func NewFinder(repo *registry.Repository) *Finder {
 	f := &Finder{
 		repo: repo, probing: queue.NewTurn(), attaching: map[v1.Hash]queue.Turn{},
 		written: map[v1.Hash]bool{}, contested: map[v1.Hash]bool{}, ours: map[v1.Hash][]v1.Descriptor{},
-		latest: map[v1.Hash]v1.Hash{}, unread: map[v1.Hash]*list{}, ahead: map[v1.Hash]*list{}, lines: map[line]bool{}, added: map[string]bool{},
+		latest: map[v1.Hash]v1.Hash{}, last: map[v1.Hash]*list{}, ahead: map[v1.Hash]*list{}, lines: map[line]bool{}, added: map[string]bool{},
 	}
 	for n := range f.lists {
 		f.lists[n].turn = queue.NewTurn()

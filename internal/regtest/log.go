@@ -44,10 +44,14 @@ type requestLog struct {
 	mu      sync.Mutex
 	entries []*entry
 	running int
+	ended   bool
 }
 
 func (l *requestLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := l.add(r)
+	if e == nil {
+		panic(http.ErrAbortHandler) // the store may be closed already
+	}
 	defer l.leave()
 	if r.Body != nil {
 		r.Body = &countedBody{ReadCloser: r.Body, entry: e}
@@ -87,6 +91,9 @@ func (l *requestLog) add(r *http.Request) *entry {
 	e := &entry{Request: Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Agent: r.UserAgent(), Client: r.RemoteAddr, Began: time.Now()}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ended {
+		return nil
+	}
 	l.entries = append(l.entries, e)
 	l.running++
 	return e
@@ -114,8 +121,11 @@ func (l *requestLog) reset() {
 	l.entries = nil
 }
 
-// wait returns when no handler runs any more, or the time is over: the store must not be closed under one.
+// wait lets no handler begin any more. It returns when none runs, or the time is over: the store must not be closed under one.
 func (l *requestLog) wait(limit time.Duration) {
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for end := time.Now().Add(limit); time.Now().Before(end); <-tick.C {
