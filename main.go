@@ -44,12 +44,12 @@ func main() {
 }
 
 // frugal has garbage collected more often than by default: what a run holds is
-// small, and what it passes through is much. 200 images then fit into 64 MiB, the
+// small, and what it passes through is much. 200 images then take 66 MiB, the
 // program itself included. A limit of the user's own is let alone.
 func frugal() {
 	debug.SetGCPercent(50)
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(44 << 20)
+		debug.SetMemoryLimit(40 << 20)
 	}
 }
 

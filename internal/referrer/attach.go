@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -240,6 +241,7 @@ func (f *Finder) lastOf(subject v1.Hash) *list {
 func (f *Finder) setLast(subject v1.Hash, l *list) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	maps.DeleteFunc(f.last, func(_ v1.Hash, old *list) bool { return !old.isFresh() }) // a run has many subjects
 	if delete(f.last, subject); l.err == nil {
 		f.last[subject] = l
 	}
@@ -277,9 +279,9 @@ func (f *merger) put(ctx context.Context, subject v1.Hash, old *registry.Manifes
 	}
 	f.writes++
 	listed = slices.DeleteFunc(slices.Clone(listed), func(d v1.Descriptor) bool { return gone[d.Digest] })
+	f.setLast(subject, &list{referrers: union(listed, add), manifest: &index, at: time.Now(), wrote: true})
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.last[subject] = &list{referrers: union(listed, add), manifest: &index, at: time.Now(), wrote: true}
 	for _, d := range add {
 		f.lines[line{subject, d.Digest}] = true
 	}
