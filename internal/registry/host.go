@@ -40,13 +40,14 @@ type hosts struct {
 	transfers int
 	patience  time.Duration
 	memory    *semaphore.Weighted // bytes of small blobs that are held
+	cache     *cache
 
 	mu     sync.Mutex
 	byName map[string]*host
 }
 
 func newHosts(o Options) *hosts {
-	h := &hosts{transfers: o.Transfers, patience: o.Patience, memory: semaphore.NewWeighted(smallMemory), byName: map[string]*host{}}
+	h := &hosts{transfers: o.Transfers, patience: o.Patience, memory: semaphore.NewWeighted(smallMemory), cache: newCache(), byName: map[string]*host{}}
 	if h.transfers <= 0 {
 		h.transfers = defaultTransfers
 	}

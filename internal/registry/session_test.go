@@ -584,7 +584,7 @@ func TestTokenThatIsNotReplaced(t *testing.T) {
 	reg.RevokeTokens()
 	reg.ResetRequests()
 	began := time.Now()
-	if _, err := r.GetManifest(t.Context(), "dev"); !errors.Is(err, ErrUnauthorized) {
+	if _, err := r.Uncached().GetManifest(t.Context(), "dev"); !errors.Is(err, ErrUnauthorized) {
 		t.Errorf("error %v, want that of a refused login", err)
 	}
 	took(t, began, 0, 3*time.Second)

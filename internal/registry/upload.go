@@ -31,6 +31,8 @@ type Upload struct {
 // heals, a broken store does not.
 func (r *Repository) PutBlob(ctx context.Context, u Upload) (mounted bool, err error) {
 	op := &uploading{repo: r, Upload: u, patience: patience{host: r.session.at}}
+	r.session.hosts.cache.wroteBlob(r, u.Blob.Digest.String())
+	defer r.session.hosts.cache.wroteBlob(r, u.Blob.Digest.String())
 	if u.From != nil {
 		op.Open = func(ctx context.Context) io.ReadCloser { return u.From.OpenBlob(ctx, u.Blob) }
 	}
@@ -69,7 +71,7 @@ func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
 		if !o.begun {
 			continue
 		}
-		there, err := o.repo.HasBlob(ctx, o.Blob.Digest)
+		there, err := o.repo.Uncached().HasBlob(ctx, o.Blob.Digest)
 		if there {
 			o.count(o.Blob.Size) // which was taken back when the answer did not come
 		}
