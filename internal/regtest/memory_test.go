@@ -190,7 +190,7 @@ func expectConnections(t *testing.T, r *regtest.Registry, want int) {
 func TestMemoryTLS(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, m *regtest.Memory) {
-		i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: 3, LayerSize: 3 << 20})
+		i := regtest.Build(regtest.Spec{LayerSize: 3 << 20})
 		for _, name := range []string{"", "target.test"} {
 			r := regtest.Serve(t, regtest.Options{
 				Memory: m, TLS: true, Name: name, Auth: oneUser(), Referrers: true,
