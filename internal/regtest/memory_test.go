@@ -158,6 +158,46 @@ func TestMemoryTLS_RoundTrips(t *testing.T) {
 	}
 }
 
+// TestStreams: a registry serves as many requests on one connection as it says, and a client that has more opens another.
+func TestStreams(t *testing.T) {
+	t.Parallel()
+	const streams, requests = 5, 12
+	bubble(t, func(t *testing.T, m *regtest.Memory) {
+		var mu sync.Mutex
+		running, most := map[string]int{}, 0
+		enter := func(client string, change int) {
+			mu.Lock()
+			defer mu.Unlock()
+			running[client] += change
+			most = max(most, running[client])
+		}
+		r := regtest.Serve(t, regtest.Options{
+			Memory: m, TLS: true, Streams: streams, Network: &regtest.Network{RTT: time.Second},
+			Backend: http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
+				enter(q.RemoteAddr, 1)
+				defer enter(q.RemoteAddr, -1)
+				time.Sleep(time.Minute)
+			}),
+		})
+		client := &http.Client{Transport: m.Transport()}
+		defer client.CloseIdleConnections()
+		get := func() {
+			if err := fetch(t, client, "https://"+r.Host()+"/"); err != nil {
+				t.Error(err)
+			}
+		}
+		get()
+		var all sync.WaitGroup
+		for range requests {
+			all.Go(get)
+		}
+		all.Wait()
+		if got := r.Connections().Accepted; most != streams || got < 2 {
+			t.Errorf("%d requests on one connection at once, %d connections", most, got)
+		}
+	})
+}
+
 func fetch(t *testing.T, client *http.Client, url string) error {
 	get, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
