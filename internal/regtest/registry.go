@@ -38,8 +38,10 @@ type Options struct {
 	// TLS serves https, with HTTP/2 offered, with a certificate of an authority of its own (see CAPEM); on a Memory the
 	// authority is that network's. HTTP1 does not offer HTTP/2.
 	TLS, HTTP1 bool
-	// Streams is how many requests may be under way on one connection of HTTP/2; 0 is 250.
-	Streams int
+	// Streams is how many requests may be under way on one connection of HTTP/2; 0 is 250. Window is how many bytes a
+	// client may send on one, and on one stream of it, before somebody reads them: at least 64 KiB, 0 is 1 MiB. nginx has
+	// 128 streams (http2_max_concurrent_streams) and 64 KiB (http2_body_preread_size).
+	Streams, Window int
 	// Name is the host name that clients know the registry by, in place of 127.0.0.1: clients speak plain HTTP to
 	// loopback of their own accord, but TLS to a name. The certificate is for both. Outside of a Memory somebody must
 	// see to it that the name leads to 127.0.0.1.
@@ -126,8 +128,8 @@ func (r *Registry) serve(options Options) {
 		TLSConfig:         r.secret,
 		Protocols:         new(http.Protocols),
 	}
-	if options.Streams > 0 {
-		r.server.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: options.Streams}
+	r.server.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams: options.Streams, MaxReceiveBufferPerConnection: options.Window, MaxReceiveBufferPerStream: options.Window,
 	}
 	r.server.Protocols.SetHTTP1(true)
 	r.server.Protocols.SetHTTP2(!options.HTTP1)
