@@ -116,7 +116,11 @@ func StartChaos(options Options, chaos ChaosOptions) (*Registry, *Chaos, error) 
 		chaos.Lag = 5 * time.Second
 	}
 	c := &Chaos{options: chaos, times: map[string]int{}, lags: newLags(), elsewhere: newElsewhere()}
-	other, err := Start(Options{Memory: options.Memory, TLS: options.TLS, HTTP1: options.HTTP1, Backend: c.around(c.elsewhere)})
+	second := Options{Memory: options.Memory, TLS: options.TLS, HTTP1: options.HTTP1, Backend: c.around(c.elsewhere)}
+	if options.Name != "" {
+		second.Name = "blobs." + options.Name // loopback is where nobody with a name may point to
+	}
+	other, err := Start(second)
 	if err != nil {
 		return nil, nil, err
 	}
