@@ -177,7 +177,7 @@ func (r *run) judgeBuilds(all []*auditing) {
 func (a *auditing) nothingCompared() document.Finding {
 	return document.Finding{
 		Kind: document.FindingLedger, Environment: a.Environment, Image: a.Image, Reference: a.reference(), Digest: a.holds(),
-		Message: fmt.Sprintf("%snothing was ever recorded, so nothing was compared. %s", a.about(), a.expected()),
+		Message: fmt.Sprintf("%snothing was ever recorded of %s, so nothing was compared. %s", a.about(), a.reference(), a.expected()),
 		Hint: "Builds push to this environment, as none comes before it in the config. Let them promote to it with this action, and there are records; " +
 			"or audit the environments after it. If there were records, somebody has deleted them.",
 	}

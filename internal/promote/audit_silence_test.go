@@ -101,7 +101,7 @@ func TestAuditOfNothing(t *testing.T) {
 			make:  func(s *shop) { s.push(a, "dev") },
 			stage: func(s *shop) promote.Stage { return s.stage("dev") },
 			want:  document.FindingLedger, reference: "/shop/app:dev",
-			says: []string{"dev: nothing was ever recorded, so nothing was compared. Expected: the tag dev and the ledger REPO:promotion-ledger-dev."}, hint: "audit the environments after it",
+			says: []string{"dev: nothing was ever recorded of REPO:dev, so nothing was compared. Expected: the tag dev and the ledger REPO:promotion-ledger-dev."}, hint: "audit the environments after it",
 		},
 		"an environment that builds would push to": {
 			make:  func(s *shop) { s.push(a, "latest") },
