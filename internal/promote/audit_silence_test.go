@@ -246,3 +246,10 @@ func TestAuditWithoutAList(t *testing.T) {
 		}
 	}
 }
+
+// TestAuditOfNoStage compares nothing, and so finds nothing in order.
+func TestAuditOfNoStage(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, regtest.Options{})
+	expect(t, run(t, s.ask(promote.Audit)), document.Findings)
+}
