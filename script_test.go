@@ -50,6 +50,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"registry":  startRegistry,
+			"proxy":     startProxy,
+			"tunnels":   checkTunnels,
 			"image":     pushImage,
 			"move":      moveTag,
 			"remove":    removeManifest,
@@ -96,13 +98,14 @@ type world struct {
 	access     map[string]regtest.Access    // by host: with every right
 	secrets    []string                     // what no run may show
 	github     *githubtest.Server           // nil: there is none
+	proxies    map[string]*forwardProxy     // by name
 
 	interrupted *exec.Cmd
 	at          time.Time // when it was interrupted
 }
 
 func setUpScript(env *testscript.Env) error {
-	env.Values[worldKey{}] = &world{registries: map[string]*regtest.Registry{}, access: map[string]regtest.Access{}}
+	env.Values[worldKey{}] = &world{registries: map[string]*regtest.Registry{}, access: map[string]regtest.Access{}, proxies: map[string]*forwardProxy{}}
 	env.Setenv("HOME", env.WorkDir)
 	return nil
 }

@@ -43,6 +43,7 @@ func Read(args []string, env map[string]string, now time.Time) (*Settings, error
 	r.settings.reader = r
 	help := r.readArguments(args)
 	r.readVariables(getenv)
+	r.readProxies(env)
 	r.refuseUnknown(env)
 	if help {
 		return r.settings, ErrHelp
