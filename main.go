@@ -127,7 +127,7 @@ func perform(ctx context.Context, settings *input.Settings, invalid error, start
 func configure(ctx context.Context, settings *input.Settings, out *runner.Runner) (notices []string, err error) {
 	if settings.Request.Job.Repository != "" {
 		options := settings.GitHub
-		options.UserAgent = userAgent()
+		options.UserAgent, options.Roots = userAgent(), roots(settings.CACertificates)
 		if settings.Request.GitHub, err = github.New(options); err != nil {
 			return nil, err
 		}

@@ -93,8 +93,8 @@ func tunnel(w http.ResponseWriter, address string) {
 	both.Wait()
 }
 
-// startProxy starts a forward proxy that alone knows the hosts of REGISTRY by NAME, and
-// sets PROXY to its address without a user, and PROXY_host to that without the scheme.
+// startProxy starts a forward proxy that alone knows the hosts of REGISTRY by NAME, or
+// "github" for the script's GitHub, and sets PROXY to its address without a user, and PROXY_host to that without the scheme.
 // -tls serves https and writes the authority's certificate to PROXY.pem.
 //
 //	proxy PROXY [-tls] [-account USER:PASSWORD] NAME=REGISTRY...
@@ -108,8 +108,12 @@ func startProxy(ts *testscript.TestScript, _ bool, args []string) {
 		p.user = url.UserPassword(user, password)
 		keepSecret(ts, false, []string{password})
 	}
-	for name, registry := range pairs(flags.Args()) {
-		p.hosts[name] = worldOf(ts).registries[registry].Host()
+	for name, there := range pairs(flags.Args()) {
+		if there == "github" {
+			p.hosts[name] = secureGitHub(ts)
+			continue
+		}
+		p.hosts[name] = worldOf(ts).registries[there].Host()
 	}
 	server := httptest.NewUnstartedServer(p)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes that the program is to break off
@@ -124,6 +128,14 @@ func startProxy(ts *testscript.TestScript, _ bool, args []string) {
 	worldOf(ts).proxies[args[0]] = p
 	ts.Setenv(args[0], server.URL)
 	ts.Setenv(args[0]+"_host", server.Listener.Addr().String())
+}
+
+// secureGitHub serves the script's GitHub over TLS, with a certificate for
+// *.example.com, of the authority that a proxy with -tls has too.
+func secureGitHub(ts *testscript.TestScript) (address string) {
+	server := httptest.NewTLSServer(gitHubOf(ts))
+	ts.Defer(server.Close)
+	return server.Listener.Addr().String()
 }
 
 // checkTunnels checks to which hosts a proxy has made tunnels since it was last asked,
