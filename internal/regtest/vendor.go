@@ -145,6 +145,22 @@ var Vendors = []Vendor{
 	{"cdn", "behind a CDN", []Trait{referrersAPI(false, apiList), ZippedAnswers(), Throttled(25, RetryDate)}},
 	{"no-subjects", "subjects refused (Docker Hub in 2023, ECR once)", []Trait{referrersAPI(false, apiList), SubjectRefused(http.StatusNotFound)}},
 	{"zot", "zot", []Trait{referrersAPI(true, apiList), OverwrittenIsGone(), SubjectFirst()}},
-	{"late", "replicas that lag", []Trait{referrersAPI(false, apiList), TagsLate(lateInScripts), ManifestsLag(4)}},
+	{"late", "tags that are seen late", []Trait{referrersAPI(false, apiList), TagsLate(lateInScripts)}},
 	{"racy", "a racy referrers API", []Trait{referrersAPI(true, apiList), RacyReferrers(2)}},
+}
+
+// Others are the traits that no vendor of the list has: tests of the product use each by itself, mostly because it has
+// to end a promotion.
+func Others() []Trait {
+	none := func(string, string) bool { return false }
+	return []Trait{
+		SubjectRefused(http.StatusMethodNotAllowed), SubjectRefused(http.StatusUnsupportedMediaType), DigestTagIsImage(http.StatusBadRequest),
+		SeveralErrors(""), ImmutableTags(ArtifactoryImmutable400, none), PolicyViolation(none, -1), MissingRepository(func(string) bool { return true }),
+		FullPageWithoutLink(1), ListTimesOut(1),
+		BodyLimit(1<<20, false), HeaderLimit(8<<10, http.StatusRequestHeaderFieldsTooLarge), ChunkMinimum(1 << 20), MonolithicLimit(100 << 20),
+		Throttled(25, RetrySeconds), Throttled(25, RetryHours),
+		HeadBlob(http.StatusForbidden), GoneBlobs(none, false), BlobsCollected(0), OneAtATime(),
+		PlainLocation(), LocationWithoutPort(), LocationAt(""), ChallengeForm(BothInOneHeader), TokenAnswers(OddIssuedAt),
+		LoginPage(func(*http.Request) bool { return false }), UntypedChildren("text/plain"), OddReferrers(),
+	}
 }
