@@ -877,3 +877,19 @@ func digestOf(text string) string {
 }
 
 func matches(pattern, text string) bool { return regexp.MustCompile(pattern).MatchString(text) }
+
+// A registry takes a manifest that gives a layer the wrong size.
+func TestMisstate(t *testing.T) {
+	s := with(t)
+	i := regtest.Build(regtest.Spec{LayerSize: 3106})
+	wrong := i.Misstate(i.Root, 31)
+	push(t, i, s.r.Access("", ""), "acme/app", "wrong")
+	answer, text := s.get("/manifests/wrong")
+	s.want("manifest", answer, text, 200, `"size":31}`)
+	if i.Root != wrong || answer.Header.Get("Docker-Content-Digest") != wrong {
+		t.Errorf("root %s, want %s", i.Root, wrong)
+	}
+	if _, err := regtest.Read(t.Context(), s.r.Access("", ""), "acme/app", "wrong"); err == nil {
+		t.Error("the independent reader believes the size")
+	}
+}
