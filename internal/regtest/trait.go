@@ -79,7 +79,7 @@ func takeBody(r *http.Request) []byte {
 const maxManifest = 16 << 20
 
 // inside asks what is below a layer.
-func inside(next http.Handler, ctx context.Context, path string) *held {
+func inside(ctx context.Context, next http.Handler, path string) *held {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, path, http.NoBody)
 	if err != nil {
 		return &held{discarded: discarded{header: http.Header{}, status: http.StatusBadRequest}}

@@ -58,7 +58,7 @@ func UntypedChildren(mediaType string) Trait {
 				next.ServeHTTP(w, r)
 				return
 			}
-			answer := inside(next, r.Context(), r.URL.Path)
+			answer := inside(r.Context(), next, r.URL.Path)
 			var m struct{ MediaType string }
 			if json.Unmarshal(answer.body.Bytes(), &m) == nil && m.MediaType == "" && answer.status == http.StatusOK {
 				answer.header.Set("Content-Type", mediaType)

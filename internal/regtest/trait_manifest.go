@@ -69,7 +69,7 @@ func ImagesOnlyInIndex() Trait {
 				return false
 			}
 			for _, d := range p.Manifests {
-				child := inside(next, r.Context(), p.manifest(d.Digest))
+				child := inside(r.Context(), next, p.manifest(d.Digest))
 				if t := child.header.Get("Content-Type"); child.status != http.StatusOK || t != ociManifest && t != dockerManifest {
 					refuseWith(w, http.StatusBadRequest, wireError{"MANIFEST_INVALID", "manifest invalid", nil})
 					return true
@@ -90,7 +90,7 @@ func SubjectsOnlyImages() Trait {
 			if p.Subject == nil {
 				return false
 			}
-			subject := inside(next, r.Context(), p.manifest(p.Subject.Digest))
+			subject := inside(r.Context(), next, p.manifest(p.Subject.Digest))
 			if subject.status == http.StatusOK && subject.header.Get("Content-Type") == ociManifest {
 				return false
 			}
@@ -107,7 +107,7 @@ func SubjectFirst() Trait {
 		Does:   "400 `MANIFEST_UNKNOWN` for a manifest whose subject is not there yet",
 		Source: "https://github.com/project-zot/zot/issues/1424",
 		layers: overStore(onPut(func(w http.ResponseWriter, r *http.Request, p putting, next http.Handler) bool {
-			if p.Subject == nil || inside(next, r.Context(), p.manifest(p.Subject.Digest)).status == http.StatusOK {
+			if p.Subject == nil || inside(r.Context(), next, p.manifest(p.Subject.Digest)).status == http.StatusOK {
 				return false
 			}
 			refuseWith(w, http.StatusBadRequest, wireError{"MANIFEST_UNKNOWN", "manifest unknown", p.Subject.Digest})
@@ -176,7 +176,7 @@ func HistoryMustFit() Trait {
 			if p.Config == nil || p.Config.MediaType != ociConfig && p.Config.MediaType != dockerConfig {
 				return false
 			}
-			blob := inside(next, r.Context(), "/v2/"+p.repository+"/blobs/"+p.Config.Digest)
+			blob := inside(r.Context(), next, "/v2/"+p.repository+"/blobs/"+p.Config.Digest)
 			if blob.status != http.StatusOK || historyFits(blob.body.Bytes(), len(p.Layers)) {
 				return false
 			}
@@ -451,7 +451,7 @@ func (l *lateTags) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.next.ServeHTTP(w, r)
 		return
 	}
-	before := inside(l.next, r.Context(), r.URL.Path)
+	before := inside(r.Context(), l.next, r.URL.Path)
 	// Hidden before the answer can be seen: a client may read at once.
 	l.next.ServeHTTP(&onStatus{ResponseWriter: w, f: func(status int) {
 		if status == http.StatusCreated {

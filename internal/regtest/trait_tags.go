@@ -72,7 +72,7 @@ func ImmutableTags(how Immutability, is func(repository, tag string) bool) Trait
 		Does:   how.Words + " to the PUT of an immutable tag that exists",
 		Source: how.Reported,
 		layers: overStore(onPut(func(w http.ResponseWriter, r *http.Request, p putting, next http.Handler) bool {
-			if !p.isTag() || !is(p.repository, p.name) || inside(next, r.Context(), r.URL.Path).status != http.StatusOK {
+			if !p.isTag() || !is(p.repository, p.name) || inside(r.Context(), next, r.URL.Path).status != http.StatusOK {
 				return false
 			}
 			refuseWith(w, how.Status, wireError{how.Code, how.Message, how.Detail})
@@ -110,7 +110,7 @@ func PageLimit(most int) Trait {
 
 // tagsOf reads a list whole.
 func tagsOf(next http.Handler, r *http.Request, t target) ([]string, int) {
-	answer := inside(next, r.Context(), "/v2/"+t.repository+"/tags/list")
+	answer := inside(r.Context(), next, "/v2/"+t.repository+"/tags/list")
 	var list struct{ Tags []string }
 	_ = json.Unmarshal(answer.body.Bytes(), &list)
 	return list.Tags, answer.status
@@ -141,7 +141,7 @@ func ListWithManifests(atLeast int) Trait {
 			}
 			all := map[string]member{}
 			for _, tag := range tags {
-				digest := digestOf(inside(next, r.Context(), t.manifest(tag)).body.Bytes())
+				digest := digestOf(inside(r.Context(), next, t.manifest(tag)).body.Bytes())
 				all[digest] = member{"12345678", ociIndex, append(all[digest].Tags, tag), "1785500000000"}
 			}
 			for n := 0; n*200 < atLeast; n++ {
