@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -37,7 +38,11 @@ func TestMain(m *testing.M) {
 // TestScripts runs the scenarios of testdata/script. Their commands are those of
 // testscript and the ones of the table below.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
+	testscript.Run(t, scriptParams())
+}
+
+func scriptParams() testscript.Params {
+	return testscript.Params{
 		Dir:                 "testdata/script",
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
@@ -85,7 +90,7 @@ func TestScripts(t *testing.T) {
 			"forge":     forgePlan,
 			"damage":    damagePlan,
 		},
-	})
+	}
 }
 
 type worldKey struct{}
@@ -96,6 +101,8 @@ type world struct {
 	access     map[string]regtest.Access    // by host: with every right
 	secrets    []string                     // what no run may show
 	github     *githubtest.Server           // nil: there is none
+	up         *upRegistry                  // in place of every registry of the script; nil: they are started here
+	defaults   map[string]string            // inputs that every run has, unless it says otherwise
 
 	interrupted *exec.Cmd
 	at          time.Time // when it was interrupted
@@ -309,7 +316,7 @@ func runStep(ts *testscript.TestScript, _ bool, args []string) {
 	for _, in := range input.Table { // the runner sets every input that action.yml declares
 		value, given := fmt.Sprint(with[in.Name]), with[in.Name] != nil
 		if !given {
-			value = strings.ReplaceAll(in.Default, "${{ github.token }}", jobToken)
+			value = cmp.Or(worldOf(ts).defaults[in.Name], strings.ReplaceAll(in.Default, "${{ github.token }}", jobToken))
 		}
 		ts.Setenv("INPUT_"+strings.ToUpper(in.Name), value)
 		inputs += value + "\n"
@@ -321,7 +328,7 @@ func runStep(ts *testscript.TestScript, _ bool, args []string) {
 	runPromote(ts, false, args[:1])
 	checkMasked(ts, inputs)
 	for _, in := range input.Table {
-		ts.Setenv("INPUT_"+strings.ToUpper(in.Name), "")
+		ts.Setenv("INPUT_"+strings.ToUpper(in.Name), worldOf(ts).defaults[in.Name])
 	}
 }
 
@@ -502,6 +509,9 @@ func showManifest(ts *testscript.TestScript, _ bool, args []string) {
 //
 //	requests NAME (all|writes|METHOD PATHPART) (N|<=N|>=N)
 func countRequests(ts *testscript.TestScript, _ bool, args []string) {
+	if worldOf(ts).up != nil {
+		return // only a registry of this process tells
+	}
 	last := len(args) - 1
 	seen := requestsOf(worldOf(ts).registries[args[0]], args[1:last])
 	limit, err := strconv.Atoi(strings.TrimLeft(args[last], "<>="))
