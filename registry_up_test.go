@@ -31,8 +31,9 @@ var (
 	upName     = flag.String("registry-name", "", "name in testdata/registries.txt, whose scenarios are expected to fail")
 )
 
-// TestRegistry runs the scenarios of testdata/script against a registry that is up. It pushes only below the
-// prefix, to repositories of its own in each run, and leaves them there.
+// TestRegistry runs the scenarios of testdata/script against a registry that is up: "within" has every registry of
+// a scenario be that one, "into" all but the first, which is in this process and so most often the source. It pushes
+// only below the prefix, to repositories of its own in each run, and leaves them there.
 //
 // Without -registry a few run against a registry in this process, which asks for TLS, a login and a prefix.
 func TestRegistry(t *testing.T) {
@@ -41,19 +42,30 @@ func TestRegistry(t *testing.T) {
 		up, some = upHere(t), []string{"attachments_none", "environment", "single_manifest"}
 	}
 	up.probe(t)
-	scenarios, left := up.choose(t, some)
+	t.Logf("%s: referrers API %t, deletes %t; its requests are not counted", up.access.Host, up.hasAPI, up.deletes)
 	known := readKnown(t, *upName)
-	t.Logf("%s: referrers API %t, deletes %t; %d scenarios run, logs of requests are not looked at; not run:\n%s",
-		up.access.Host, up.hasAPI, up.deletes, len(scenarios), strings.Join(left, "\n"))
-	for name := range known {
-		if !slices.Contains(scenarios, scenarioFile(name)) {
-			t.Errorf("%s lists %q for %s, which does not run", knownFile, name, *upName)
+	for _, into := range []bool{false, true} {
+		there := *up
+		there.into = into
+		t.Run(map[bool]string{false: "within", true: "into"}[into], func(t *testing.T) { there.run(t, some, known) })
+	}
+}
+
+func (up *upRegistry) run(t *testing.T, some []string, known map[string]string) {
+	t.Parallel()
+	scenarios, left := up.choose(t, some)
+	t.Logf("%d scenarios run, and not:\n%s", len(scenarios), strings.Join(left, "\n"))
+	place := strings.TrimPrefix(t.Name(), "TestRegistry/") + "/"
+	for row := range known {
+		name, isHere := strings.CutPrefix(row, place)
+		if isHere && !slices.Contains(scenarios, scenarioFile(name)) {
+			t.Errorf("%s lists %q for %s, which does not run", knownFile, row, *upName)
 		}
 	}
 	params := scriptParams()
 	params.Dir, params.Files = "", scenarios
 	params.Setup = up.setUp
-	testscript.RunT(expected{T: t, known: known}, params)
+	testscript.RunT(expected{T: t, place: place, known: known}, params)
 }
 
 // upRegistry is a registry that was not started here.
@@ -61,6 +73,7 @@ type upRegistry struct {
 	access          regtest.Access
 	prefix          string
 	hasAPI, deletes bool
+	into            bool // the first registry of each scenario is in this process
 }
 
 func upFromFlags(t *testing.T) *upRegistry {
@@ -167,8 +180,15 @@ var (
 // cannot says why a scenario cannot run, going by what it asks of its registries; "" if it can.
 func (up *upRegistry) cannot(scenario string) string {
 	lines := registryLine.FindAllStringSubmatch(scenario, -1)
-	if len(lines) == 0 {
+	switch {
+	case up.into && len(lines) < 2:
+		return "has no second registry"
+	case up.into:
+		lines = lines[1:]
+	case len(lines) == 0:
 		return "needs no registry"
+	case strings.Contains(scenario, `"mounted":0`):
+		return "has nothing mounted"
 	}
 	for _, line := range lines {
 		if strings.Contains(scenario, "$"+line[1]+"_port") {
@@ -186,17 +206,18 @@ func (up *upRegistry) cannot(scenario string) string {
 	return ""
 }
 
-// setUp gives a scenario a login as "docker login" leaves it, and the authority as an input.
+// setUp gives a scenario a login as "docker login" leaves it, and the authority as an input. No run may take longer
+// than a registry that is well can need.
 func (up *upRegistry) setUp(env *testscript.Env) error {
 	if err := setUpScript(env); err != nil {
 		return err
 	}
 	w := env.Values[worldKey{}].(*world)
-	w.up = up
+	w.up, w.salt = up, rand.Text() // some registries share blobs among all repositories
 	w.access[up.access.Host] = up.access
-	if up.access.CAPEM != nil {
-		w.defaults = map[string]string{"ca-certificates": string(up.access.CAPEM)}
-		env.Setenv("INPUT_CA-CERTIFICATES", string(up.access.CAPEM))
+	w.defaults = map[string]string{"timeout": "3m", "ca-certificates": string(up.access.CAPEM)}
+	for name, value := range w.defaults {
+		env.Setenv("INPUT_"+strings.ToUpper(name), value)
 	}
 	if up.access.User == "" {
 		return nil
@@ -209,9 +230,14 @@ func (up *upRegistry) setUp(env *testscript.Env) error {
 		os.WriteFile(filepath.Join(env.WorkDir, ".docker", "config.json"), config, 0o600))
 }
 
-// introduce has NAME stand for repositories of the registry that nobody else uses.
-func (up *upRegistry) introduce(ts *testscript.TestScript, name string) {
+// introduce has NAME stand for repositories of the registry that nobody else uses. It reports whether it did: the
+// first registry of a scenario may be one of this process.
+func (up *upRegistry) introduce(ts *testscript.TestScript, name string) bool {
+	if up.into && len(worldOf(ts).registries) == 0 {
+		return false
+	}
 	ts.Setenv(name, up.access.Host+"/"+up.repositories()+strings.ToLower(name))
+	return true
 }
 
 // knownFile lists the scenarios that fail on a registry today.
@@ -244,13 +270,14 @@ func readKnown(t *testing.T, name string) map[string]string {
 // expected runs scripts, and turns around what the known ones have to do: fail.
 type expected struct {
 	*testing.T
+	place  string            // what the names of scenarios in known begin with
 	known  map[string]string // by scenario
 	reason string            // of this one; "" if it has to pass
 }
 
 func (e expected) Run(name string, f func(testscript.T)) {
 	e.T.Run(name, func(t *testing.T) {
-		reason := e.known[name]
+		reason := e.known[e.place+name]
 		f(expected{T: t, reason: reason})
 		if reason != "" {
 			t.Errorf("it passes: take it from %s, which says %q", knownFile, reason)

@@ -101,7 +101,8 @@ type world struct {
 	access     map[string]regtest.Access    // by host: with every right
 	secrets    []string                     // what no run may show
 	github     *githubtest.Server           // nil: there is none
-	up         *upRegistry                  // in place of every registry of the script; nil: they are started here
+	up         *upRegistry                  // what TestRegistry runs against; nil in TestScripts
+	salt       string                       // sets its images apart from those of other scripts
 	defaults   map[string]string            // inputs that every run has, unless it says otherwise
 
 	interrupted *exec.Cmd
@@ -149,6 +150,7 @@ func pushImage(ts *testscript.TestScript, _ bool, args []string) {
 	if !*single && spec.Artifact == "" {
 		spec.Platforms = []string{"linux/amd64", "linux/arm64"}
 	}
+	spec.Seed += worldOf(ts).salt
 	spec.Provenance, spec.SBOM = *buildkit, *buildkit
 	spec.Labels, spec.Annotations = pairs(labels), pairs(annotations)
 	image := regtest.Build(spec)
@@ -509,11 +511,12 @@ func showManifest(ts *testscript.TestScript, _ bool, args []string) {
 //
 //	requests NAME (all|writes|METHOD PATHPART) (N|<=N|>=N)
 func countRequests(ts *testscript.TestScript, _ bool, args []string) {
-	if worldOf(ts).up != nil {
-		return // only a registry of this process tells
+	r, isHere := worldOf(ts).registries[args[0]]
+	if !isHere && worldOf(ts).up != nil {
+		return // it does not tell
 	}
 	last := len(args) - 1
-	seen := requestsOf(worldOf(ts).registries[args[0]], args[1:last])
+	seen := requestsOf(r, args[1:last])
 	limit, err := strconv.Atoi(strings.TrimLeft(args[last], "<>="))
 	ts.Check(err)
 	less, more := !strings.HasPrefix(args[last], "<="), !strings.HasPrefix(args[last], ">=")
