@@ -215,7 +215,7 @@ func (up *upRegistry) setUp(env *testscript.Env) error {
 	w := env.Values[worldKey{}].(*world)
 	w.up, w.salt = up, rand.Text() // some registries share blobs among all repositories
 	w.access[up.access.Host] = up.access
-	w.defaults = map[string]string{"timeout": "3m", "ca-certificates": string(up.access.CAPEM)}
+	w.defaults = map[string]string{"timeout": "90s", "ca-certificates": string(up.access.CAPEM)}
 	for name, value := range w.defaults {
 		env.Setenv("INPUT_"+strings.ToUpper(name), value)
 	}
