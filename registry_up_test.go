@@ -175,6 +175,7 @@ func (up *upRegistry) choose(t *testing.T, some []string) (files, left []string)
 var (
 	registryLine = regexp.MustCompile(`(?m)^registry (\w+)(.*)$`)
 	registryFlag = regexp.MustCompile(` -(\w+)`)
+	fallbackTag  = regexp.MustCompile(`(?m):sha256-\$\w+_hex(?:\s|$)`)
 )
 
 // cannot says why a scenario cannot run, going by what it asks of its registries; "" if it can.
@@ -189,6 +190,9 @@ func (up *upRegistry) cannot(scenario string) string {
 		return "needs no registry"
 	case strings.Contains(scenario, `"mounted":0`):
 		return "has nothing mounted"
+	}
+	if up.hasAPI && fallbackTag.MatchString(scenario) {
+		return "looks at the fallback tag"
 	}
 	for _, line := range lines {
 		if strings.Contains(scenario, "$"+line[1]+"_port") {
