@@ -327,9 +327,8 @@ func runStep(ts *testscript.TestScript, _ bool, args []string) {
 	with, inputs := map[string]any{}, ""
 	ts.Check(yaml.Unmarshal([]byte(readWith(ts, args[1])), &with))
 	for _, in := range input.Table { // the runner sets every input that action.yml declares
-		value, given := fmt.Sprint(with[in.Name]), with[in.Name] != nil
-		if !given {
-			value = cmp.Or(worldOf(ts).defaults[in.Name], strings.ReplaceAll(in.Default, "${{ github.token }}", jobToken))
+		if with[in.Name] == nil {
+			with[in.Name] = cmp.Or(worldOf(ts).defaults[in.Name], strings.ReplaceAll(in.Default, "${{ github.token }}", jobToken))
 		}
 	}
 	for name, value := range with {
