@@ -75,7 +75,7 @@ func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
 		if there {
 			o.count(o.Blob.Size) // which was taken back when the answer did not come
 		}
-		if there || err != nil {
+		if there || err != nil && !errors.Is(err, ErrUnclear) {
 			return false, err
 		}
 	}
