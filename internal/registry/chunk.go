@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -73,8 +73,7 @@ func (o *uploading) shrink(refused, most int64) bool {
 
 // closed counts a connection that was closed on a large body.
 func (o *uploading) closed(err error, size int64) {
-	var source sourceError
-	if size <= minChunk || errors.As(err, &source) || !isClosed(err) {
+	if size <= minChunk || !isClosed(err) {
 		o.closes = 0
 		return
 	}
@@ -83,8 +82,19 @@ func (o *uploading) closed(err error, size int64) {
 	}
 }
 
+// isClosed tells a connection that ended while a body was sent. net/http has several
+// words for it, not all of them exported.
 func isClosed(err error) bool {
-	return errors.Is(err, errHungUp) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrUnexpectedEOF)
+	var source sourceError
+	var e *Error
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &source), errors.As(err, &e), errors.Is(err, errStalled), errors.Is(err, errDrips):
+		return false
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return false
+	}
+	return temporary(err)
 }
 
 // chunkSize is how much of the blob goes with one request.

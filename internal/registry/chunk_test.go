@@ -111,7 +111,7 @@ func (s *sessions) serve(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, s.bytes.Len()-1)))
 		w.WriteHeader(http.StatusNoContent)
 	case r.ContentLength > s.limit:
-		w.Header().Set("Connection", "close")
+		_, _ = io.Copy(io.Discard, r.Body) // or the connection's end may lose the answer
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 	case r.Method == http.MethodPatch:
 		s.patch(w, r)
