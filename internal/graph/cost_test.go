@@ -86,7 +86,7 @@ type silent struct {
 }
 
 func (s *silent) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: r, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody}
+	resp := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: r, Proto: "HTTP/2.0", ProtoMajor: 2, Body: http.NoBody}
 	if r.URL.Path == "/v2/" {
 		return resp, nil
 	}

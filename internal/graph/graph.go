@@ -27,6 +27,17 @@ type Graph struct {
 	byDigest map[v1.Hash]*Node
 }
 
+// Tagged are the digests of what is attached under a tag of cosign's scheme.
+func (g *Graph) Tagged() map[v1.Hash]bool {
+	all := map[v1.Hash]bool{}
+	for _, a := range g.Attachments {
+		if a.Tag != "" {
+			all[a.Digest] = true
+		}
+	}
+	return all
+}
+
 // Node is the node of a digest, nil if the graph has none.
 func (g *Graph) Node(digest v1.Hash) *Node { return g.byDigest[digest] }
 

@@ -36,21 +36,12 @@ const maxNotices = 20
 
 // Walker walks graphs of one repository, each manifest once.
 type Walker struct {
-	// Found is told of each node when it was read, of the root that the walk came
-	// from, and of the tag of cosign's scheme that it was found under, if any. It
-	// is called from many goroutines, which wait for it. May be nil.
-	Found func(root v1.Hash, n *Node, tag string)
-	// Near reads a manifest where it is nearer than in the repository; false if it
-	// is not there. A digest is the same bytes everywhere. May be nil.
-	Near func(ctx context.Context, root, digest v1.Hash) (registry.Manifest, bool)
-
 	repo        *registry.Repository
 	finder      *referrer.Finder
 	attachments bool
 	onTheirWay  *semaphore.Weighted // bytes
 
 	mu       sync.Mutex
-	expected map[v1.Hash]*expectation
 	visited  map[v1.Hash]bool
 	asked    map[v1.Hash]bool // subjects whose attachments were asked for
 	again    map[v1.Hash]bool // and once more
@@ -69,7 +60,6 @@ func NewWalker(repo *registry.Repository, attachments bool) *Walker {
 	return &Walker{
 		repo: repo, finder: referrer.NewFinder(repo), attachments: attachments,
 		onTheirWay: semaphore.NewWeighted(maxOnTheirWay),
-		expected:   map[v1.Hash]*expectation{},
 		visited:    map[v1.Hash]bool{},
 		asked:      map[v1.Hash]bool{},
 		again:      map[v1.Hash]bool{},
@@ -85,13 +75,6 @@ func NewWalker(repo *registry.Repository, attachments bool) *Walker {
 func (w *Walker) With(finder *referrer.Finder) *Walker {
 	w.finder = finder
 	return w
-}
-
-// Prepare asks ahead for what any walk of the repository needs.
-func (w *Walker) Prepare(ctx context.Context) {
-	if w.attachments {
-		w.finder.Prepare(ctx)
-	}
 }
 
 // MissingError says that an index lists a child that the repository does not hold.
@@ -156,9 +139,6 @@ func (v visitor) enter(ctx context.Context, m registry.Manifest, tag string, dep
 	}
 	if err := v.keep(n, depth); err != nil {
 		return err
-	}
-	if v.Found != nil {
-		v.Found(v.root, n, tag)
 	}
 	v.attachments(ctx, n.Digest, depth)
 	for _, child := range n.Children {
@@ -233,19 +213,11 @@ func isManifest(t types.MediaType) bool { return t.IsImage() || t.IsIndex() }
 // bounded by the sizes that they are said to have; the bound on
 // all of them is met when they are kept.
 func (v visitor) read(ctx context.Context, d v1.Descriptor) (registry.Manifest, error) {
-	if m, ok := v.ahead(ctx, d.Digest); ok {
-		return m, nil
-	}
 	size := expected(d)
 	if err := v.onTheirWay.Acquire(ctx, size); err != nil {
 		return registry.Manifest{}, context.Cause(ctx)
 	}
 	defer v.onTheirWay.Release(size)
-	if v.Near != nil {
-		if m, ok := v.Near(ctx, v.root, d.Digest); ok {
-			return m, nil
-		}
-	}
 	return v.repo.GetManifest(ctx, d.Digest.String())
 }
 

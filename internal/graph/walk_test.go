@@ -2,7 +2,6 @@ package graph_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -589,50 +587,5 @@ func TestListDamagedOnTheWay(t *testing.T) {
 	}
 	if answers.Load() != 2 {
 		t.Errorf("the list was asked for %d times", answers.Load())
-	}
-}
-
-// TestNear: what is found elsewhere is not read from the repository.
-func TestNear(t *testing.T) {
-	i := everything()
-	r := regtest.Serve(t, regtest.Options{Referrers: true})
-	push(t, i, r, "dev")
-	opened := open(t, r)
-	root, err := opened.GetManifest(t.Context(), "dev")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.ResetRequests()
-	var found sync.Map
-	w := graph.NewWalker(opened, true)
-	w.Near = func(_ context.Context, of, digest v1.Hash) (registry.Manifest, bool) {
-		m := i.Manifest(digest.String())
-		if of != root.Digest || m == nil {
-			t.Errorf("asked for %s of %s", digest, of)
-			return registry.Manifest{}, false
-		}
-		return registry.NewManifest(m.MediaType, m.Bytes), true
-	}
-	w.Found = func(of v1.Hash, n *graph.Node, tag string) {
-		if m := i.Manifest(n.Digest.String()); of != root.Digest || m == nil || m.Tag != tag {
-			t.Errorf("found %s of %s under %q", n.Digest, of, tag)
-		}
-		found.Store(n.Digest.String(), true)
-	}
-	if err := w.Walk(t.Context(), root); err != nil {
-		t.Fatal(err)
-	}
-	for _, q := range r.Requests() {
-		if q.Method == http.MethodGet && strings.Contains(q.Path, "/manifests/sha256:") {
-			t.Errorf("read %s", q.Path)
-		}
-	}
-	for _, m := range i.Manifests {
-		if _, ok := found.Load(m.Digest); !ok {
-			t.Errorf("%s was not told of", m.Digest)
-		}
-	}
-	if g := w.Graph(root.Digest); len(g.Nodes) != len(i.Manifests) {
-		t.Errorf("%d nodes, want %d", len(g.Nodes), len(i.Manifests))
 	}
 }

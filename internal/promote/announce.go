@@ -188,28 +188,31 @@ func (r *run) prepareRecords(ctx context.Context) {
 		if p.ledger.book == nil || !p.moves() || p.ledger.early != nil {
 			continue
 		}
+		p.ledger.listing = p.source.Same(p.target) && r.request.Attachments
 		done := make(chan struct{})
 		p.ledger.prepared = done
 		r.ahead.Go(func() {
 			defer close(done)
 			_ = p.ledger.book.Prepare(ctx, r.request.Job, r.recordMode())
 		})
-		if p.source.Same(p.target) && r.request.Attachments {
-			r.look(ctx, p)
-		}
 		r.ahead.Go(func() { _, _ = p.ledger.finder.HasAPI(ctx, p.root.Digest) }) // how the record is to be listed
 	}
 }
 
-// look begins to ask what is attached to an image that stays in its repository, where that
-// is not walked: as far as it can be told without a request of its own.
-func (r *run) look(ctx context.Context, p *promotion) {
-	done := make(chan struct{})
-	p.ledger.looked = done
-	r.ahead.Go(func() {
-		defer close(done)
-		p.ledger.attached, _ = p.ledger.finder.Listed(ctx, p.root.Digest) // without it the record tells less
-	})
+// readAttached reads what is attached to an image that stays in its repository, where
+// that is not walked: as far as it can be told without a request of its own.
+func (r *run) readAttached(ctx context.Context) error {
+	g, ctx := group(ctx)
+	for _, p := range r.promotions {
+		if !p.ledger.listing {
+			continue
+		}
+		g.Go(func() error {
+			p.ledger.attached, _ = p.ledger.finder.Listed(ctx, p.root.Digest) // without it the record tells less
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // recordedBefore names the record of what is in place already, if there is one, and

@@ -24,7 +24,7 @@ type chronicle struct {
 	early    <-chan struct{} // closed once the record is written that was begun early; nil: none was
 	earlyErr error
 	prepared <-chan struct{} // closed once that is over; nil: it was not begun
-	looked   <-chan struct{} // closed once attached is known; nil: it was not asked for
+	listing  bool            // attached is to be read
 	attached []v1.Descriptor // what is listed as attached to an image that stays in its repository
 	wrote    *ledger.Written // this run's record; nil: none
 	previous string          // digest of the image before, as it says
@@ -77,7 +77,7 @@ func (r *run) readLedgers(ctx context.Context) error {
 			continue
 		}
 		p.ledger.finder = r.engine.Finder(p.target)
-		p.ledger.book = ledger.Open(p.target, p.ledger.finder, name)
+		p.ledger.book = ledger.Open(p.target.Uncached(), p.ledger.finder, name)
 		g.Go(func() error { return p.ledger.read(ctx) })
 	}
 	return g.Wait()

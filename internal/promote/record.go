@@ -27,7 +27,7 @@ func (r *run) recordOf(ctx context.Context, p *promotion) document.Record {
 	switch {
 	case p.past.brought != nil:
 		record.Restores = p.past.brought.Record // which lists what is attached
-	case p.ledger.looked != nil:
+	case p.ledger.listing:
 		record.Attachments = p.attachmentsThere(ctx)
 	default:
 		record.Attachments = attachmentsOf(p.graph)
@@ -85,7 +85,6 @@ func attachmentsOf(g *graph.Graph) (names []string) {
 // repository: cosign's tags of all its manifests, and, where there is the referrers API,
 // what is attached to the image itself.
 func (p *promotion) attachmentsThere(ctx context.Context) (names []string) {
-	<-p.ledger.looked
 	for _, d := range p.ledger.attached {
 		if d.ArtifactType != ledger.RecordType {
 			names = append(names, d.Digest.String())

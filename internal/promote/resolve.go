@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/graph"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/report"
-	"github.com/artifact-promotion/promote/internal/transfer"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -22,15 +19,14 @@ const (
 
 func group(ctx context.Context) (*errgroup.Group, context.Context) { return errgroup.WithContext(ctx) }
 
-// resolve turns every source into a digest. Meanwhile it reads what the tags hold
-// whose names are known already, and what the walk and the copy need first.
+// resolve turns every source into a digest. Beside that it reads what does not hang on
+// the sources: what the tags hold whose names are known already, and the ledgers.
 func (r *run) resolve(ctx context.Context) error {
 	r.Step("Resolve")
-	r.prepare(ctx)
 	early, stop := context.WithCancel(ctx)
 	defer stop()
 	observed := make(chan error, 1)
-	go func() { observed <- r.readAhead(early) }()
+	go func() { observed <- r.readBeside(early) }()
 	err := r.resolveImages(ctx)
 	if err != nil {
 		stop() // the source's fault is the one to tell
@@ -50,8 +46,8 @@ func (r *run) resolve(ctx context.Context) error {
 	return nil
 }
 
-// readAhead reads what does not hang on the sources.
-func (r *run) readAhead(ctx context.Context) error {
+// readBeside reads what does not hang on the sources.
+func (r *run) readBeside(ctx context.Context) error {
 	g, ctx := group(ctx)
 	g.Go(func() error { return r.observeNamed(ctx) })
 	g.Go(func() error { return r.readFrom(ctx) })
@@ -67,24 +63,6 @@ func (r *run) resolveImages(ctx context.Context) error {
 		g.Go(func() error { return i.resolve(ctx) })
 	}
 	return g.Wait()
-}
-
-// prepare begins to ask what will be needed whatever the source holds.
-func (r *run) prepare(ctx context.Context) {
-	r.walkers = map[string]*graph.Walker{}
-	for name, images := range r.bySource() {
-		w := graph.NewWalker(images[0].source, r.request.Attachments && r.leaves(images))
-		if r.request.Mode == Rollback {
-			w.With(r.engine.Finder(images[0].source))
-		}
-		r.walkers[name] = w
-		r.ahead.Go(func() { w.Prepare(ctx) })
-	}
-	for _, p := range r.promotions {
-		if !p.source.Same(p.target) {
-			r.ahead.Go(func() { r.engine.Prepare(ctx, p.target) })
-		}
-	}
 }
 
 // resolve reads what the source holds. A tag that does not hold the digest asked
@@ -138,24 +116,26 @@ func (i *image) missing(ref string, err error) error {
 // is written yet, and what cannot be promoted is refused here.
 func (r *run) inspect(ctx context.Context) error {
 	r.Step("Inspect")
-	r.survey(ctx)
 	r.prepareRecords(ctx)
-	beyond := ctx // the walk
-	r.expect = func(n *graph.Node, at *registry.Repository) { r.engine.Expect(beyond, n, at) }
-	r.expectAttachments(ctx)
-	if r.needLabels() { // the tags' names are in the images: one after the other
-		if err := r.walk(ctx); err != nil {
-			return err
-		}
-		if err := r.readLabels(ctx); err != nil {
-			return err
-		}
-		return r.nameAndObserve(ctx)
-	}
 	g, ctx := group(ctx)
+	g.Go(func() error { return r.readAttached(ctx) })
+	if r.needLabels() { // the tags' names are in the images: one after the other
+		g.Go(func() error { return r.walkThenName(ctx) })
+		return g.Wait()
+	}
 	g.Go(func() error { return r.walk(ctx) })
 	g.Go(func() error { return r.nameAndObserve(ctx) })
 	return g.Wait()
+}
+
+func (r *run) walkThenName(ctx context.Context) error {
+	if err := r.walk(ctx); err != nil {
+		return err
+	}
+	if err := r.readLabels(ctx); err != nil {
+		return err
+	}
+	return r.nameAndObserve(ctx)
 }
 
 // nameAndObserve names the tags and reads those that were not read yet.
@@ -173,23 +153,6 @@ func (r *run) nameAndObserve(ctx context.Context) error {
 	return errors.Join(r.refuseTaken(), r.refuseDrift())
 }
 
-// survey begins to ask each target about what will be copied there. A survey's
-// context is the run's: its questions may outlast the step.
-func (r *run) survey(ctx context.Context) {
-	for _, p := range r.promotions {
-		if p.source.Same(p.target) {
-			continue
-		}
-		var tags []transfer.Observation
-		for _, t := range p.tags {
-			if t.observed {
-				tags = append(tags, t.before)
-			}
-		}
-		p.survey = r.engine.Survey(ctx, &r.ahead, p.root.Digest, p.source, p.target, tags...)
-	}
-}
-
 // plansAtOnce is how many source repositories are read at the same time for a plan:
 // a walk waits for most of its time, for one answer before the next question, and
 // no copy needs the memory meanwhile.
@@ -202,13 +165,12 @@ func (r *run) walk(ctx context.Context) error {
 	if r.request.Mode == Plan {
 		g.SetLimit(plansAtOnce)
 	}
-	for name, images := range r.bySource() {
-		g.Go(func() error { return r.walkFrom(ctx, r.walkers[name], images) })
+	for _, images := range r.bySource() {
+		g.Go(func() error { return r.walkFrom(ctx, images) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	r.walkers = nil // with all that only the walk needed to know
 	for _, i := range r.images {
 		for _, text := range i.graph.Notices {
 			r.note(text)
@@ -219,27 +181,10 @@ func (r *run) walk(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) walkFrom(ctx context.Context, w *graph.Walker, images []*image) error {
-	w.Found = func(root v1.Hash, n *graph.Node, tag string) {
-		switch r.request.Mode {
-		case Plan: // which copies nothing
-			return
-		case Rollback:
-			r.expect(n, images[0].source)
-			return
-		default:
-		}
-		for _, p := range r.surveyed(root, images) {
-			p.survey.Found(n, tag)
-		}
-	}
-	w.Near = func(ctx context.Context, root, digest v1.Hash) (registry.Manifest, bool) {
-		for _, p := range r.surveyed(root, images) {
-			if m, ok := p.survey.Near(ctx, digest); ok {
-				return m, true
-			}
-		}
-		return registry.Manifest{}, false
+func (r *run) walkFrom(ctx context.Context, images []*image) error {
+	w := graph.NewWalker(images[0].source, r.request.Attachments && r.leaves(images))
+	if r.request.Mode == Rollback {
+		w.With(r.engine.Finder(images[0].source))
 	}
 	var roots []registry.Manifest
 	for _, i := range images {
@@ -252,16 +197,6 @@ func (r *run) walkFrom(ctx context.Context, w *graph.Walker, images []*image) er
 		i.graph = w.Graph(i.root.Digest)
 	}
 	return nil
-}
-
-// surveyed are the promotions of a root from one of the images.
-func (r *run) surveyed(root v1.Hash, images []*image) (all []*promotion) {
-	for _, p := range r.promotions {
-		if p.survey != nil && p.root.Digest == root && slices.Contains(images, p.image) {
-			all = append(all, p)
-		}
-	}
-	return all
 }
 
 func (r *run) bySource() map[string][]*image {

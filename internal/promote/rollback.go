@@ -44,11 +44,7 @@ func (r *run) goBack(ctx context.Context) error {
 		p.item.Source.Text = p.target.Reference(p.past.to)
 		r.images = append(r.images, p.image)
 		r.Info(p.describeBack())
-		if p.ledger.finder != nil { // how the record is to be listed
-			r.ahead.Go(func() { _, _ = p.ledger.finder.HasAPI(ctx, hash(p.past.to)) })
-		}
 	}
-	r.expectRecords(ctx)
 	r.announceEarly(ctx)
 	return nil
 }

@@ -36,10 +36,8 @@ type run struct {
 
 	images     []*image
 	promotions []*promotion
-	walkers    map[string]*graph.Walker                     // by source repository
-	expect     func(n *graph.Node, at *registry.Repository) // asks ahead for what a rollback needs
-	ahead      sync.WaitGroup                               // questions asked before their answers are needed
-	resolved   chan struct{}                                // closed once every image's manifest was read
+	ahead      sync.WaitGroup // what is asked and written of records beside the flow
+	resolved   chan struct{}  // closed once every image's manifest was read
 	notices    []string
 	overridden []string // gates that did not pass and were overridden
 
@@ -70,7 +68,6 @@ type promotion struct {
 	target     *registry.Repository
 	repository name.Repository // the target's name
 	tags       []*tag
-	survey     *transfer.Survey // nil within one repository
 	copied     document.Copied
 	proof      transfer.Proof
 	verified   bool

@@ -8,52 +8,8 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/graph"
-	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
-
-// mostExpected is how many records of an image are asked for ahead.
-const mostExpected = 16
-
-// expectRecords begins to ask for the blobs of records that are attached to the images.
-func (r *run) expectRecords(ctx context.Context) {
-	if !r.request.Attachments {
-		return
-	}
-	for _, p := range r.promotions {
-		asked := 0
-		for _, line := range slices.Backward(p.past.lines) {
-			if line.Digest != p.past.to || line.Fault != "" || asked == mostExpected {
-				continue
-			}
-			asked++
-			for _, digest := range ledger.BlobsOf(line) {
-				r.engine.ExpectBlob(ctx, digest, p.target)
-			}
-		}
-	}
-}
-
-// expectAttachments begins to read what the records say is attached to the images, and
-// asks for the blobs of that, before the walk finds it.
-func (r *run) expectAttachments(ctx context.Context) {
-	if !r.request.Attachments {
-		return
-	}
-	for _, p := range r.promotions {
-		if p.past.record == nil {
-			continue
-		}
-		var digests []v1.Hash
-		for _, name := range p.past.record.Attachments {
-			if digest, err := v1.NewHash(name); err == nil {
-				digests = append(digests, digest)
-			}
-		}
-		r.walkers[p.source.Name()].Expect(ctx, &r.ahead, digests, func(n *graph.Node) { r.expect(n, p.source) })
-	}
-}
 
 // notWhole explains an image that a rollback cannot go back to, as something of it is
 // gone, and offers the next older one.

@@ -83,7 +83,7 @@ func (f *Finder) readAhead(ctx context.Context, subject v1.Hash) {
 	}
 	l := &list{at: time.Now()}
 	if written || !f.Empty(ctx) {
-		l.referrers, l.manifest, l.err = f.fallback(ctx, subject)
+		l.referrers, l.manifest, l.err = f.fallback(ctx, f.repo.Uncached(), subject)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -227,7 +227,7 @@ func (f *Finder) before(ctx context.Context, subject v1.Hash, want []v1.Descript
 		return nil, nil, nil
 	}
 	l := &list{at: time.Now()}
-	l.referrers, l.manifest, l.err = f.fallback(ctx, subject)
+	l.referrers, l.manifest, l.err = f.fallback(ctx, f.repo.Uncached(), subject)
 	f.setLast(subject, l) // for who has waited to add more
 	return l.referrers, l.manifest, l.err
 }

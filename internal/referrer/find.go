@@ -95,7 +95,7 @@ func (f *Finder) Find(ctx context.Context, subject v1.Hash, root bool, tell func
 	}
 	if root || f.mayExist(ctx, FallbackTag(subject)) {
 		g.Go(func() (err error) {
-			if fallback, _, err = f.fallback(ctx, subject); err == nil && tell != nil {
+			if fallback, _, err = f.fallback(ctx, f.repo, subject); err == nil && tell != nil {
 				err = tell(fallback)
 			}
 			return err
@@ -189,9 +189,9 @@ func (f *Finder) learn(api bool) {
 // fallback reads the fallback tag: what it lists, and the manifest, nil if there
 // is none. A tag that holds something other than a list lists nothing: GitLab
 // resolves it to the image itself, and "cosign copy" tags images so.
-func (f *Finder) fallback(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, *registry.Manifest, error) {
+func (f *Finder) fallback(ctx context.Context, repo *registry.Repository, subject v1.Hash) ([]v1.Descriptor, *registry.Manifest, error) {
 	tag := FallbackTag(subject)
-	m, err := f.repo.GetManifest(ctx, tag)
+	m, err := repo.GetManifest(ctx, tag)
 	if errors.Is(err, registry.ErrNotFound) {
 		return nil, nil, nil
 	}
@@ -243,7 +243,7 @@ func union(a, b []v1.Descriptor) []v1.Descriptor {
 func (f *Finder) Missing(ctx context.Context, subject v1.Hash, want []v1.Descriptor) ([]v1.Descriptor, error) {
 	have, err := f.listed(ctx, subject)
 	if err == nil && f.support() == no {
-		have, _, err = f.fallback(ctx, subject)
+		have, _, err = f.fallback(ctx, f.repo.Uncached(), subject)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find what is attached: %w", err)

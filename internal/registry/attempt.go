@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -17,8 +16,9 @@ import (
 // attempt is one request that is about to be sent: with its slot, its token if it
 // needs one, and nothing left to wait for but the answer.
 type attempt struct {
-	slot
+	slot      // none where the caller holds one for the whole transfer
 	session   *session
+	host      *host // of the URL
 	need      need
 	url       *url.URL
 	header    http.Header
@@ -26,29 +26,16 @@ type attempt struct {
 	used      grant
 }
 
-// prepare waits for all that an attempt needs. The token comes before the slot,
-// which nobody may hold meanwhile; one that ran out until there was a slot is
-// replaced.
-func (s *session) prepare(ctx context.Context, n need, u *url.URL, c class) (*attempt, error) {
-	return s.prepareBy(ctx, n, u, func(h *host) (slot, error) { return h.enter(ctx, c) })
-}
-
-// prepareNow does not wait for a slot, but fails with errBusy.
-func (s *session) prepareNow(ctx context.Context, n need, u *url.URL, c class) (*attempt, error) {
-	return s.prepareBy(ctx, n, u, func(h *host) (slot, error) { return h.enterNow(c) })
-}
-
-func (s *session) prepareBy(ctx context.Context, n need, u *url.URL, enter func(*host) (slot, error)) (*attempt, error) {
+// prepare waits for all that a small request needs. The token comes before the slot,
+// which nobody holds while waiting for one; a token that expired until there was a
+// slot is replaced.
+func (s *session) prepare(ctx context.Context, n need, u *url.URL) (*attempt, error) {
 	for {
-		a := &attempt{session: s, need: n, url: u, header: http.Header{}}
-		if s.agent != "" {
-			a.header["User-Agent"] = []string{s.agent}
-		}
-		if err := a.authorize(ctx); err != nil {
+		a, err := s.authorized(ctx, n, u)
+		if err != nil {
 			return nil, err
 		}
-		var err error
-		if a.slot, err = enter(s.hosts.of(u.Host)); err != nil {
+		if a.slot, err = a.host.enter(ctx, small); err != nil {
 			return nil, err
 		}
 		if a.used.token == "" || s.usable(n, a.used) {
@@ -56,6 +43,29 @@ func (s *session) prepareBy(ctx context.Context, n need, u *url.URL, enter func(
 		}
 		a.leave()
 	}
+}
+
+// prepareTransfer waits for all that a request with a streamed body needs, but for
+// the slot of its transfer, which the caller holds.
+func (s *session) prepareTransfer(ctx context.Context, n need, u *url.URL, held slot) (*attempt, error) {
+	if err := s.hosts.of(u.Host).rest(ctx); err != nil {
+		return nil, err
+	}
+	a, err := s.authorized(ctx, n, u)
+	if err != nil {
+		return nil, err
+	}
+	a.slot = held
+	return a, nil
+}
+
+// authorized makes an attempt with the token that it needs.
+func (s *session) authorized(ctx context.Context, n need, u *url.URL) (*attempt, error) {
+	a := &attempt{session: s, host: s.hosts.of(u.Host), need: n, url: u, header: http.Header{}}
+	if s.agent != "" {
+		a.header["User-Agent"] = []string{s.agent}
+	}
+	return a, a.authorize(ctx)
 }
 
 // authorize sets the header, on the session's own host alone.
@@ -95,16 +105,24 @@ func (a *attempt) send(ctx context.Context, method string, body io.ReadCloser, s
 		Body: body, ContentLength: size, GetBody: again,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
-	began := time.Now()
-	resp, err := a.session.inner.RoundTrip(req)
+	resp, err := a.transport().RoundTrip(req)
 	if err != nil {
 		return nil, cause(ctx, err)
 	}
-	a.answered(method, resp, time.Since(began))
+	a.host.heard(resp)
+	a.slot.heard(resp)
 	if resp.StatusCode < http.StatusBadRequest && a.challenge != nil {
 		a.session.worked(method)
 	}
 	return resp, nil
+}
+
+// transport is the one that suits the request.
+func (a *attempt) transport() http.RoundTripper {
+	if a.class == transfer {
+		return a.session.inner.blobs
+	}
+	return a.session.inner.small
 }
 
 // renew takes a 401 and reports whether the same request may now do better: the

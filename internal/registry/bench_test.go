@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -70,7 +71,7 @@ func over(b *testing.B, s *shelf, size int64, do func(b *testing.B, r *Repositor
 	b.Helper()
 	server := httptest.NewServer(s)
 	defer server.Close()
-	network, _ := newTransport(nil, nil)
+	network := newTransport(&tls.Config{}, nil)
 	defer network.CloseIdleConnections()
 	for _, way := range []struct {
 		name, host string

@@ -101,7 +101,7 @@ func (s *session) whole(ctx context.Context, c call) (*url.URL, error) {
 // exchange sends a call to one URL, with a fresh token if the first is refused.
 func (s *session) exchange(ctx context.Context, c call, u *url.URL) (*answer, error) {
 	for nth := 0; ; nth++ {
-		try, err := s.prepare(ctx, c.need, u, small)
+		try, err := s.prepare(ctx, c.need, u)
 		if err != nil {
 			return nil, err
 		}

@@ -209,12 +209,12 @@ func (g *guarded) send(req *http.Request) (*http.Response, *answer, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(req.Context(), attemptTimeout, errStalled)
 	defer cancel()
-	inner := agent{g.session.inner, g.session.agent}
+	inner := agent{g.session.inner.small, g.session.agent}
 	resp, err := inner.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		return nil, nil, cause(ctx, err)
 	}
-	h.heard(resp.StatusCode, resp.Header)
+	h.heard(resp)
 	a := &answer{url: req.URL}
 	if err := a.read(resp, maxErrorBody); err != nil {
 		return nil, nil, cause(ctx, err)

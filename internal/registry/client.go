@@ -24,8 +24,8 @@ type Options struct {
 	Transport   http.RoundTripper // nil: one made for registries; Roots and Dial are then unused
 	Dial        dialing           // makes connections; nil: over TCP, and to no link-local address
 
-	// Transfers is how many blobs are streamed at once from a host, and to a host;
-	// 0: 48. Fewer are where the host asks for less.
+	// Transfers is how many blobs are streamed at once to and from a host, each by a
+	// connection of its own; 0: 24. Fewer are where the host asks for less.
 	Transfers int
 	// Patience is how long one operation is tried again after its first failure,
 	// and at least 8 times; 0: a minute. The waits grow in proportion to it.
@@ -34,10 +34,10 @@ type Options struct {
 
 // Client reaches registries for one run.
 type Client struct {
-	options   Options
-	transport http.RoundTripper
-	close     func() // what the client itself has opened
-	hosts     *hosts
+	options    Options
+	transports transports
+	closeIdle  func() // nil: the transport is not the client's own
+	hosts      *hosts
 
 	mu       sync.Mutex
 	sessions map[sessionKey]*session
@@ -45,25 +45,21 @@ type Client struct {
 
 // New returns a client with no connections yet.
 func New(o Options) *Client {
-	c := &Client{options: o, transport: o.Transport, close: func() {}}
-	if c.transport == nil {
-		c.connect()
+	c := &Client{options: o, hosts: newHosts(o), sessions: map[sessionKey]*session{}}
+	if o.Transport != nil {
+		c.transports = transports{o.Transport, o.Transport}
+	} else {
+		c.transports, c.closeIdle = newTransports(o.Roots, o.Dial, c.hosts.transfers)
 	}
-	c.hosts, c.sessions = newHosts(o), map[sessionKey]*session{}
 	return c
 }
 
-// connect makes a transport for registries.
-func (c *Client) connect() {
-	t, spares := newTransport(c.options.Roots, c.options.Dial)
-	c.transport, c.close = t, func() {
-		t.CloseIdleConnections()
-		spares.drain()
+// Close closes the connections that nobody uses any more. The client can be used on.
+func (c *Client) Close() {
+	if c.closeIdle != nil {
+		c.closeIdle()
 	}
 }
-
-// Close closes the connections that nobody uses any more. The client can be used on.
-func (c *Client) Close() { c.close() }
 
 // Access is what a repository is opened for.
 type Access int
@@ -121,7 +117,7 @@ func (c *Client) session(host name.Registry, cred credential.Credential) *sessio
 	key := sessionKey{host.RegistryStr(), cred.Auth}
 	s := c.sessions[key]
 	if s == nil {
-		s = newSession(host, cred, c.transport, c.options.UserAgent, c.hosts)
+		s = newSession(host, cred, c.transports, c.options.UserAgent, c.hosts)
 		c.sessions[key] = s
 	}
 	return s

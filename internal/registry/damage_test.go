@@ -447,7 +447,10 @@ func TestOddRefusals(t *testing.T) {
 				}
 			}
 			for _, do := range []func(t *testing.T, r *Repository) error{
-				func(t *testing.T, r *Repository) error { _, err := r.GetManifest(t.Context(), "dev"); return err },
+				func(t *testing.T, r *Repository) error {
+					_, err := r.Uncached().GetManifest(t.Context(), "dev")
+					return err
+				},
 				func(t *testing.T, r *Repository) error { _, err := readBlob(t, r, descriptor(blob)); return err },
 			} {
 				bubble(t, h, func(t *testing.T, r *Repository) {

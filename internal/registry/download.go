@@ -16,9 +16,14 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// HasBlob reports whether the repository holds a blob.
+// HasBlob reports whether the repository holds a blob. It asks as often as
+// GetManifest does.
 func (r *Repository) HasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
-	return r.has(ctx, r.call(http.MethodHead, "blobs/"+digest.String()), digest.String(), "look for blob")
+	c := r.session.hosts.cache
+	there, err := ask(ctx, c, c.blobs, r.place(digest.String()), r, func(ctx context.Context) (bool, error) {
+		return r.has(ctx, r.call(http.MethodHead, "blobs/"+digest.String()), digest.String(), "look for blob")
+	})
+	return there, r.fail("look for blob", digest.String(), err)
 }
 
 // OpenBlob reads a blob. The reader takes up a broken download where it stopped,
@@ -50,11 +55,9 @@ type download struct {
 	patience patience
 	whole    bool // the registry cannot be asked for a range
 
-	early chan error // the outcome of an answer asked for ahead; nil once it was taken
-	now   bool       // it is asked for only if there is a slot at once
-
+	held slot // of the host, for as long as bytes flow; of an upload's source, from its start to its end
+	kept bool // the slot is the upload's, which gives it back
 	body io.ReadCloser
-	slot slot
 	dog  *watchdog
 	err  error // final
 }
@@ -77,9 +80,6 @@ var errEnd = errors.New("end of blob")
 
 // read reads once from wherever the download stands.
 func (d *download) read(p []byte) (int, error) {
-	if err := d.arrived(); err != nil {
-		return 0, err
-	}
 	if d.body == nil {
 		if err := d.open(); err != nil {
 			return 0, err
@@ -134,32 +134,28 @@ func (d *download) refuse(a *answer) error {
 	return d.repo.refuse("read blob", d.blob.Digest.String(), a)
 }
 
-// ahead asks for the blob before it is read, if there is a slot to be had at once:
-// who holds one of these must not wait for another (see host). The download must
-// then be read or closed.
-func (d *download) ahead() {
+// begin asks for the blob before it is read, with a slot that the caller keeps until
+// it has closed the download.
+func (d *download) begin(held slot) error {
 	if d.err != nil {
-		return
+		return d.err
 	}
-	d.early, d.now = make(chan error, 1), true
-	go func() { d.early <- d.open() }()
-}
-
-// arrived waits for what was asked for ahead.
-func (d *download) arrived() error {
-	if d.early == nil {
-		return nil
+	d.held, d.kept = held, true
+	for d.body == nil {
+		if err := d.open(); err != nil {
+			if d.err = d.after(err); d.err != nil {
+				return d.err
+			}
+		}
 	}
-	err := <-d.early // which ends with the context
-	d.early, d.now = nil, false
-	if errors.Is(err, errBusy) {
-		return nil
-	}
-	return err
+	return nil
 }
 
 // open asks for the blob from the offset on.
 func (d *download) open() error {
+	if err := d.enter(); err != nil {
+		return err
+	}
 	c, err := d.repo.session.challenged(d.ctx)
 	if err != nil {
 		return err
@@ -174,25 +170,32 @@ func (d *download) open() error {
 	return tooManyRedirects
 }
 
+// enter takes a slot, unless the caller keeps one.
+func (d *download) enter() (err error) {
+	if d.held.host != nil {
+		return nil
+	}
+	if err := d.repo.session.ready(d.ctx, d.repo.need()); err != nil {
+		return err
+	}
+	d.held, err = d.repo.session.at.enter(d.ctx, transfer)
+	return err
+}
+
 // ask asks at one URL, and returns the one that it points to, if it does.
 func (d *download) ask(u *url.URL) (next *url.URL, err error) {
 	for nth := 0; ; nth++ {
-		prepare := d.repo.session.prepare
-		if d.now {
-			prepare = d.repo.session.prepareNow
-		}
-		try, err := prepare(d.ctx, d.repo.need(), u, down)
+		try, err := d.repo.session.prepareTransfer(d.ctx, d.repo.need(), u, d.held)
 		if err != nil {
 			return nil, err
 		}
 		ctx, dog := watch(d.ctx)
-		next, status, err := d.begin(ctx, dog, try)
+		next, status, err := d.send(ctx, dog, try)
 		if err != nil {
 			err = cause(ctx, err)
 		}
 		if d.body == nil {
 			dog.end()
-			try.leave()
 		}
 		switch {
 		case err != nil:
@@ -206,9 +209,9 @@ func (d *download) ask(u *url.URL) (next *url.URL, err error) {
 	}
 }
 
-// begin sends the request. There is a body if the answer is one to read from; or
+// send sends the request. There is a body if the answer is one to read from; or
 // the answer points elsewhere; or it is a refusal.
-func (d *download) begin(ctx context.Context, dog *watchdog, try *attempt) (next *url.URL, refused *answer, err error) {
+func (d *download) send(ctx context.Context, dog *watchdog, try *attempt) (next *url.URL, refused *answer, err error) {
 	if d.offset > 0 && !d.whole {
 		try.header["Range"] = []string{"bytes=" + strconv.FormatInt(d.offset, 10) + "-"}
 	}
@@ -227,7 +230,7 @@ func (d *download) begin(ctx context.Context, dog *watchdog, try *attempt) (next
 		return nil, refused, err
 	}
 	dog.pause()
-	d.body, d.dog, d.slot = resp.Body, dog, try.slot
+	d.body, d.dog = resp.Body, dog
 	return nil, nil, nil
 }
 
@@ -303,19 +306,21 @@ func digits(s string) (int64, bool) {
 	return int64(n), err == nil
 }
 
+// close gives back what the download holds.
 func (d *download) close() {
-	if d.body == nil {
-		return
+	if d.body != nil {
+		_ = d.body.Close()
+		d.dog.end()
+		d.body = nil
 	}
-	_ = d.body.Close()
-	d.dog.end()
-	d.slot.leave()
-	d.body = nil
+	if !d.kept {
+		d.held.leave()
+		d.held = slot{}
+	}
 }
 
 // Close ends the download.
 func (d *download) Close() error {
-	_ = d.arrived()
 	d.close()
 	if d.err == nil {
 		d.err = errors.New("download is closed")

@@ -39,7 +39,7 @@ func TestBeside(t *testing.T) {
 	missing := &Error{Op: "read manifest", Side: "source", Ref: "there", Status: 404, Hint: "Look for it."}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(missing)
-	p := patience{host: newHost(1, defaultPatience)}
+	p := patience{host: newHost("127.0.0.1:5000", 1, defaultPatience)}
 	err := p.ended(ctx, context.Canceled)
 	if errors.Is(err, ErrNotFound) {
 		t.Error("another's answer passes for its own")

@@ -132,7 +132,7 @@ func TestLargeBodiesByPatch(t *testing.T) {
 			}
 		})
 	}
-	h := newHost(1, defaultPatience)
+	h := newHost("127.0.0.1:5000", 1, defaultPatience)
 	h.bodyRefused(1000, true)
 	if !h.bodiesByPatch(1000) || h.bodiesByPatch(999) {
 		t.Error("from the size refused on, blobs are sent by PATCH")

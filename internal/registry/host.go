@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -16,19 +15,22 @@ import (
 type class int
 
 const (
-	small class = iota // a question, or a body that is held in memory
-	up                 // a blob that is streamed to the host
-	down               // a blob that is streamed from it
+	small    class = iota // a question, or a body that is held in memory
+	transfer              // a blob that is streamed, to the host or from it
 	classes
 )
 
 const (
-	// smallRequests is how many small requests run at once at a host. It is
-	// latency that they wait for, not bandwidth.
+	// smallRequests is how many small requests run at once at a host that speaks
+	// HTTP/2, where they share a connection: fewer than the streams that any server
+	// is known to allow (100 is the least that RFC 9113 §6.5.2 recommends).
 	smallRequests = 96
-	// defaultTransfers is how many blobs are streamed at once in each direction
+	// smallConnections is how many run at once at a host without HTTP/2: each then
+	// needs a connection of its own.
+	smallConnections = 16
+	// defaultTransfers is how many blobs are streamed at once to and from a host
 	// unless the user says otherwise.
-	defaultTransfers = 48
+	defaultTransfers = 24
 	// smallMemory bounds the small blobs that are on their way at once, in bytes.
 	smallMemory = 8 << 20
 )
@@ -38,13 +40,14 @@ type hosts struct {
 	transfers int
 	patience  time.Duration
 	memory    *semaphore.Weighted // bytes of small blobs that are held
+	cache     *cache
 
 	mu     sync.Mutex
 	byName map[string]*host
 }
 
 func newHosts(o Options) *hosts {
-	h := &hosts{transfers: o.Transfers, patience: o.Patience, memory: semaphore.NewWeighted(smallMemory), byName: map[string]*host{}}
+	h := &hosts{transfers: o.Transfers, patience: o.Patience, memory: semaphore.NewWeighted(smallMemory), cache: newCache(), byName: map[string]*host{}}
 	if h.transfers <= 0 {
 		h.transfers = defaultTransfers
 	}
@@ -61,7 +64,7 @@ func (h *hosts) of(name string) *host {
 	defer h.mu.Unlock()
 	known := h.byName[name]
 	if known == nil {
-		known = newHost(h.transfers, h.patience)
+		known = newHost(name, h.transfers, h.patience)
 		h.byName[name] = known
 	}
 	return known
@@ -70,71 +73,93 @@ func (h *hosts) of(name string) *host {
 // host is what is true of a host whoever asks it: how much it takes at once,
 // when it wants to be left alone, and what it has shown that it can do.
 //
-// A slot is taken for one attempt and held until its answer has been read; never
-// while waiting to try again or for a token. An upload holds a slot of its target
-// (up) while its source reads with one of another host or direction (down).
-// Whoever holds one of down waits for no other, so that no circle of waits is
-// possible, even where two hosts copy to each other. Blobs that are small are
-// read before anything is sent, so that small slots are never held two at a time.
+// A small request takes a slot for one attempt, until its answer has been read;
+// never while it waits to try again or for a token. A streamed blob takes a slot of
+// each host that it flows from and to, for as long as it flows (see transferSlots).
 type host struct {
+	name     string
 	patience time.Duration
 	limits   [classes]*limiter
 	answered atomic.Bool // anything, in this run
 	well     atomic.Bool // as a registry does
 
 	mu        sync.Mutex
+	major     int       // the latest version of HTTP that it has answered by; 0: none
 	notBefore time.Time // it asked to be left alone until then
 	putOff    time.Time // since when it has asked so without an answer that was well
-	paces     [paces]pace
 	facts     facts
 }
 
-func newHost(transfers int, patience time.Duration) *host {
-	return &host{patience: patience, limits: [classes]*limiter{
-		small: newLimiter(smallRequests), up: newLimiter(transfers), down: newLimiter(transfers),
-	}}
+// newHost makes a host that was not reached yet. One small request goes first: its
+// answer tells how many may follow, and over HTTP/2 they share its connection.
+func newHost(name string, transfers int, patience time.Duration) *host {
+	h := &host{name: name, patience: patience}
+	h.limits[small], h.limits[transfer] = newLimiter(smallRequests), newLimiter(transfers)
+	h.limits[small].narrowTo(1)
+	return h
 }
 
-// slot is the right to make one attempt.
+// slot is the right to make one attempt, or to stream one blob.
 type slot struct {
-	host  *host
-	class class
-	round int
+	host   *host
+	class  class
+	weight int
+	round  int
 }
 
 // enter waits until the host may be asked, and for a slot.
-func (h *host) enter(ctx context.Context, c class) (slot, error) {
+func (h *host) enter(ctx context.Context, c class) (slot, error) { return h.enterWith(ctx, c, 1) }
+
+// enterWith waits for a slot that counts as several.
+func (h *host) enterWith(ctx context.Context, c class, weight int) (slot, error) {
 	for {
 		if err := h.rest(ctx); err != nil {
 			return slot{}, err
 		}
-		round, err := h.limits[c].take(ctx)
+		round, err := h.limits[c].take(ctx, weight)
 		if err != nil {
 			return slot{}, err
 		}
 		if h.pause() <= 0 { // it may have asked for one while the slot was waited for
-			return slot{h, c, round}, nil
+			return slot{h, c, weight, round}, nil
 		}
-		h.limits[c].give()
+		h.limits[c].give(weight)
 	}
 }
 
-// enterNow enters without waiting, or fails with errBusy.
-func (h *host) enterNow(c class) (slot, error) {
-	if h.pause() > 0 {
-		return slot{}, errBusy
+func (s slot) leave() {
+	if s.host != nil {
+		s.host.limits[s.class].give(s.weight)
 	}
-	round, ok := h.limits[c].takeNow()
-	if !ok {
-		return slot{}, errBusy
-	}
-	return slot{h, c, round}, nil
 }
 
-// errBusy says that there is no slot now.
-var errBusy = errors.New("too much is on its way")
+// transferSlots takes a slot of each host that a blob is streamed between, in the
+// order of their names, so that two hosts that copy to each other never wait in a
+// circle. A blob that is copied within one host takes one slot that counts as two.
+func transferSlots(ctx context.Context, a, b *host) (slots []slot, err error) {
+	hosts, weight := []*host{a, b}, 1
+	switch {
+	case a == b:
+		hosts, weight = hosts[:1], 2
+	case a.name > b.name:
+		hosts = []*host{b, a}
+	}
+	for _, h := range hosts {
+		s, err := h.enterWith(ctx, transfer, weight)
+		if err != nil {
+			leaveAll(slots)
+			return nil, err
+		}
+		slots = append(slots, s)
+	}
+	return slots, nil
+}
 
-func (s slot) leave() { s.host.limits[s.class].give() }
+func leaveAll(slots []slot) {
+	for _, s := range slots {
+		s.leave()
+	}
+}
 
 // rest waits as long as the host asked for.
 func (h *host) rest(ctx context.Context) error {
@@ -167,12 +192,11 @@ func (h *host) relents() bool {
 }
 
 // heard takes from an answer what it tells of the host.
-func (h *host) heard(status int, header http.Header) {
-	if !h.answered.Load() {
-		h.answered.Store(true)
-	}
-	d := asked(status, header)
-	if d <= 0 && status >= http.StatusBadRequest {
+func (h *host) heard(resp *http.Response) {
+	h.answered.Store(true)
+	h.speaks(resp.ProtoMajor)
+	d := asked(resp.StatusCode, resp.Header)
+	if d <= 0 && resp.StatusCode >= http.StatusBadRequest {
 		return
 	}
 	h.mu.Lock()
@@ -190,28 +214,36 @@ func (h *host) heard(status int, header http.Header) {
 	}
 }
 
-// answered takes from the answer to an attempt how much the host bears. took is
-// the time to the answer's first byte.
-func (s slot) answered(method string, resp *http.Response, took time.Duration) {
-	s.host.heard(resp.StatusCode, resp.Header)
+// speaks notes a version of HTTP that the host has answered by.
+func (h *host) speaks(major int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if major <= h.major { // a host with HTTP/2 refuses plain HTTP by HTTP/1.1
+		return
+	}
+	h.major = major
+	h.limits[small].widenTo(smallWidth(major))
+}
+
+// smallWidth is how many small requests run at once by a version of HTTP.
+func smallWidth(major int) int {
+	if major >= 2 {
+		return smallRequests
+	}
+	return smallConnections
+}
+
+// heard takes from the answer to an attempt how much the host bears.
+func (s slot) heard(resp *http.Response) {
+	if s.host == nil {
+		return
+	}
 	limit := s.host.limits[s.class]
 	switch {
 	case overloaded(resp.StatusCode, resp.Header):
 		limit.adjust((*width).halve, s.round)
-	case s.class == small && s.host.slow(method, took):
-		s.host.ease(s)
 	case resp.StatusCode < http.StatusInternalServerError:
 		limit.adjust((*width).grow, s.round)
-	}
-}
-
-// ease narrows all that runs: it is mostly the blobs that make the rest slow.
-func (h *host) ease(s slot) {
-	h.limits[small].adjust((*width).ease, s.round)
-	for _, c := range []class{up, down} {
-		if l := h.limits[c]; h.limits[small].current() == s.round+1 {
-			l.adjust((*width).ease, l.current())
-		}
 	}
 }
 
@@ -220,23 +252,4 @@ func (h *host) ease(s slot) {
 func overloaded(status int, header http.Header) bool {
 	return status == http.StatusTooManyRequests ||
 		status == http.StatusServiceUnavailable && header.Get("Retry-After") != ""
-}
-
-// paces are the kinds of small requests: a write takes longer than a question
-// because it is one.
-const paces = 4
-
-func (h *host) slow(method string, took time.Duration) bool {
-	kind := 0
-	switch method {
-	case http.MethodHead:
-		kind = 1
-	case http.MethodPost:
-		kind = 2
-	case http.MethodPut, http.MethodPatch:
-		kind = 3
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.paces[kind].add(took)
 }

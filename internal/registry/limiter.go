@@ -3,12 +3,7 @@ package registry
 import (
 	"context"
 	"sync"
-	"time"
 )
-
-// slowFloor is how far rising latency alone narrows a limit. Slow answers may be
-// nobody's fault; only a registry that says so is asked less than that.
-const slowFloor = 8
 
 // width is how many requests may run at once: additive increase, multiplicative
 // decrease, as TCP does it. It starts at its ceiling, because a registry that
@@ -35,40 +30,12 @@ func (w *width) grow(round int) {
 }
 
 // halve counts an answer that the host is asked too much.
-func (w *width) halve(round int) { w.shrink(round, w.now/2, 1) }
-
-// ease counts an answer that took long.
-func (w *width) ease(round int) { w.shrink(round, w.now*0.9, min(slowFloor, w.now)) }
-
-func (w *width) shrink(round int, to, floor float64) {
+func (w *width) halve(round int) {
 	if round != w.round {
 		return
 	}
-	w.now = max(to, floor)
+	w.now = max(w.now/2, 1)
 	w.round++
-}
-
-// Latency is rising where the smoothed time to an answer is both several times
-// the best that was seen and this much above it.
-const (
-	slowTimes = 4
-	slowAbove = 250 * time.Millisecond
-)
-
-// pace is how long one kind of request takes to its answer's first byte.
-type pace struct {
-	best, smooth time.Duration
-}
-
-// add counts a sample, and reports whether answers have become slow. One that is
-// far off counts as a bounded one, so that a single hiccup changes nothing.
-func (p *pace) add(d time.Duration) (slow bool) {
-	if p.best == 0 {
-		p.best, p.smooth = d, d
-	}
-	p.best = min(p.best, d)
-	p.smooth += (min(d, 2*slowTimes*p.best+2*slowAbove) - p.smooth) / 8
-	return p.smooth > slowTimes*p.best && p.smooth > p.best+slowAbove
 }
 
 // limiter hands out the slots of a width, first come, first served.
@@ -82,21 +49,23 @@ type limiter struct {
 // ticket is one who waits. Its channel is closed when the slot is its own.
 type ticket struct {
 	called chan struct{}
+	weight int
 	round  int
 	gone   bool
 }
 
 func newLimiter(ceiling int) *limiter { return &limiter{width: newWidth(ceiling)} }
 
-// take waits for a slot and returns the round in which its request begins.
-func (l *limiter) take(ctx context.Context) (round int, err error) {
+// take waits for so many slots and returns the round in which their request begins.
+// More than there are it gets once all are free.
+func (l *limiter) take(ctx context.Context, weight int) (round int, err error) {
 	l.mu.Lock()
-	if l.busy < l.width.slots() && len(l.queue) == 0 {
+	if l.free(weight) && len(l.queue) == 0 {
 		defer l.mu.Unlock()
-		l.busy++
+		l.busy += weight
 		return l.width.round, nil
 	}
-	t := &ticket{called: make(chan struct{})}
+	t := &ticket{called: make(chan struct{}), weight: weight}
 	l.queue = append(l.queue, t)
 	l.mu.Unlock()
 	select {
@@ -108,35 +77,28 @@ func (l *limiter) take(ctx context.Context) (round int, err error) {
 	}
 }
 
-// takeNow takes a slot only if there is one that nobody waits for.
-func (l *limiter) takeNow() (round int, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.busy >= l.width.slots() || len(l.queue) > 0 {
-		return 0, false
-	}
-	l.busy++
-	return l.width.round, true
-}
-
 // leave gives up waiting, also where the slot was handed over at the same moment.
 func (l *limiter) leave(t *ticket) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
 	case <-t.called:
-		l.busy--
+		l.busy -= t.weight
 		l.call()
 	default:
 		t.gone = true
 	}
 }
 
-// give returns a slot.
-func (l *limiter) give() {
+func (l *limiter) free(weight int) bool {
+	return l.busy+weight <= max(l.width.slots(), weight)
+}
+
+// give returns slots.
+func (l *limiter) give(weight int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.busy--
+	l.busy -= weight
 	l.call()
 }
 
@@ -148,16 +110,24 @@ func (l *limiter) adjust(by func(w *width, round int), round int) {
 	l.call()
 }
 
-// current is the round that a request which began now would be of.
-func (l *limiter) current() int {
+// narrowTo lets so many run at once until widenTo says how many may.
+func (l *limiter) narrowTo(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.width.round
+	l.width.now = float64(n)
+}
+
+// widenTo sets how many may run at once from here on, at the most.
+func (l *limiter) widenTo(ceiling int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.width = width{ceiling: float64(ceiling), now: float64(ceiling), round: l.width.round}
+	l.call()
 }
 
 // call hands free slots to who has waited longest.
 func (l *limiter) call() {
-	for len(l.queue) > 0 && l.busy < l.width.slots() {
+	for len(l.queue) > 0 && l.free(l.queue[0].weight) {
 		t := l.queue[0]
 		l.queue[0] = nil
 		l.queue = l.queue[1:]
@@ -165,7 +135,7 @@ func (l *limiter) call() {
 			continue
 		}
 		t.round = l.width.round
-		l.busy++
+		l.busy += t.weight
 		close(t.called)
 	}
 }

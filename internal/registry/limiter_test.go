@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"testing"
@@ -43,25 +42,11 @@ func TestWidth(t *testing.T) {
 	if w.slots() != 1 {
 		t.Errorf("%d at the least, want 1", w.slots())
 	}
-	w.ease(w.round)
-	if w.slots() != 1 {
-		t.Errorf("%d: slow answers let it grow", w.slots())
-	}
 	for range 2000 {
 		w.grow(w.round)
 	}
 	if w.slots() != 48 {
 		t.Errorf("grew to %d, want its ceiling again", w.slots())
-	}
-	w.ease(w.round)
-	if got := w.slots(); got != 43 {
-		t.Errorf("%d after slow answers, want a tenth less", got)
-	}
-	for range 100 {
-		w.ease(w.round)
-	}
-	if w.slots() != slowFloor {
-		t.Errorf("slow answers alone narrow to %d, want %d", w.slots(), slowFloor)
 	}
 }
 
@@ -70,57 +55,6 @@ func state(l *limiter) width {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.width
-}
-
-func TestPace(t *testing.T) {
-	t.Parallel()
-	const ms = time.Millisecond
-	dice := rand.New(rand.NewPCG(1, 2))
-	for _, test := range []struct {
-		name string
-		next func(n int) time.Duration
-		slow bool
-	}{
-		{"fast", func(int) time.Duration { return ms }, false},
-		{"loopback under load", func(int) time.Duration { return time.Duration(1+dice.IntN(200)) * ms }, false},
-		{"far", func(int) time.Duration { return time.Duration(150+dice.IntN(100)) * ms }, false},
-		{"far, with a handshake now and then", func(n int) time.Duration { return time.Duration(150+n%3*300) * ms }, false},
-		{"one hiccup", func(n int) time.Duration {
-			if n == 100 {
-				return 25 * time.Second
-			}
-			return 40 * ms
-		}, false},
-		{"always slow", func(int) time.Duration { return 2 * time.Second }, false},
-		{"rising", func(n int) time.Duration { return time.Duration(40+2*n) * ms }, true},
-		{"from fast to slow", func(n int) time.Duration {
-			if n < 50 {
-				return 20 * ms
-			}
-			return 600 * ms
-		}, true},
-	} {
-		var p pace
-		slow := false
-		for n := range 300 {
-			slow = p.add(test.next(n)) || slow
-		}
-		if slow != test.slow {
-			t.Errorf("%s: slow %v, want %v", test.name, slow, test.slow)
-		}
-	}
-	var p pace
-	p.add(20 * ms)
-	for range 100 {
-		p.add(time.Second)
-	}
-	var slow bool
-	for range 30 {
-		slow = p.add(25 * ms)
-	}
-	if slow {
-		t.Error("it does not notice that answers are fast again")
-	}
 }
 
 // Slots go to who has waited longest, no more at once than there are; who gives
@@ -140,7 +74,7 @@ func TestSlots(t *testing.T) {
 			}
 			g.Go(func() {
 				defer cancel(nil)
-				if _, err := l.take(ctx); err != nil {
+				if _, err := l.take(ctx, 1); err != nil {
 					if !errors.Is(err, errTimeUp) {
 						t.Errorf("error %v, want the context's cause", err)
 					}
@@ -155,7 +89,7 @@ func TestSlots(t *testing.T) {
 				mu.Lock()
 				running--
 				mu.Unlock()
-				l.give()
+				l.give(1)
 			})
 			synctest.Wait() // so that they queue in this order
 		}
@@ -176,21 +110,20 @@ func TestSlots(t *testing.T) {
 func TestSlotThatNobodyTakes(t *testing.T) {
 	t.Parallel()
 	l := newLimiter(1)
-	if _, err := l.take(t.Context()); err != nil {
+	if _, err := l.take(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	late := &ticket{called: make(chan struct{})}
+	late := &ticket{called: make(chan struct{}), weight: 1}
 	l.queue = append(l.queue, late)
-	l.give() // hands it over
+	l.give(1) // hands it over
 	l.leave(late)
 	if l.busy != 0 {
 		t.Errorf("%d slots are lost", l.busy)
 	}
 }
 
-// A limiter on a host whose answers take longer the more it is asked, and one
-// that refuses beyond what it bears: it finds what they bear, and is wide again
-// when they bear more.
+// A host that takes all, one whose answers take longer the more it is asked, which
+// is no reason to ask less, and one that refuses beyond what it takes.
 func TestLimiterAdapts(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -202,13 +135,7 @@ func TestLimiterAdapts(t *testing.T) {
 		{"bears all", func(int, time.Duration) (time.Duration, int) { return 40 * time.Millisecond, 200 }, smallRequests, smallRequests, smallRequests},
 		{"queues", func(running int, _ time.Duration) (time.Duration, int) {
 			return time.Duration(max(40, 30*running)) * time.Millisecond, 200
-		}, 8, 24, 8},
-		{"queued for a while", func(running int, since time.Duration) (time.Duration, int) {
-			if since < 20*time.Second {
-				return time.Duration(max(40, 30*running)) * time.Millisecond, 200
-			}
-			return 40 * time.Millisecond, 200
-		}, smallRequests, smallRequests, 8},
+		}, smallRequests, smallRequests, smallRequests},
 		{"refuses beyond 10", func(running int, _ time.Duration) (time.Duration, int) {
 			if running > 10 {
 				return time.Millisecond, 429
@@ -218,7 +145,8 @@ func TestLimiterAdapts(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHost(48, defaultPatience)
+				h := newHost("127.0.0.1:5000", 48, defaultPatience)
+				h.limits[small].widenTo(smallRequests)
 				began, running, lowest := time.Now(), 0, float64(smallRequests)
 				var mu sync.Mutex
 				var g sync.WaitGroup
@@ -235,7 +163,7 @@ func TestLimiterAdapts(t *testing.T) {
 							took, code := test.answer(running, time.Since(began))
 							mu.Unlock()
 							time.Sleep(took)
-							s.answered("GET", &http.Response{StatusCode: code, Header: http.Header{}}, took)
+							s.heard(&http.Response{StatusCode: code, Header: http.Header{}})
 							mu.Lock()
 							running--
 							lowest = min(lowest, state(h.limits[small]).now)

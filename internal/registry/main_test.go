@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"flag"
 	"fmt"
@@ -76,9 +77,9 @@ func open200(h http.HandlerFunc) http.HandlerFunc {
 // started before it.
 func client(t *testing.T, chain *credential.Chain) *Client {
 	t.Helper()
-	transport, _ := newTransport(nil, nil)
-	t.Cleanup(transport.CloseIdleConnections)
-	return New(Options{Credentials: chain, Transport: transport, UserAgent: "promote-test", Patience: 2 * time.Second})
+	c := New(Options{Credentials: chain, UserAgent: "promote-test", Patience: 2 * time.Second})
+	t.Cleanup(c.Close)
+	return c
 }
 
 // logins are the same login for both sides.
@@ -331,8 +332,7 @@ func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Reposit
 			defer close(served)
 			_ = server.Serve(network)
 		}()
-		transport, _ := newTransport(nil, nil)
-		transport.DialContext = network.DialContext
+		transport := newTransport(&tls.Config{}, network.DialContext)
 		defer func() {
 			cancel() // a handler that does not read the body does not see the client go
 			transport.CloseIdleConnections()

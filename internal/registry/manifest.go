@@ -41,12 +41,26 @@ type Manifest struct {
 // acceptable is what every question for a manifest says; nobody changes it.
 var acceptable = http.Header{"Accept": {accept}}
 
-// GetManifest reads the manifest of a tag or digest. Its digest is that of the
+// GetManifest reads the manifest of a tag or digest: by digest once a run, by tag once
+// within two seconds, unless the repository is [Repository.Uncached]. Nobody changes
+// the bytes, which are shared. Its digest is that of the
 // bytes; bytes that do not match a digest asked for, or the one the registry
 // names, are asked for again and then refused with ErrMismatch. Where a tag is
 // answered without naming a digest, it is read once more by the digest that the
 // bytes have: a registry that has no such manifest did not send it.
 func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, error) {
+	c := r.session.hosts.cache
+	m, err := ask(ctx, c, c.manifests, r.place(ref), r, func(ctx context.Context) (Manifest, error) {
+		m, err := r.fetchManifest(ctx, ref)
+		if err != nil {
+			return Manifest{}, err
+		}
+		return c.keep(r, ref, m), nil
+	})
+	return m, r.fail("read manifest", ref, err)
+}
+
+func (r *Repository) fetchManifest(ctx context.Context, ref string) (Manifest, error) {
 	p := patience{host: r.session.at}
 	for {
 		m, named, err := r.readManifest(ctx, ref)
@@ -175,6 +189,8 @@ func (r *Repository) PutManifest(ctx context.Context, ref string, m Manifest) (i
 	// Some registries digest their own rendering of the manifest.
 	c.check = func(a *answer) error { return a.names(m) }
 	c.judge = judgeManifest
+	r.session.hosts.cache.wroteManifest(r, ref)
+	defer r.session.hosts.cache.wroteManifest(r, ref)
 	a, err := r.session.send(ctx, c)
 	if err != nil {
 		return false, r.fail("write manifest", ref, err)
@@ -214,7 +230,7 @@ func judgeManifest(a *answer) error {
 // changed is also refused when it holds the same digest (ECR), as it does after a
 // write whose answer was lost.
 func (r *Repository) holds(ctx context.Context, tag string, digest v1.Hash) bool {
-	m, err := r.GetManifest(ctx, tag)
+	m, err := r.fetchManifest(ctx, tag)
 	return err == nil && m.Digest == digest
 }
 
@@ -223,6 +239,8 @@ func (r *Repository) holds(ctx context.Context, tag string, digest v1.Hash) bool
 func (r *Repository) DeleteTag(ctx context.Context, tag string) error {
 	c := r.call(http.MethodDelete, "manifests/"+tag)
 	c.need.access = Delete // a right of its own, asked for only here
+	r.session.hosts.cache.wroteManifest(r, tag)
+	defer r.session.hosts.cache.wroteManifest(r, tag)
 	a, err := r.session.send(ctx, c)
 	if err != nil {
 		return r.fail("delete tag", tag, err)

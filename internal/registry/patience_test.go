@@ -129,7 +129,7 @@ func TestPatienceIsBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHost(1, defaultPatience)
+				h := newHost("127.0.0.1:5000", 1, defaultPatience)
 				h.answered.Store(true)
 				p := patience{host: h}
 				began, times := time.Now(), 1
@@ -150,7 +150,7 @@ func TestPatienceIsBounded(t *testing.T) {
 func TestLagAfterTrouble(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHost(1, defaultPatience)
+		h := newHost("127.0.0.1:5000", 1, defaultPatience)
 		h.answered.Store(true)
 		p := patience{host: h}
 		if err := p.after(t.Context(), errStalled); err != nil {
@@ -269,14 +269,14 @@ func TestWaitsForAHostEndWithTheContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for name, prepare := range map[string]func(h *host){
-			"rest": func(h *host) { h.heard(429, http.Header{"Retry-After": {"30"}}) },
-			"slot": func(h *host) { _, _ = h.enter(context.Background(), up) },
+			"rest": func(h *host) { h.heard(&http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {"30"}}}) },
+			"slot": func(h *host) { _, _ = h.enter(context.Background(), transfer) },
 		} {
-			h := newHost(1, defaultPatience)
+			h := newHost("127.0.0.1:5000", 1, defaultPatience)
 			prepare(h)
 			ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errTimeUp)
 			began := time.Now()
-			if _, err := h.enter(ctx, up); !errors.Is(err, errTimeUp) {
+			if _, err := h.enter(ctx, transfer); !errors.Is(err, errTimeUp) {
 				t.Errorf("%s: error %v, want the context's cause", name, err)
 			}
 			took(t, began, 3*time.Second, 3*time.Second)

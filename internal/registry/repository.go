@@ -14,6 +14,15 @@ type Repository struct {
 	side       credential.Side
 	session    *session
 	credential credential.Credential
+	uncached   bool
+}
+
+// Uncached is the same repository for reads that must be made now, whatever the run
+// has read before.
+func (r *Repository) Uncached() *Repository {
+	now := *r
+	now.uncached = true
+	return &now
 }
 
 // Name is the full name, registry/path.

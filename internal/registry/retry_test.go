@@ -340,7 +340,8 @@ func TestWaitingForOneHostIsNotForever(t *testing.T) {
 	reg := regtest.Serve(t, regtest.Options{})
 	c := client(t, nil)
 	r := repository(t, c, credential.Target, reg.Host()+"/acme/app", Push)
-	for range smallRequests {
+	_, _ = r.HasManifest(t.Context(), digestOf(nil)) // the host is known from here on
+	for range smallConnections {
 		if _, err := c.hosts.of(reg.Host()).enter(t.Context(), small); err != nil {
 			t.Fatal(err)
 		}

@@ -19,7 +19,7 @@ import (
 type session struct {
 	host  name.Registry
 	cred  credential.Credential
-	inner http.RoundTripper
+	inner transports
 	agent string // User-Agent; empty: net/http's
 	hosts *hosts
 	at    *host
@@ -54,7 +54,7 @@ type scopes struct {
 
 func newScopes(list []string) *scopes { return &scopes{list, strings.Join(list, " ")} }
 
-func newSession(registry name.Registry, cred credential.Credential, inner http.RoundTripper, agent string, hosts *hosts) *session {
+func newSession(registry name.Registry, cred credential.Credential, inner transports, agent string, hosts *hosts) *session {
 	return &session{
 		host: registry, cred: cred, inner: inner, agent: agent,
 		hosts: hosts, at: hosts.of(registry.RegistryStr()),

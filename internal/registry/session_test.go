@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -583,7 +584,7 @@ func TestTokenThatIsNotReplaced(t *testing.T) {
 	reg.RevokeTokens()
 	reg.ResetRequests()
 	began := time.Now()
-	if _, err := r.GetManifest(t.Context(), "dev"); !errors.Is(err, ErrUnauthorized) {
+	if _, err := r.Uncached().GetManifest(t.Context(), "dev"); !errors.Is(err, ErrUnauthorized) {
 		t.Errorf("error %v, want that of a refused login", err)
 	}
 	took(t, began, 0, 3*time.Second)
@@ -729,9 +730,8 @@ type world struct {
 
 func (w *world) client(t *testing.T, chain *credential.Chain, roots *x509.CertPool) *Client {
 	t.Helper()
-	transport, _ := newTransport(roots, nil)
-	transport.TLSClientConfig.ServerName = "localhost" // which the certificates of regtest are for
-	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	config := &tls.Config{RootCAs: roots, ServerName: "localhost"} // which the certificates of regtest are for
+	transport := newTransport(config, func(ctx context.Context, network, address string) (net.Conn, error) {
 		to, ok := w.hosts[address]
 		if !ok {
 			w.refuse = append(w.refuse, address)
@@ -739,7 +739,7 @@ func (w *world) client(t *testing.T, chain *credential.Chain, roots *x509.CertPo
 		}
 		var d net.Dialer
 		return d.DialContext(ctx, network, to)
-	}
+	})
 	t.Cleanup(transport.CloseIdleConnections)
 	return New(Options{Credentials: chain, Transport: transport, Patience: 2 * time.Second})
 }
@@ -800,7 +800,7 @@ func TestOverTLS(t *testing.T) {
 	t.Parallel()
 	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{TLS: true})
 	fill(t, reg, "acme/app")
-	known, _ := newTransport(pool(t, reg), nil)
+	known := newTransport(&tls.Config{RootCAs: pool(t, reg)}, nil)
 	t.Cleanup(known.CloseIdleConnections)
 	r := repository(t, New(Options{Credentials: logins("ci", secret), Transport: known}), credential.Source, reg.Host()+"/acme/app", Pull)
 	if _, err := r.GetManifest(t.Context(), "dev"); err != nil {

@@ -83,6 +83,16 @@ func (s *session) grant(ctx context.Context, n need) (grant, error) {
 	return g, err
 }
 
+// ready waits until a request can be authorized, so that a slot is taken only then.
+func (s *session) ready(ctx context.Context, n need) error {
+	c, err := s.challenged(ctx)
+	if err != nil || !isBearer(c) {
+		return err
+	}
+	_, err = s.grant(ctx, n)
+	return err
+}
+
 // bearer returns a token, from the service if there is none that is fresh. What
 // the service refused it is not asked for again: many wrong passwords at once
 // lock an account.

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -14,31 +15,55 @@ import (
 	"unicode/utf8"
 )
 
-// newTransport is a transport for many parallel transfers to few hosts.
-//
-// HTTP/2 is off: it puts every stream on one TCP connection, whose single
-// window then bounds all transfers (ggcr#799). Compression is off: manifests
-// are carried as bytes, and nothing is to be inflated on a stranger's word.
-func newTransport(roots *x509.CertPool, dial dialing) (*http.Transport, *spares) {
+// dialing makes a connection.
+type dialing = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// transports are how a client reaches hosts: each kind of request goes by the one
+// that suits it.
+type transports struct {
+	// small is for requests whose bodies are held in memory. Over HTTP/2 they share
+	// one connection to a host, and a second only where the host allows fewer streams.
+	small http.RoundTripper
+	// blobs is for bodies that are streamed. It speaks HTTP/1.1 alone: HTTP/2 puts all
+	// streams on one TCP connection, whose single window then bounds them (ggcr#799).
+	blobs http.RoundTripper
+}
+
+// newTransports makes connections when they are needed, never before. Compression
+// is off: manifests are carried as bytes, and nothing is inflated unasked.
+func newTransports(roots *x509.CertPool, dial dialing, transfers int) (t transports, closeIdle func()) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}).DialContext
 	}
+	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
+	small, blobs := newTransport(config, dial), newTransport(config.Clone(), dial)
+	small.Protocols.SetHTTP2(true)
+	small.MaxConnsPerHost, small.MaxIdleConnsPerHost = smallConnections, smallConnections
+	// A connection that died without a word would take all streams with it.
+	small.HTTP2 = &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second}
+	blobs.MaxConnsPerHost = max(transfers, 2) // a copy within one host needs two
+	blobs.MaxIdleConnsPerHost = blobs.MaxConnsPerHost
+	return transports{small, blobs}, func() {
+		small.CloseIdleConnections()
+		blobs.CloseIdleConnections()
+	}
+}
+
+func newTransport(config *tls.Config, dial dialing) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	spares := newSpares(dial)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            bulky(spares.DialContext),
+		DialContext:            dial,
 		Protocols:              protocols,
-		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxIdleConns:           512,
-		MaxIdleConnsPerHost:    smallRequests + 2*defaultTransfers,
 		IdleConnTimeout:        60 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 64 << 10,
-	}, spares
+	}
 }
 
 // refusal is our own no to where a registry points.

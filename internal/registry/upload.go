@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -30,6 +31,8 @@ type Upload struct {
 // heals, a broken store does not.
 func (r *Repository) PutBlob(ctx context.Context, u Upload) (mounted bool, err error) {
 	op := &uploading{repo: r, Upload: u, patience: patience{host: r.session.at}}
+	r.session.hosts.cache.wroteBlob(r, u.Blob.Digest.String())
+	defer r.session.hosts.cache.wroteBlob(r, u.Blob.Digest.String())
 	if u.From != nil {
 		op.Open = func(ctx context.Context) io.ReadCloser { return u.From.OpenBlob(ctx, u.Blob) }
 	}
@@ -52,7 +55,6 @@ type uploading struct {
 	patience patience
 	begun    bool   // the host was sent something that may have completed the blob
 	chunked  bool   // PATCH, then PUT: some registries refuse a large body in one PUT
-	ahead    *ahead // the source, asked before the target wants it
 	bytes    []byte // of a small blob, once it was read
 	loaded   bool
 }
@@ -69,7 +71,7 @@ func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
 		if !o.begun {
 			continue
 		}
-		there, err := o.repo.HasBlob(ctx, o.Blob.Digest)
+		there, err := o.repo.Uncached().HasBlob(ctx, o.Blob.Digest)
 		if there {
 			o.count(o.Blob.Size) // which was taken back when the answer did not come
 		}
@@ -135,12 +137,7 @@ func (o *uploading) start(ctx context.Context) (location *url.URL, mounted bool,
 			return location, false, err
 		}
 	}
-	if !o.small() && o.From != nil {
-		o.ahead = o.askAhead(ctx)
-	}
-	if location, err = o.plain(ctx); err != nil {
-		o.ahead.close()
-	}
+	location, err = o.plain(ctx)
 	return location, false, err
 }
 
@@ -281,7 +278,7 @@ func (o *uploading) patch(ctx context.Context, location *url.URL) (*url.URL, err
 // large blob takes the registry its time, and a session that ended is gone.
 func (o *uploading) commit(ctx context.Context, location *url.URL) error {
 	for nth := 0; ; nth++ {
-		try, err := o.repo.session.prepare(ctx, o.repo.need(), withDigest(location, o.Blob.Digest), up)
+		try, err := o.repo.session.prepare(ctx, o.repo.need(), withDigest(location, o.Blob.Digest))
 		if err != nil {
 			return err
 		}
@@ -377,19 +374,24 @@ func (o *uploading) body(ctx context.Context, method string, u *url.URL) (*answe
 
 func (o *uploading) contentRange() string { return fmt.Sprintf("0-%d", max(0, o.Blob.Size-1)) }
 
-// stream sends a blob as it is read.
+// stream sends a blob as it is read. The source answers before the target is asked to
+// take anything: a registry that copies to itself may hold a lock while it reads an
+// upload, and would never answer (seen with "crane registry serve").
 func (o *uploading) stream(ctx context.Context, method string, u *url.URL) (*answer, error) {
-	early := o.ahead
-	o.ahead = nil
-	try, err := o.prepare(ctx, u, early)
+	ctx, dog := watch(ctx)
+	defer dog.end()
+	dog.pause()
+	source, slots, err := o.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer try.leave()
-	ctx, dog := watch(ctx)
-	defer dog.end()
-	source := early.open(ctx, o.Open)
+	defer leaveAll(slots)
 	defer source.Close() //nolint:errcheck // it was only read
+	try, err := o.repo.session.prepareTransfer(ctx, o.repo.need(), u, slotOf(slots, o.at()))
+	if err != nil {
+		return nil, err
+	}
+	dog.expect(stallTimeout)
 	body := &outgoing{inner: source, dog: dog, left: o.Blob.Size, moved: o.Moved}
 	a, err := o.exchange(ctx, try, method, body, o.Blob.Size)
 	failed := body.end()
@@ -404,6 +406,32 @@ func (o *uploading) stream(ctx context.Context, method string, u *url.URL) (*ans
 		try.renew(http.StatusUnauthorized, a.header, 0) // for the next attempt: this body is gone
 	}
 	return a, err
+}
+
+// open takes the slots of the transfer, and opens the source.
+func (o *uploading) open(ctx context.Context) (source io.ReadCloser, slots []slot, err error) {
+	source, from := o.Open(ctx), o.repo
+	d, streamed := source.(*download)
+	if streamed {
+		from = d.repo
+	}
+	for _, r := range []*Repository{o.repo, from} { // nobody holds a slot while waiting for a token
+		if err := r.session.ready(ctx, r.need()); err != nil && r == o.repo {
+			return nil, nil, err
+		}
+	}
+	if slots, err = transferSlots(ctx, o.at(), from.session.at); err != nil || !streamed {
+		return source, slots, err
+	}
+	if err := d.begin(slotOf(slots, from.session.at)); err != nil {
+		leaveAll(slots)
+		return nil, nil, sourceError{err}
+	}
+	return source, slots, nil
+}
+
+func slotOf(slots []slot, h *host) slot {
+	return slots[slices.IndexFunc(slots, func(s slot) bool { return s.host == h })]
 }
 
 // exchange makes the attempt. Only its steps are limited in time.

@@ -77,7 +77,7 @@ func (e *Engine) landed(b v1.Descriptor, how arrival) {
 func (e *Engine) bring(ctx context.Context, c *copying, b v1.Descriptor, earlier []*flight) (arrival, error) {
 	from := mountable(ctx, c, earlier)
 	if c.rootThere || from == nil && c.target.mayHold(ctx, b) {
-		if there, err := c.target.blob(ctx, b.Digest); there || err != nil {
+		if there, err := c.target.repo.HasBlob(ctx, b.Digest); there || err != nil {
 			return present, err
 		}
 	}

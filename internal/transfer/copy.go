@@ -29,7 +29,6 @@ func (e *Engine) Copy(ctx context.Context, g *graph.Graph, source, target *regis
 		surveyed = func() {}
 	}
 	if source.Same(target) {
-		e.retag(g, target)
 		surveyed()
 		return document.Copied{}, nil
 	}
@@ -40,14 +39,6 @@ func (e *Engine) Copy(ctx context.Context, g *graph.Graph, source, target *regis
 	surveyed()
 	err := c.copy(ctx)
 	return c.copied, err
-}
-
-// retag notes what the walk of the same repository has read: that is the target.
-func (e *Engine) retag(g *graph.Graph, repo *registry.Repository) {
-	t := e.target(repo)
-	for _, n := range g.Nodes {
-		t.mark(t.read, n.Digest)
-	}
 }
 
 // copying is one call of Copy.
@@ -80,10 +71,10 @@ func (c *copying) survey(ctx context.Context) error {
 	for _, n := range c.graph.Nodes {
 		c.nodes[n.Digest] = &step{Node: n, done: make(chan struct{})}
 	}
-	if err := c.surveyTags(ctx); err != nil { // first: who holds a manifest under its tag need not be asked for the digest
-		return err
-	}
-	return c.surveyNodes(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.surveyTags(ctx) })
+	g.Go(func() error { return c.surveyNodes(ctx) })
+	return g.Wait()
 }
 
 func (c *copying) surveyNodes(ctx context.Context) error {
@@ -93,25 +84,22 @@ func (c *copying) surveyNodes(ctx context.Context) error {
 	}
 	c.rootThere = true
 	q, ctx := queue.WithContext(ctx, queue.Width)
+	tagged := c.graph.Tagged()
 	for _, s := range c.nodes {
-		if s != root {
+		if s != root && !tagged[s.Digest] { // those surveyTags looks for
 			q.Go(func() error { return c.look(ctx, s) })
 		}
 	}
 	return q.Wait()
 }
 
-// look reads a manifest at the target. What was read there earlier in the run
-// is there.
+// look reads a manifest at the target.
 func (c *copying) look(ctx context.Context, s *step) error {
-	if !c.target.has(c.target.read, s.Digest) {
-		m, err := c.target.manifest(ctx, s.Digest)
-		if err != nil || m == nil {
-			return err
-		}
+	there, err := c.target.holds(ctx, s.Digest)
+	if there {
+		c.found(s)
 	}
-	s.there = true
-	return nil
+	return err
 }
 
 // copy writes what is not there. Blobs wait for none of the rest, manifests for

@@ -50,7 +50,8 @@ func (c *copying) surveyTag(ctx context.Context, a graph.Attachment) error {
 	case theirs == nil:
 		return c.name(s, a.Tag)
 	case theirs.Digest == a.Digest:
-		return c.settle(a.Tag, a.Digest)
+		c.found(s)
+		return c.settle(a.Tag, a.Digest, a.Digest)
 	}
 	m, err := merge(a.Tag, *theirs, s.Node)
 	if err != nil {
@@ -62,28 +63,42 @@ func (c *copying) surveyTag(ctx context.Context, a graph.Attachment) error {
 		c.merges[a.Tag] = m
 		c.mu.Unlock()
 	}
-	return c.settle(a.Tag, m.manifest.Digest)
+	there, err := c.target.holds(ctx, s.Digest)
+	if err != nil {
+		return err
+	}
+	if there {
+		c.found(s)
+	}
+	return c.settle(a.Tag, theirs.Digest, m.manifest.Digest)
+}
+
+// found notes that the target holds a manifest.
+func (c *copying) found(s *step) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.there = true
 }
 
 func (c *copying) name(s *step, tag string) error {
 	c.mu.Lock()
 	s.tags = append(s.tags, tag)
 	c.mu.Unlock()
-	return c.settle(tag, s.Digest)
+	return c.settle(tag, v1.Hash{}, s.Digest)
 }
 
-// settle notes what a tag must hold once the copy is done. Two sources of one run
+// settle notes what a tag holds, and what it must hold once the copy is done. Two sources of one run
 // may attach different artifacts to one digest: the second is refused before it
 // takes the first's place.
-func (c *copying) settle(tag string, digest v1.Hash) error {
+func (c *copying) settle(tag string, before, want v1.Hash) error {
 	c.target.mu.Lock()
 	defer c.target.mu.Unlock()
-	if other, ok := c.target.tagged[tag]; ok && other != digest {
+	if other, ok := c.target.tagged[tag]; ok && other.want != want {
 		return &registry.Error{Op: "merge attachments", Side: c.target.repo.Side(), Ref: c.target.repo.Reference(tag),
-			Err:  fmt.Errorf("two sources of this run hold different artifacts under this tag, %s and %s", other, digest),
+			Err:  fmt.Errorf("two sources of this run hold different artifacts under this tag, %s and %s", other.want, want),
 			Hint: "Promote the images one after the other: the artifacts are then merged."}
 	}
-	c.target.tagged[tag] = digest
+	c.target.tagged[tag] = tagged{before, want}
 	return nil
 }
 

@@ -54,7 +54,7 @@ func (c *counting) visit(digest v1.Hash, hopeful bool) {
 		there := false
 		if hopeful {
 			var err error
-			if there, err = c.target.holdsManifest(c.ctx, digest); err != nil {
+			if there, err = c.target.holds(c.ctx, digest); err != nil {
 				return err
 			}
 		}
@@ -78,14 +78,6 @@ func (c *counting) visit(digest v1.Hash, hopeful bool) {
 	})
 }
 
-func (t *target) holdsManifest(ctx context.Context, digest v1.Hash) (bool, error) {
-	if t.has(t.read, digest) {
-		return true, nil
-	}
-	m, err := t.manifest(ctx, digest)
-	return m != nil, err
-}
-
 // blob counts a blob; there says that it is at the target for sure.
 func (c *counting) blob(b v1.Descriptor, there bool) {
 	if !c.target.first(b.Digest) || there {
@@ -93,7 +85,7 @@ func (c *counting) blob(b v1.Descriptor, there bool) {
 	}
 	c.queue.Go(func() error {
 		if c.target.mayHold(c.ctx, b) {
-			if there, err := c.target.blob(c.ctx, b.Digest); there || err != nil {
+			if there, err := c.target.repo.HasBlob(c.ctx, b.Digest); there || err != nil {
 				return err
 			}
 		}

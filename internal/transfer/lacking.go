@@ -10,23 +10,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Expect begins to ask whether a repository has a manifest's blobs, for a [Engine.Lacking]
-// that follows. The context ends the questions.
-func (e *Engine) Expect(ctx context.Context, n *graph.Node, repo *registry.Repository) {
-	for _, b := range n.Blobs {
-		e.ExpectBlob(ctx, b.Digest, repo)
-	}
-}
-
-// ExpectBlob is [Engine.Expect] of one blob.
-func (e *Engine) ExpectBlob(ctx context.Context, digest v1.Hash, repo *registry.Repository) {
-	t := e.target(repo)
-	t.questions.Go(func() error {
-		_, _ = t.blob(ctx, digest) // who needs the answer asks again
-		return nil
-	})
-}
-
 // Lacking returns the blobs of a graph that a repository does not have, in the graph's
 // order. It asks for each, for an image that was stored long ago: nobody vouches then
 // for what its manifests name.
@@ -37,7 +20,7 @@ func (e *Engine) Lacking(ctx context.Context, g *graph.Graph, repo *registry.Rep
 	q, ctx := queue.WithContext(ctx, queue.Width)
 	for _, b := range g.Blobs {
 		q.Go(func() error {
-			has, err := t.blob(ctx, b.Digest)
+			has, err := t.repo.HasBlob(ctx, b.Digest)
 			mu.Lock()
 			defer mu.Unlock()
 			there[b.Digest] = has

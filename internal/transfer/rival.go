@@ -44,7 +44,7 @@ func (t *target) keep(ctx context.Context, tag string, ours *graph.Node, now reg
 		if err := referrer.Pause(ctx, min(attempt, longest)); err != nil {
 			return err
 		}
-		if now, err = t.repo.GetManifest(ctx, tag); err != nil {
+		if now, err = t.repo.Uncached().GetManifest(ctx, tag); err != nil {
 			return err
 		}
 	}

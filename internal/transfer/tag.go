@@ -21,7 +21,7 @@ type Observation struct {
 
 // Observe reads a tag, with the manifest that putting it back would need.
 func Observe(ctx context.Context, repo *registry.Repository, tag string) (Observation, error) {
-	m, err := repo.GetManifest(ctx, tag)
+	m, err := repo.Uncached().GetManifest(ctx, tag)
 	switch {
 	case err == nil:
 		return Observation{repo, tag, &m}, nil
@@ -103,7 +103,7 @@ func Confirm(ctx context.Context, p Proof, o Observation) error {
 	}
 	ctx, cancel := queue.Outlive(ctx, tagGrace)
 	defer cancel()
-	return settled(ctx, func() (bool, error) {
+	return settled(ctx, o.repo, func(*registry.Repository) (bool, error) {
 		now, err := Observe(ctx, o.repo, o.tag)
 		switch {
 		case err != nil:
@@ -172,7 +172,7 @@ func (o Observation) write(ctx context.Context) error {
 
 // restored reads the tag once more.
 func (o Observation) restored(ctx context.Context, p Proof) (Restored, error) {
-	err := settled(ctx, func() (bool, error) {
+	err := settled(ctx, o.repo, func(*registry.Repository) (bool, error) {
 		now, err := Observe(ctx, o.repo, o.tag)
 		switch {
 		case err != nil:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/referrer"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -16,19 +15,10 @@ type target struct {
 	repo   *registry.Repository
 	finder *referrer.Finder
 
-	questions *queue.Group // that a survey asks; each ends with the survey's context
-
-	// What the repository held before this run wrote there. A manifest or tag that
-	// it did not hold is nil.
-	manifests *memory[v1.Hash, *registry.Manifest]
-	tags      *memory[string, *registry.Manifest]
-	held      *memory[v1.Hash, bool] // blobs
-
 	mu       sync.Mutex
-	read     map[v1.Hash]bool    // manifests read there whose bytes had the digest
 	blobs    map[v1.Hash]*flight // blobs that are there, or on their way
 	listed   map[v1.Hash]bool    // referrers that were read in their subject's list
-	tagged   map[string]v1.Hash  // cosign's tags: what each must hold in the end
+	tagged   map[string]tagged   // cosign's tags
 	verified map[v1.Hash]bool    // blobs whose content was read back
 	counted  map[v1.Hash]bool    // by an estimate
 }
@@ -38,15 +28,10 @@ func (e *Engine) target(repo *registry.Repository) *target {
 	defer e.mu.Unlock()
 	t := e.targets[repo.Name()]
 	if t == nil {
-		questions, _ := queue.WithContext(context.Background(), queue.Width)
 		t = &target{
-			questions: questions,
-			repo:      repo, finder: referrer.NewFinder(repo),
-			manifests: newMemory[v1.Hash, *registry.Manifest](),
-			tags:      newMemory[string, *registry.Manifest](),
-			held:      newMemory[v1.Hash, bool](),
-			read:      map[v1.Hash]bool{}, blobs: map[v1.Hash]*flight{}, listed: map[v1.Hash]bool{},
-			tagged: map[string]v1.Hash{}, verified: map[v1.Hash]bool{}, counted: map[v1.Hash]bool{},
+			repo: repo, finder: referrer.NewFinder(repo),
+			blobs: map[v1.Hash]*flight{}, listed: map[v1.Hash]bool{},
+			tagged: map[string]tagged{}, verified: map[v1.Hash]bool{}, counted: map[v1.Hash]bool{},
 		}
 		e.targets[repo.Name()] = t
 	}
@@ -56,45 +41,34 @@ func (e *Engine) target(repo *registry.Repository) *target {
 // Finder is the run's finder of what is attached in a repository.
 func (e *Engine) Finder(repo *registry.Repository) *referrer.Finder { return e.target(repo).finder }
 
-// manifest is what the repository held under a digest, nil if nothing.
-func (t *target) manifest(ctx context.Context, digest v1.Hash) (*registry.Manifest, error) {
-	return t.manifests.ask(ctx, digest, func(ctx context.Context) (*registry.Manifest, error) {
-		m, err := t.repo.GetManifest(ctx, digest.String())
-		if errors.Is(err, registry.ErrMismatch) {
-			return nil, nil // written anew
-		}
-		return t.took(m, err)
-	})
+// tagged is what a tag of cosign's scheme held before the run wrote it (zero: it did
+// not exist), and what it must hold in the end.
+type tagged struct{ before, want v1.Hash }
+
+// holds reports whether the repository holds a manifest whose bytes have its digest.
+func (t *target) holds(ctx context.Context, digest v1.Hash) (bool, error) {
+	_, err := t.repo.GetManifest(ctx, digest.String())
+	if errors.Is(err, registry.ErrNotFound) || errors.Is(err, registry.ErrMismatch) { // which is written again
+		return false, nil
+	}
+	return err == nil, err
 }
 
-// tag is what the repository held under a tag of cosign's scheme, nil if nothing.
-// In a repository that had no tag at all it held nothing.
+// tag is what the repository holds under a tag of cosign's scheme, nil if nothing.
+// In a repository that had no tag at all it holds nothing.
 func (t *target) tag(ctx context.Context, tag string) (*registry.Manifest, error) {
-	return t.tags.ask(ctx, tag, func(ctx context.Context) (*registry.Manifest, error) {
-		if t.finder.Empty(ctx) {
-			return nil, nil
-		}
-		m, err := t.repo.GetManifest(ctx, tag)
-		return t.took(m, err)
-	})
-}
-
-// took notes a manifest as read.
-func (t *target) took(m registry.Manifest, err error) (*registry.Manifest, error) {
+	if t.finder.Empty(ctx) {
+		return nil, nil
+	}
+	m, err := t.repo.GetManifest(ctx, tag)
 	switch {
 	case err == nil:
-		t.mark(t.read, m.Digest)
 		return &m, nil
 	case errors.Is(err, registry.ErrNotFound):
 		return nil, nil
 	default:
 		return nil, err
 	}
-}
-
-// blob reports whether the repository held a blob.
-func (t *target) blob(ctx context.Context, digest v1.Hash) (bool, error) {
-	return t.held.ask(ctx, digest, func(ctx context.Context) (bool, error) { return t.repo.HasBlob(ctx, digest) })
 }
 
 // large is the size in bytes from which on it is worth a request to learn that a

@@ -76,17 +76,13 @@ func (t *target) verifyManifests(ctx context.Context, g *graph.Graph, tags bool)
 }
 
 func (t *target) verifyManifest(ctx context.Context, digest v1.Hash) error {
-	if t.has(t.read, digest) {
-		return nil
-	}
-	err := settled(ctx, func() (bool, error) {
-		_, err := t.repo.GetManifest(ctx, digest.String())
+	err := settled(ctx, t.repo, func(repo *registry.Repository) (bool, error) {
+		_, err := repo.GetManifest(ctx, digest.String())
 		return !errors.Is(err, registry.ErrNotFound), err
 	})
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	t.mark(t.read, digest)
 	return nil
 }
 
@@ -124,8 +120,8 @@ func (t *target) verifyExists(ctx context.Context, b v1.Descriptor) error {
 			return nil
 		}
 	}
-	err := settled(ctx, func() (bool, error) {
-		there, err := t.repo.HasBlob(ctx, b.Digest)
+	err := settled(ctx, t.repo, func(repo *registry.Repository) (bool, error) {
+		there, err := repo.HasBlob(ctx, b.Digest)
 		if err == nil && !there {
 			err = t.lacks(t.repo.Reference(b.Digest.String()), "the blob is not there")
 		}
@@ -169,29 +165,24 @@ func (t *target) readWhole(ctx context.Context, b v1.Descriptor) error {
 // or, where somebody else has written it since, the source's layers with others.
 func (t *target) verifyTag(ctx context.Context, tag string, ours *graph.Node) error {
 	t.mu.Lock()
-	want, ok := t.tagged[tag]
+	is, ok := t.tagged[tag]
 	t.mu.Unlock()
 	if !ok {
 		return t.lacks(t.repo.Reference(tag), "the attachment was not copied")
 	}
-	held, err := t.tag(ctx, tag)
-	if err == nil && held != nil && held.Digest == want {
-		return nil // it was read, and this run did not write it
-	}
 	var now registry.Manifest
-	err = settled(ctx, func() (bool, error) {
+	err := settled(ctx, t.repo, func(repo *registry.Repository) (bool, error) {
 		var err error
-		now, err = t.repo.GetManifest(ctx, tag)
-		if err == nil && held != nil && now.Digest == held.Digest {
-			err = t.lacks(t.repo.Reference(tag), fmt.Sprintf("it holds %s in place of %s", now.Digest, want))
+		now, err = repo.GetManifest(ctx, tag)
+		if err == nil && now.Digest == is.before && is.before != is.want {
+			err = t.lacks(t.repo.Reference(tag), fmt.Sprintf("it points to %s, expected %s", now.Digest, is.want))
 		}
 		return err == nil, err
 	})
 	if err != nil {
 		return err
 	}
-	t.mark(t.read, now.Digest)
-	if now.Digest == want {
+	if now.Digest == is.want {
 		return nil
 	}
 	return t.keep(ctx, tag, ours, now)
@@ -217,7 +208,7 @@ func (t *target) verifyList(ctx context.Context, subject v1.Hash, referrers []v1
 		_, err := t.finder.Attach(ctx, subject, referrers)
 		return err
 	}
-	return settled(ctx, func() (bool, error) {
+	return settled(ctx, t.repo, func(*registry.Repository) (bool, error) {
 		missing, err := t.finder.Missing(ctx, subject, referrers)
 		if err == nil && len(missing) > 0 {
 			err = t.lacks(t.repo.Reference(subject.String()), fmt.Sprintf("its attachment %s is stored but not listed", missing[0].Digest))
@@ -236,11 +227,13 @@ func (t *target) lacks(ref, what string) error {
 const lag = 15 * time.Second
 
 // settled asks until the answer is good, for as long as reads may lag behind
-// writes. An error that time does not mend ends it at once.
-func settled(ctx context.Context, ask func() (good bool, err error)) error {
+// writes: from the second time on past what the run has read. An error that time does
+// not mend ends it at once.
+func settled(ctx context.Context, repo *registry.Repository, ask func(repo *registry.Repository) (good bool, err error)) error {
 	deadline := time.Now().Add(lag)
 	for pause := 100 * time.Millisecond; ; pause *= 2 {
-		good, err := ask()
+		good, err := ask(repo)
+		repo = repo.Uncached()
 		if good || !mayLag(err) || time.Now().Add(pause).After(deadline) {
 			return err
 		}
