@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"time"
 
@@ -13,23 +11,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// showBlob prints a blob of a registry that is open to everyone, for stdout to look
-// at.
+// showBlob prints a small blob, for stdout to look at.
 //
 //	blob REPOSITORY@DIGEST
 func showBlob(ts *testscript.TestScript, _ bool, args []string) {
 	access, repository, digest := place(ts, args[0])
-	ask, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+access.Host+"/v2/"+repository+"/blobs/"+digest, http.NoBody)
+	text, err := regtest.GetBlob(context.Background(), access, repository, digest)
 	ts.Check(err)
-	ask.Header.Set("User-Agent", regtest.Agent)
-	answer, err := http.DefaultClient.Do(ask)
-	ts.Check(err)
-	defer func() { _ = answer.Body.Close() }()
-	text, err := io.ReadAll(answer.Body)
-	ts.Check(err)
-	if answer.StatusCode != http.StatusOK {
-		ts.Fatalf("%s: status %d", args[0], answer.StatusCode)
-	}
 	_, err = ts.Stdout().Write(text)
 	ts.Check(err)
 }

@@ -27,6 +27,9 @@ import (
 // alone, not for this file's own requests. -meanwhile has somebody else point a tag
 // to what another of the same repository holds, just before such a request.
 func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
+	if up := worldOf(ts).up; up != nil && up.introduce(ts, args[0]) {
+		return
+	}
 	flags := flag.NewFlagSet("registry", flag.ContinueOnError)
 	var o regtest.Options
 	var f trouble

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -102,8 +103,11 @@ type world struct {
 	access     map[string]regtest.Access    // by host: with every right
 	secrets    []string                     // what no run may show
 	github     *githubtest.Server           // nil: there is none
-	vendor     *vendorRun                   // whose ways the registries have; nil: nobody's
 	proxies    map[string]*forwardProxy     // by name
+	vendor     *vendorRun                   // whose ways the registries have; nil: nobody's
+	up         *upRegistry                  // what TestRegistry runs against; nil in TestScripts
+	salt       string                       // sets its images apart from those of other scripts
+	defaults   map[string]string            // inputs that every run has, unless it says otherwise
 
 	interrupted *exec.Cmd
 	at          time.Time // when it was interrupted
@@ -150,6 +154,7 @@ func pushImage(ts *testscript.TestScript, _ bool, args []string) {
 	if !*single && spec.Artifact == "" {
 		spec.Platforms = []string{"linux/amd64", "linux/arm64"}
 	}
+	spec.Seed += worldOf(ts).salt
 	spec.Provenance, spec.SBOM = *buildkit, *buildkit
 	spec.Labels, spec.Annotations = pairs(labels), pairs(annotations)
 	worldOf(ts).vendor.fit(&spec)
@@ -323,7 +328,7 @@ func runStep(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(yaml.Unmarshal([]byte(readWith(ts, args[1])), &with))
 	for _, in := range input.Table { // the runner sets every input that action.yml declares
 		if with[in.Name] == nil {
-			with[in.Name] = strings.ReplaceAll(in.Default, "${{ github.token }}", jobToken)
+			with[in.Name] = cmp.Or(worldOf(ts).defaults[in.Name], strings.ReplaceAll(in.Default, "${{ github.token }}", jobToken))
 		}
 	}
 	for name, value := range with {
@@ -337,7 +342,7 @@ func runStep(ts *testscript.TestScript, _ bool, args []string) {
 	runPromote(ts, false, arguments)
 	checkMasked(ts, inputs)
 	for _, in := range input.Table {
-		ts.Setenv(variableOf(in.Name), "")
+		ts.Setenv(variableOf(in.Name), worldOf(ts).defaults[in.Name])
 	}
 }
 
@@ -523,8 +528,12 @@ func showManifest(ts *testscript.TestScript, _ bool, args []string) {
 //
 //	requests NAME (all|writes|METHOD PATHPART) (N|<=N|>=N)
 func countRequests(ts *testscript.TestScript, _ bool, args []string) {
+	r, isHere := worldOf(ts).registries[args[0]]
+	if !isHere && worldOf(ts).up != nil {
+		return // it does not tell
+	}
 	last := len(args) - 1
-	seen := requestsOf(worldOf(ts).registries[args[0]], args[1:last])
+	seen := requestsOf(r, args[1:last])
 	limit, err := strconv.Atoi(strings.TrimLeft(args[last], "<>="))
 	ts.Check(err)
 	if worldOf(ts).vendor != nil && (limit > 0 || args[1] == http.MethodHead) {

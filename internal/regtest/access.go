@@ -1,6 +1,7 @@
 package regtest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,6 +25,8 @@ type Access struct {
 	Host, User, Password string
 	// CAPEM makes it https with this authority.
 	CAPEM []byte
+	// Secure makes it https with the authorities that the system trusts.
+	Secure bool
 	// Client is used instead of a client of its own.
 	Client *http.Client
 }
@@ -79,7 +82,7 @@ func (s *session) close() {
 }
 
 func (s *session) url(path string) string {
-	if s.access.CAPEM != nil {
+	if s.access.Secure || s.access.CAPEM != nil {
 		return "https://" + s.access.Host + path
 	}
 	return "http://" + s.access.Host + path
@@ -235,7 +238,10 @@ func (s *session) token(ctx context.Context, challenge string) (string, error) {
 		return "", unwanted(answer)
 	}
 	defer drop(answer.Body)
-	var body struct{ Token string }
+	var body struct {
+		Token string
+		OAuth string `json:"access_token"` // Azure Container Registry has this one alone
+	}
 	err = json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&body)
-	return body.Token, err
+	return cmp.Or(body.Token, body.OAuth), err
 }

@@ -161,6 +161,23 @@ func PutBlob(ctx context.Context, at Access, repository string, text []byte) (di
 	return b.Digest, with(at, func(s *session) error { return s.pushBlob(ctx, repository, b) })
 }
 
+// GetBlob reads a blob, which may be small only, and checks its digest.
+func GetBlob(ctx context.Context, at Access, repository, digest string) (text []byte, err error) {
+	err = with(at, func(s *session) error {
+		answer, err := s.do(ctx, call{method: http.MethodGet, url: s.url("/v2/" + repository + "/blobs/" + digest)}, http.StatusOK)
+		if err != nil {
+			return err
+		}
+		defer drop(answer.Body)
+		text, err = io.ReadAll(io.LimitReader(answer.Body, maxManifest))
+		if err == nil && digestOf(text) != digest {
+			err = fmt.Errorf("read blob %s: its bytes hash to %s", digest, digestOf(text))
+		}
+		return err
+	})
+	return text, err
+}
+
 // DeleteManifest deletes a tag, or by digest a manifest: so an index loses a child.
 func DeleteManifest(ctx context.Context, at Access, repository, reference string) error {
 	return deleted(ctx, at, "/v2/"+repository+"/manifests/"+url.PathEscape(reference))

@@ -75,28 +75,11 @@ func (s *session) pushBlob(ctx context.Context, repository string, b *Blob) erro
 	if answer.StatusCode == http.StatusOK {
 		return nil
 	}
-	answer, err = s.do(ctx, call{method: http.MethodPost, url: s.url("/v2/" + repository + "/blobs/uploads/")}, http.StatusAccepted)
-	if err != nil {
-		return err
+	err = s.upload(ctx, repository, b)
+	if isTooLarge(err) {
+		return s.uploadChunks(ctx, repository, b)
 	}
-	drop(answer.Body)
-	location, err := answer.Location()
-	if err != nil {
-		return err
-	}
-	query := location.Query()
-	query.Set("digest", b.Digest)
-	location.RawQuery = query.Encode()
-	put := call{
-		method: http.MethodPut, url: location.String(), size: b.Size, body: b.Open,
-		header: map[string]string{"Content-Type": "application/octet-stream"},
-	}
-	answer, err = s.do(ctx, put, http.StatusCreated)
-	if err != nil {
-		return err
-	}
-	drop(answer.Body)
-	return nil
+	return err
 }
 
 func (s *session) pushManifest(ctx context.Context, repository string, m *Manifest) error {
@@ -122,7 +105,7 @@ func (s *session) putManifest(ctx context.Context, repository, reference, mediaT
 		method: http.MethodPut, url: s.url("/v2/" + repository + "/manifests/" + url.PathEscape(reference)),
 		header: map[string]string{"Content-Type": mediaType},
 		size:   int64(len(text)),
-		body:   func() io.ReadCloser { return io.NopCloser(bytes.NewReader(text)) },
+		body:   bodyOf(text),
 	}
 	answer, err := s.do(ctx, c, http.StatusCreated)
 	if err != nil {
@@ -152,4 +135,8 @@ func (s *session) listReferrer(ctx context.Context, repository string, m *Manife
 	list.Manifests = append(list.Manifests, d)
 	_, err = s.putManifest(ctx, repository, tag, ociIndex, marshal(list))
 	return err
+}
+
+func bodyOf(text []byte) func() io.ReadCloser {
+	return func() io.ReadCloser { return io.NopCloser(bytes.NewReader(text)) }
 }
