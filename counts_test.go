@@ -85,8 +85,7 @@ func startCounted(t *testing.T) *regtest.Registry {
 func promoteOnce(t *testing.T, args ...string) {
 	t.Helper()
 	var out bytes.Buffer
-	getenv := func(string) string { return "" }
-	if code := run(t.Context(), getenv, append(args, "--summary=false"), &out, &out); code != 0 {
+	if code := run(t.Context(), nil, append(args, "--summary=false"), &out, &out); code != 0 {
 		t.Fatalf("exit code %d:\n%s", code, out.String())
 	}
 }

@@ -11,7 +11,7 @@ import (
 // story says, or the exit code is not 0.
 func TestDemo(t *testing.T) {
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), func(string) string { return "" }, []string{"demo"}, &stdout, &stderr)
+	code := run(t.Context(), nil, []string{"demo"}, &stdout, &stderr)
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s\n%s", code, stdout.String(), stderr.String())
 	}

@@ -149,7 +149,7 @@ func checkInputs(t *testing.T, with any, configs [][]byte) {
 
 func accept(t *testing.T, env map[string]string, config []byte) error {
 	t.Helper()
-	settings, err := input.Read(nil, func(key string) string { return env[key] }, exampleTime)
+	settings, err := input.Read(nil, env, exampleTime)
 	if err != nil {
 		return err
 	}
@@ -230,7 +230,7 @@ func TestReadmeCommands(t *testing.T) {
 	configs := readmeConfigs(t, readme)
 	lines := regexp.MustCompile(`(?m)^\$ promote (.*)$`).FindAllSubmatch(readme, -1)
 	for _, line := range lines {
-		settings, err := input.Read(strings.Fields(string(line[1])), func(string) string { return "" }, exampleTime)
+		settings, err := input.Read(strings.Fields(string(line[1])), nil, exampleTime)
 		if err == nil {
 			_, err = settings.Configure(t.Context(), func(context.Context, string, string) ([]byte, string, error) { return configs[0], "", nil })
 		}

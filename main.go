@@ -38,7 +38,7 @@ func main() {
 	frugal()
 	log.SetOutput(io.Discard) // net/http quotes strangers there; what matters comes back as an error
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	code := run(ctx, os.Getenv, os.Args[1:], os.Stdout, os.Stderr)
+	code := run(ctx, variables(os.Environ()), os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
@@ -53,9 +53,19 @@ func frugal() {
 	}
 }
 
+// variables are an environment's variables by their names.
+func variables(environ []string) map[string]string {
+	env := make(map[string]string, len(environ))
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		env[name] = value
+	}
+	return env
+}
+
 // run is the program: it returns the exit code. Nothing below it knows of the
 // process's arguments, environment or streams.
-func run(ctx context.Context, getenv func(string) string, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, env map[string]string, args []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
 		switch args[0] {
 		case "demo":
@@ -66,19 +76,20 @@ func run(ctx context.Context, getenv func(string) string, args []string, stdout,
 		}
 	}
 	started := time.Now().UTC()
-	settings, err := input.Read(args, getenv, started)
+	settings, err := input.Read(args, env, started)
 	if errors.Is(err, input.ErrHelp) {
 		_, _ = fmt.Fprint(stdout, input.Usage())
 		return 0
 	}
-	out := newRunner(getenv, stdout, stderr)
+	out := newRunner(env, stdout, stderr)
 	for _, secret := range settings.Secrets { // before anything else is printed
 		out.Mask(secret)
 	}
 	return finish(out, settings.Summary, perform(ctx, settings, err, started, out))
 }
 
-func newRunner(getenv func(string) string, stdout, stderr io.Writer) *runner.Runner {
+func newRunner(env map[string]string, stdout, stderr io.Writer) *runner.Runner {
+	getenv := func(name string) string { return env[name] }
 	o := runner.Options{Getenv: getenv, Stdout: stdout, Stderr: stderr}
 	if f, ok := stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		o.Terminal = true
@@ -116,7 +127,7 @@ func perform(ctx context.Context, settings *input.Settings, invalid error, start
 func configure(ctx context.Context, settings *input.Settings, out *runner.Runner) (notices []string, err error) {
 	if settings.Request.Job.Repository != "" {
 		options := settings.GitHub
-		options.UserAgent = userAgent()
+		options.UserAgent, options.Roots = userAgent(), roots(settings.CACertificates)
 		if settings.Request.GitHub, err = github.New(options); err != nil {
 			return nil, err
 		}

@@ -82,7 +82,7 @@ func finishStep(t *testing.T, folder, workspace string, plan *document.Plan) (co
 		"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": file, "GITHUB_STEP_SUMMARY": filepath.Join(folder, "summary"), "GITHUB_WORKSPACE": workspace,
 	}
 	var stdout, stderr bytes.Buffer
-	out := newRunner(func(name string) string { return env[name] }, &stdout, &stderr)
+	out := newRunner(env, &stdout, &stderr)
 	code = finish(out, true, document.Report{Result: document.Planned, Plan: plan})
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -55,6 +55,8 @@ func scriptParams() testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"registry":  startRegistry,
+			"proxy":     startProxy,
+			"tunnels":   checkTunnels,
 			"image":     pushImage,
 			"move":      moveTag,
 			"remove":    removeManifest,
@@ -104,13 +106,14 @@ type world struct {
 	up         *upRegistry                  // what TestRegistry runs against; nil in TestScripts
 	salt       string                       // sets its images apart from those of other scripts
 	defaults   map[string]string            // inputs that every run has, unless it says otherwise
+	proxies    map[string]*forwardProxy     // by name
 
 	interrupted *exec.Cmd
 	at          time.Time // when it was interrupted
 }
 
 func setUpScript(env *testscript.Env) error {
-	env.Values[worldKey{}] = &world{registries: map[string]*regtest.Registry{}, access: map[string]regtest.Access{}}
+	env.Values[worldKey{}] = &world{registries: map[string]*regtest.Registry{}, access: map[string]regtest.Access{}, proxies: map[string]*forwardProxy{}}
 	env.Setenv("HOME", env.WorkDir)
 	return nil
 }
@@ -306,7 +309,9 @@ const jobToken = "ghs_0123456789abcdef"
 func inJob(ts *testscript.TestScript) bool { return ts.Getenv("GITHUB_ACTIONS") == "true" }
 
 // runStep runs the program as the runner runs a step "uses: promote" of a job:
-// FILE is its "with:", in which $VARIABLES are replaced.
+// FILE is its "with:", in which $VARIABLES are replaced. A key that action.yml does
+// not declare is a variable too, and stays one for the rest of the script; args are
+// the program's arguments besides.
 //
 //	step CODE FILE
 func runStep(ts *testscript.TestScript, _ bool, args []string) {
@@ -316,22 +321,28 @@ func runStep(ts *testscript.TestScript, _ bool, args []string) {
 	with, inputs := map[string]any{}, ""
 	ts.Check(yaml.Unmarshal([]byte(readWith(ts, args[1])), &with))
 	for _, in := range input.Table { // the runner sets every input that action.yml declares
-		value, given := fmt.Sprint(with[in.Name]), with[in.Name] != nil
-		if !given {
-			value = cmp.Or(worldOf(ts).defaults[in.Name], strings.ReplaceAll(in.Default, "${{ github.token }}", jobToken))
+		if with[in.Name] == nil {
+			with[in.Name] = cmp.Or(worldOf(ts).defaults[in.Name], strings.ReplaceAll(in.Default, "${{ github.token }}", jobToken))
 		}
-		ts.Setenv("INPUT_"+strings.ToUpper(in.Name), value)
-		inputs += value + "\n"
-		delete(with, in.Name)
 	}
-	if len(with) > 0 {
-		ts.Fatalf("%s: there is no input %v", args[1], with)
+	for name, value := range with {
+		ts.Setenv(variableOf(name), fmt.Sprint(value))
+		inputs += fmt.Sprint(value) + "\n"
 	}
-	runPromote(ts, false, args[:1])
+	arguments := args[:1]
+	if with["args"] != nil {
+		arguments = append(arguments, strings.Fields(fmt.Sprint(with["args"]))...)
+	}
+	runPromote(ts, false, arguments)
 	checkMasked(ts, inputs)
 	for _, in := range input.Table {
-		ts.Setenv("INPUT_"+strings.ToUpper(in.Name), worldOf(ts).defaults[in.Name])
+		ts.Setenv(variableOf(in.Name), worldOf(ts).defaults[in.Name])
 	}
+}
+
+// variableOf is the variable that the runner makes of a key of "with:".
+func variableOf(name string) string {
+	return "INPUT_" + strings.ToUpper(strings.ReplaceAll(name, " ", "_"))
 }
 
 // runPromote runs the program and checks its exit code. Whatever the run was to

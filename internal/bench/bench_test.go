@@ -2,15 +2,27 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
+
+// As a program of its own this test binary is the command.
+func TestMain(m *testing.M) {
+	if os.Getenv("BENCH_CHILD") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
 
 func resultsOf(figures map[string]map[string][]figure) *results {
 	return &results{choice: choice{runs: 3, layer: 4 << 30}, figures: figures}
@@ -40,18 +52,46 @@ func expectLines(t *testing.T, page string, lines ...string) {
 
 func TestPageShowsMediansAndRatios(t *testing.T) {
 	page := pageOf(t, resultsOf(map[string]map[string][]figure{"cross": {
-		us:    {took(9, 1), took(1.1, 270), took(1, 270)},
-		crane: {took(2.2, 149), took(2.1, 149), took(2.3, 149)},
+		us:    {took(9, 1), took(0.99, 270), took(0.9, 270)},
+		crane: {took(2.2, 149), took(2.1, 149), took(3, 149)},
 	}}))
 	expectLines(t, page,
-		"| promote | 1.10 s, 270 | 20 MiB | everything, verified |",
-		"| crane copy | 0.50 |",
-		"| cross-registry: wall | 1.20 s | 1.10 s | yes |",
-		"| cross-registry: wall to that of crane copy | 0.55 | 0.5 | yes |",
-		"| cross-registry: requests | 289 | 270 | yes |",
+		"| promote | 0.99 s, 270 | 20 MiB | everything, verified |",
+		"| crane copy | 0.45 |",
+		"| cross-registry: wall to that of crane copy | 0.4 | 0.45 | **no** |",
+		"| peak memory in every case | 64 MiB | 20 MiB: cross-registry | yes |",
 	)
 	if strings.Contains(page, "skopeo") || strings.Contains(page, "40 images") {
 		t.Error("shows what was not measured")
+	}
+}
+
+// The run with the most connections counts, and the registry with the most of two; what is over plain HTTP stands apart.
+func TestPageShowsConnections(t *testing.T) {
+	with := func(source, target, unused int) figure {
+		f := took(1, 10)
+		f.connections = map[string]regtest.Connections{
+			"S": {Accepted: source, Handshakes: source - unused}, "T": {Accepted: target, Handshakes: target},
+		}
+		return f
+	}
+	fat := with(99, 0, 99)
+	fat.memory = 80 << 20
+	page := pageOf(t, resultsOf(map[string]map[string][]figure{
+		"cross":       {us: {with(1, 20, 0), with(2, 25, 1), with(2, 24, 0)}},
+		"retag":       {us: {with(4, 0, 0)}, crane: {with(1, 0, 0)}},
+		"plain-retag": {us: {fat}},
+	}))
+	expectLines(t, page,
+		"| promote | 2/1 + 25/25 | 4/4 |",
+		"| crane copy | — | 1/1 |",
+		"| cross-registry: connections to one registry | 26 | 25 | yes |",
+		"| retag in one repository: connections to one registry | 3 | 4 | **no** |",
+		"| peak memory in every case | 64 MiB | 20 MiB: cross-registry | yes |",
+		"## One image, over plain HTTP",
+	)
+	if strings.Contains(page, "99/") {
+		t.Error("the connections of plain HTTP are among those of TLS")
 	}
 }
 
@@ -62,15 +102,15 @@ func TestPageSaysWhatFails(t *testing.T) {
 	page := pageOf(t, resultsOf(map[string]map[string][]figure{
 		"cross": {us: {took(1, 300)}, crane: {took(2, 1), failed, took(2, 1)}},
 		"retag": {us: {failed}, crane: {took(2, 1)}},
-		"layer": {us: {failed}},
+		"layer": {us: {failed}, crane: {took(2, 1)}},
 	}))
 	expectLines(t, page,
 		"| crane copy | fails | 2.00 s, 1 | 20 MiB | image only |",
 		"| crane copy | — | — |",
-		"| cross-registry: wall to that of crane copy | 0.55 | fails | **no** |",
-		"| cross-registry: requests | 289 | 300 | **no** |",
-		"| retag in one repository: wall | 0.35 s | fails | **no** |",
-		"| one large layer: peak memory | 64 MiB | fails | **no** |",
+		"| cross-registry: wall to that of crane copy | 0.4 | fails | **no** |",
+		"| retag in one repository: connections to one registry | 3 | fails | **no** |",
+		"| peak memory in every case | 64 MiB | retag in one repository fails | **no** |",
+		"| one large layer | fails | — |",
 		"| crane copy | cross-registry | exit status 1: no |",
 	)
 }
@@ -81,7 +121,7 @@ func TestPageNamesItsCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := pageOf(t, &results{choice: c})
-	if want := "`go run ./internal/bench -cases cross,retag -runs 2`"; !strings.Contains(page, want) {
+	if want := "`go -C internal/bench run . -cases cross,retag -runs 2`"; !strings.Contains(page, want) {
 		t.Errorf("no %s in\n%s", want, page)
 	}
 }
@@ -119,7 +159,7 @@ func TestTraceIsInOrderOfTime(t *testing.T) {
 func TestWeighSaysHowItEnded(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "weight")
 	for _, c := range []struct{ code, status string }{{"0", ""}, {"3", "exit status 3"}} {
-		if err := weigh(t.Context(), []string{file, "sh", "-c", "exit " + c.code}); err != nil {
+		if err := weighProgram(t.Context(), file, []string{"sh", "-c", "exit " + c.code}); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(file)
@@ -130,6 +170,42 @@ func TestWeighSaysHowItEnded(t *testing.T) {
 		if err := json.Unmarshal(text, &w); err != nil || w.Status != c.status || w.Wall <= 0 || w.Memory <= 0 {
 			t.Errorf("%v, %+v", err, w)
 		}
+	}
+}
+
+// A program that is weighed sees the registries' names among the hosts, and nobody else does. Where that is not allowed,
+// it is said what to do.
+func TestWeighNamesTheRegistries(t *testing.T) {
+	t.Setenv("BENCH_CHILD", "1")
+	bench, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{bench: bench, folder: t.TempDir()}
+	if err := w.writeHosts(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(systemHosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, err := w.weighed(t.Context(), "grep", []string{"-q", `^127\.0\.0\.1 .*\bsource\.test\b`, systemHosts})
+	if errors.Is(err, syscall.EPERM) || err != nil && strings.Contains(err.Error(), "run the bench as root") {
+		t.Log(err)
+	} else if err != nil || seen.Status != "" {
+		t.Errorf("%+v, error %v", seen, err)
+	}
+	if after, err := os.ReadFile(systemHosts); err != nil || string(after) != string(before) {
+		t.Errorf("the machine's hosts are\n%s, error %v", after, err)
+	}
+}
+
+// A registry with a name has TLS, and one without has none.
+func TestDistributionArguments(t *testing.T) {
+	w := &world{choice: choice{network: network{time.Millisecond, 1000}}, folder: "/f"}
+	secure, open := w.distribution("source", farSource), w.distribution("source", "")
+	if !slices.Contains(secure, "-tls") || !slices.Contains(secure, farSource) || slices.Contains(open, "-tls") {
+		t.Errorf("%q, %q", secure, open)
 	}
 }
 

@@ -1,14 +1,19 @@
 // Command bench runs this program and its peers, as each one's own "go install"
 // leaves it, on the same images over one simulated network, in turn, and prints
-// the page of what they took: wall time, requests at both registries, memory,
-// processor time.
+// the page of what they took: wall time, requests, connections and handshakes at
+// both registries, memory, processor time.
 //
-//	go run ./internal/bench -runs 3 >docs/performance.md
+//	go -C internal/bench run . -runs 3 >docs/performance.md
 //
-// The registries are CNCF distribution in processes of their own, with token
-// authentication, their content in memory, and a network in their listeners: a
-// round trip, a bandwidth per connection and direction, and the handshake's
-// round trip. A peer that is not installed is left out and named.
+// The registries are CNCF distribution in processes of their own, with TLS and
+// HTTP/2 offered, token authentication, their content in memory, and a network in
+// their listeners: a round trip, a bandwidth per connection and direction, and the
+// TCP handshake's round trip. A peer that is not installed is left out and named.
+//
+// It runs on Linux, as root or where users may have namespaces: every tool sees an
+// /etc/hosts with the registries' names in it. It is a module of its own, so that
+// nothing of it is in the product's; when the product's own go.mod has changed,
+// this one may need "go mod tidy" too.
 package main
 
 import (
@@ -100,7 +105,7 @@ func parse(args []string) (choice, error) {
 	flags.StringVar(&c.memory, "memory", "/dev/shm", "folder of a file system in memory, for the registries' content")
 	flags.StringVar(&c.trace, "trace", "", "file for the timeline of this program's requests")
 	only := flags.String("only", "", "only the tools whose names begin so: promote,crane")
-	cases := flags.String("cases", "", "only the cases whose names begin so, of "+strings.Join(caseNames(), ",")+" (again needs cross, plan-again needs many)")
+	cases := flags.String("cases", "", "only the cases whose names begin so, of "+strings.Join(caseNames(), ",")+" (again and tag need cross, plan-again needs many)")
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}
@@ -114,7 +119,7 @@ func parse(args []string) (choice, error) {
 
 // command is what was typed, without the places of files.
 func command(flags *flag.FlagSet) string {
-	text := "go run ./internal/bench"
+	text := "go -C internal/bench run ."
 	flags.Visit(func(f *flag.Flag) {
 		if f.Name != "trace" && f.Name != "memory" {
 			text += fmt.Sprintf(" -%s %s", f.Name, f.Value)

@@ -22,6 +22,28 @@ type figure struct {
 	requests   []seen        // at both registries
 	registries time.Duration // processor time of both
 	failure    string        // empty: it did what it was asked
+
+	connections map[string]regtest.Connections // by registry, as seen.registry
+}
+
+// connected tells connections and handshakes at the registries that were used, the
+// source's first: "2/2 + 1/1".
+func (f figure) connected() string {
+	var parts []string
+	for _, name := range []string{"S", "T"} {
+		if c := f.connections[name]; c.Accepted > 0 {
+			parts = append(parts, fmt.Sprintf("%d/%d", c.Accepted, c.Handshakes))
+		}
+	}
+	return strings.Join(parts, " + ")
+}
+
+// hostConnections is the most connections that one registry accepted.
+func (f figure) hostConnections() (most int) {
+	for _, c := range f.connections {
+		most = max(most, c.Accepted)
+	}
+	return most
 }
 
 // seen is a request and the registry that saw it.
@@ -49,7 +71,7 @@ func (w *world) measure(ctx context.Context, progress, trace io.Writer) (*result
 				if !w.takesPart(s, t, run) {
 					continue
 				}
-				f, err := w.once(ctx, s, t, fmt.Sprintf("t%d/r%d", n, run))
+				f, err := w.once(ctx, s, t, fmt.Sprintf("%s/t%d/r%d", s.at, n, run))
 				if errors.Is(err, errNotInstalled) {
 					continue
 				}
@@ -85,8 +107,8 @@ func (r *results) add(s scenario, t tool, f figure) {
 }
 
 func tell(progress, trace io.Writer, title string, t tool, f figure) error {
-	_, _ = fmt.Fprintf(progress, "%s: %.2f s, %.2f s of processor (registries %.2f s), %d requests, %d MiB %s\n",
-		title, f.wall.Seconds(), f.cpu.Seconds(), f.registries.Seconds(), len(f.requests), f.memory>>20, f.failure)
+	_, _ = fmt.Fprintf(progress, "%s: %.2f s, %.2f s of processor (registries %.2f s), %d requests, %s connections, %d MiB %s\n",
+		title, f.wall.Seconds(), f.cpu.Seconds(), f.registries.Seconds(), len(f.requests), f.connected(), f.memory>>20, f.failure)
 	if t.name != us {
 		return nil
 	}
@@ -102,10 +124,7 @@ func (w *world) once(ctx context.Context, s scenario, t tool, attempt string) (f
 	if err != nil {
 		return f, err
 	}
-	at := w.far
-	if s.near {
-		at = w.near
-	}
+	at := w.sites[s.at]
 	before := at.cpu()
 	for _, args := range t.runs(s.pairs(at, attempt)) {
 		if s.mode != "" {
@@ -121,6 +140,9 @@ func (w *world) once(ctx context.Context, s scenario, t tool, attempt string) (f
 		}
 	}
 	f.registries = at.cpu() - before
+	if f.connections, err = at.connections(); err != nil {
+		return f, err
+	}
 	f.requests, err = at.requests()
 	return f, err
 }
@@ -142,11 +164,24 @@ func (s site) cpu() (sum time.Duration) {
 	return sum
 }
 
+// connections are those to each registry since the last call of requests.
+func (s site) connections() (map[string]regtest.Connections, error) {
+	all := map[string]regtest.Connections{}
+	for name, server := range s.servers() {
+		var c regtest.Connections
+		if err := server.ask("connections", &c); err != nil {
+			return nil, fmt.Errorf("count the registry's connections: %w", err)
+		}
+		all[name] = c
+	}
+	return all, nil
+}
+
 // requests are those at both registries since the last call.
 func (s site) requests() (all []seen, err error) {
 	for name, server := range s.servers() {
-		log, err := server.requests()
-		if err != nil {
+		var log []regtest.Request
+		if err := server.ask("requests", &log); err != nil {
 			return nil, fmt.Errorf("read the registry's log: %w", err)
 		}
 		for _, q := range log {
@@ -165,6 +200,14 @@ func (r *results) median(scenario, tool string) (figure, bool) {
 	}
 	sorted := slices.SortedFunc(slices.Values(figures), func(a, b figure) int { return int(a.wall - b.wall) })
 	return sorted[len(sorted)/2], true
+}
+
+// busiest is the run with the most connections to one registry; false as for median.
+func (r *results) busiest(scenario, tool string) (figure, bool) {
+	if _, ok := r.median(scenario, tool); !ok {
+		return figure{}, false
+	}
+	return slices.MaxFunc(r.figures[scenario][tool], func(a, b figure) int { return a.hostConnections() - b.hostConnections() }), true
 }
 
 // peak is the most memory of all runs, failed ones left out.

@@ -2,22 +2,32 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
 // scenario is what is asked of the tools. The targets of two runs differ, so that
-// each starts from the same state; again repeats the run of cross.
+// each starts from the same state; again and tag come after the run of cross.
 type scenario struct {
 	name, title string
-	near        bool      // at the registries without a network
+	at          place
 	mode        string    // of ours; empty: promote
 	holds       []holding // at the source
 	tools       []string  // who takes part; empty: all
 	once        []string  // who of them runs once only, because it takes long
 	pairs       func(s site, attempt string) []pair
 }
+
+// place is a pair of registries.
+type place string
+
+const (
+	far   place = "far"   // behind the network, with TLS
+	near  place = "near"  // without a network, and hollow: for the large layer; with TLS
+	plain place = "plain" // behind the network, without TLS; the same content as far
+)
 
 // holding is a number of images, each in a repository of its own.
 type holding struct {
@@ -28,7 +38,7 @@ type holding struct {
 
 // one is a scenario of one image that everybody copies.
 func one(name, title string, holds []holding, pairs func(s site, attempt string) pair) scenario {
-	return scenario{name: name, title: title, holds: holds, pairs: func(s site, attempt string) []pair {
+	return scenario{name: name, title: title, at: far, holds: holds, pairs: func(s site, attempt string) []pair {
 		return []pair{pairs(s, attempt)}
 	}}
 }
@@ -41,12 +51,15 @@ var reference = referenceAt("acme/app")
 
 func app(s site) string { return s.source.host + "/acme/app:dev" }
 
-var scenarios = []scenario{
+var oneImage = []scenario{
 	one("cross", "cross-registry", reference, func(s site, attempt string) pair {
 		return pair{app(s), s.target.host + "/" + attempt + ":prod"}
 	}),
-	one("again", "again, nothing to copy", reference, func(s site, attempt string) pair {
+	one("again", "again, nothing to do", reference, func(s site, attempt string) pair {
 		return pair{app(s), s.target.host + "/" + attempt + ":prod"}
+	}),
+	one("tag", "all there, a new tag", reference, func(s site, attempt string) pair {
+		return pair{app(s), s.target.host + "/" + attempt + ":next"}
 	}),
 	// In a repository of its own: each of our runs attaches a record to the image, which the other cases would carry.
 	one("retag", "retag in one repository", referenceAt("acme/tagged"), func(s site, attempt string) pair {
@@ -55,23 +68,38 @@ var scenarios = []scenario{
 	one("mount", "other repository, same registry", reference, func(s site, attempt string) pair {
 		return pair{app(s), s.source.host + "/" + attempt + ":prod"}
 	}),
+}
+
+var scenarios = slices.Concat(oneImage, []scenario{
 	{
-		name: "many", title: "40 images", holds: services(40), pairs: toOwn("many", 40, service, "prod"),
+		name: "many", title: "40 images", at: far, holds: services(40), pairs: toOwn("many", 40, service, "prod"),
 		tools: []string{us, crane, regctlEverything},
 		once:  []string{regctlEverything},
 	},
-	{name: "plan", title: "a plan of 40 images", mode: "plan", holds: services(40), pairs: toOwn("plan", 40, service, "prod"), tools: []string{us}},
-	{name: "plan-again", title: "a plan of 40 images that are there", mode: "plan", holds: services(40), pairs: toOwn("many", 40, service, "prod"), tools: []string{us}},
-	{name: "crowd", title: "200 images", holds: services(200), pairs: toOwn("crowd", 200, service, "prod"), tools: []string{us}, once: []string{us}},
+	{name: "plan", title: "a plan of 40 images", at: far, mode: "plan", holds: services(40), pairs: toOwn("plan", 40, service, "prod"), tools: []string{us}},
+	{name: "plan-again", title: "a plan of 40 images that are there", at: far, mode: "plan", holds: services(40), pairs: toOwn("many", 40, service, "prod"), tools: []string{us}},
+	{name: "crowd", title: "200 images", at: far, holds: services(200), pairs: toOwn("crowd", 200, service, "prod"), tools: []string{us}, once: []string{us}},
 	{
-		name: "layer", title: "one large layer", near: true,
+		name: "layer", title: "one large layer", at: near,
 		tools: []string{us, crane, "skopeo copy --all", "oras cp", "regctl image copy"},
 		pairs: func(s site, attempt string) []pair {
 			return []pair{{s.source.host + "/acme/large:dev", s.target.host + "/" + attempt + ":prod"}}
 		},
 	},
 	shared(1), shared(10), shared(100),
+}, overPlainHTTP(oneImage))
+
+// overPlainHTTP are cases again, without TLS, for those whom the bars speak of.
+func overPlainHTTP(cases []scenario) []scenario {
+	again := slices.Clone(cases)
+	for i := range again {
+		again[i].name, again[i].at = plainName(again[i].name), plain
+		again[i].tools = []string{us, crane, regctl, regctlEverything}
+	}
+	return again
 }
+
+func plainName(name string) string { return "plain-" + name }
 
 func caseNames() (names []string) {
 	for _, s := range scenarios {
@@ -114,7 +142,7 @@ var sharing = []int{1, 10, 100}
 func shared(count int) scenario {
 	name := sharedName(count)
 	return scenario{
-		name: name, title: fmt.Sprintf("%d on one base", count), tools: []string{us}, once: []string{us},
+		name: name, title: fmt.Sprintf("%d on one base", count), at: far, tools: []string{us}, once: []string{us},
 		holds: []holding{{count, onBase, imageOnBase}}, pairs: toOwn(name, count, onBase, "prod", "stable"),
 	}
 }

@@ -29,6 +29,8 @@ type server struct {
 	stdin   io.WriteCloser
 	stdout  *bufio.Reader
 	host    string
+	// authority is the PEM of whom to trust for its certificate; empty over plain HTTP.
+	authority string
 }
 
 // start runs a registry. It collects its garbage rarely: distribution takes 4 MiB
@@ -51,8 +53,11 @@ func start(ctx context.Context, binary string, args ...string) (*server, error) 
 	}
 	s := &server{command: c, stdin: stdin, stdout: bufio.NewReaderSize(stdout, 1<<20)}
 	line, err := s.stdout.ReadString('\n')
+	if err != nil {
+		return s, fmt.Errorf("read the address of a registry: %w", err)
+	}
 	s.host = strings.TrimSpace(line)
-	return s, err
+	return s, s.ask("authority", &s.authority)
 }
 
 func (s *server) close() {
@@ -62,18 +67,16 @@ func (s *server) close() {
 	}
 }
 
-// requests are those since the last call.
-func (s *server) requests() ([]regtest.Request, error) {
-	if _, err := fmt.Fprintln(s.stdin, "requests"); err != nil {
-		return nil, err
+// ask reads the answer to one of the lines of regtest.Registry.Converse.
+func (s *server) ask(line string, answer any) error {
+	if _, err := fmt.Fprintln(s.stdin, line); err != nil {
+		return err
 	}
-	line, err := s.stdout.ReadBytes('\n')
+	text, err := s.stdout.ReadBytes('\n')
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var all []regtest.Request
-	err = json.Unmarshal(line, &all)
-	return all, err
+	return json.Unmarshal(text, answer)
 }
 
 // tick is the unit of processor time in proc(5), the same on every Linux.
@@ -101,6 +104,7 @@ func (s *server) cpu() time.Duration {
 func serveHollow(args []string, in io.Reader, out io.Writer) error {
 	flags := flag.NewFlagSet("hollow", flag.ContinueOnError)
 	layer := flags.Int64("layer", 0, "bytes of the one layer")
+	name := flags.String("name", "", "host name to serve https by; empty: plain http on loopback")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -110,8 +114,8 @@ func serveHollow(args []string, in io.Reader, out io.Writer) error {
 	}
 	everything := []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}
 	r, err := regtest.Start(regtest.Options{
-		Backend: backend,
-		Auth:    &regtest.Auth{Users: map[string]regtest.User{user: {Password: password, Grants: everything}}},
+		Backend: backend, TLS: *name != "", Name: *name,
+		Auth: &regtest.Auth{Users: map[string]regtest.User{user: {Password: password, Grants: everything}}},
 	})
 	if err != nil {
 		return err

@@ -9,7 +9,13 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-var fourCases = []string{"cross", "again", "retag", "mount"}
+// oneImageCases are the names of the cases of one image.
+func oneImageCases() (names []string) {
+	for _, s := range oneImage {
+		names = append(names, s.name)
+	}
+	return names
+}
 
 func titleOf(name string) string {
 	for _, s := range scenarios {
@@ -29,14 +35,32 @@ func (r *results) measured(names []string) (some []string) {
 	return some
 }
 
-// four is the table of the four cases of one image, and that of the ratios.
-func (r *results) four(p *page) {
-	names := r.measured(fourCases)
+// one is the table of the cases of one image, and that of the ratios.
+func (r *results) one(p *page) {
+	names := r.measured(oneImageCases())
 	if len(names) == 0 {
 		return
 	}
 	p.say("## One image")
 	p.say("Wall time, and requests at both registries.")
+	r.compare(p, names)
+}
+
+// plain is the same without TLS.
+func (r *results) plain(p *page) {
+	var names []string
+	for _, n := range oneImageCases() {
+		names = append(names, plainName(n))
+	}
+	if names = r.measured(names); len(names) == 0 {
+		return
+	}
+	p.say("## One image, over plain HTTP")
+	p.say("As above, with no TLS and so no HTTP/2, as registries are reached on loopback only.")
+	r.compare(p, names)
+}
+
+func (r *results) compare(p *page, names []string) {
 	titles := []string{}
 	for _, n := range names {
 		titles = append(titles, titleOf(n))
@@ -73,6 +97,36 @@ func (r *results) cell(scenario, tool string) string {
 		return "fails"
 	}
 	return fmt.Sprintf("%s, %d", seconds(f.wall), len(f.requests))
+}
+
+// connected is the table of connections and handshakes.
+func (r *results) connected(p *page) {
+	names := r.measured(slices.Concat(oneImageCases(), []string{"many", "plan", "plan-again", "crowd", "layer"}))
+	if len(names) == 0 {
+		return
+	}
+	head := []string{""}
+	for _, n := range names {
+		head = append(head, titleOf(n))
+	}
+	var rows [][]string
+	for _, t := range tools {
+		row := []string{t.name}
+		for _, n := range names {
+			cell := "—"
+			if f, ok := r.busiest(n, t.name); ok {
+				cell = f.connected()
+			}
+			row = append(row, cell)
+		}
+		if slices.ContainsFunc(row[1:], func(cell string) bool { return cell != "—" }) {
+			rows = append(rows, row)
+		}
+	}
+	p.say("## Connections")
+	p.say(`Connections, and TLS handshakes on them, at the source's registry and at the target's: "1/1 + 26/26". A connection
+without a handshake was opened and not used. Where a tool runs once for each image, it is the sum.`)
+	p.table(head, rows)
 }
 
 // many is the table of the 40 images.
@@ -205,24 +259,31 @@ func moved(requests []seen) (bytes int64, uploads, mounts int) {
 // memoryTable is the peak of our process.
 func (r *results) memoryTable(p *page) {
 	var rows [][]string
-	for _, c := range []struct{ name, what string }{
-		{"cross", "the image above"}, {"layer", "one layer of " + gibibytes(r.layer)}, {"crowd", "200 images in one run, as the 40 above"},
-	} {
-		if r.ran(c.name, us) {
-			memory := "fails"
-			if f, ok := r.median(c.name, us); ok {
-				memory = mebibytes(f.memory)
-			}
-			rows = append(rows, []string{c.what, memory})
+	for _, name := range r.ours() {
+		peak, spent := "fails", "—"
+		if f, ok := r.median(name, us); ok {
+			peak, spent = mebibytes(r.peak(name, us)), seconds(f.cpu)
 		}
+		rows = append(rows, []string{titleOf(name), peak, spent})
 	}
 	if rows == nil {
 		return
 	}
 	p.say("## Memory")
-	p.say(`The peak of our process's resident memory. Nothing is staged on disk. The large layer goes between two registries that
-make it while it is read and hash and forget it while it is written, without a simulated network.`)
-	p.table([]string{"", "peak memory"}, rows)
+	p.say(`The peak of our process's resident memory, and its processor time. Nothing is staged on disk. The 200 images are as the
+40 above. The large layer, of %s, goes between two registries that make it while it is read and hash and forget it while it
+is written, without a simulated network.`, gibibytes(r.layer))
+	p.table([]string{"", "peak memory", "processor"}, rows)
+}
+
+// ours are the cases over TLS that our program ran.
+func (r *results) ours() (names []string) {
+	for _, s := range scenarios {
+		if s.at != plain && r.ran(s.name, us) {
+			names = append(names, s.name)
+		}
+	}
+	return names
 }
 
 func gibibytes(n int64) string { return fmt.Sprintf("%.3g GiB", float64(n)/(1<<30)) }

@@ -19,27 +19,25 @@ type tool struct {
 	together func([]pair) []string
 }
 
-const plainHTTP = "-plain-http"
-
 // tools are this program and its peers, each with the settings it comes with. What
-// is added makes it copy all platforms, unchanged, and speak plain http.
+// is added makes it copy all platforms, unchanged.
 var tools = []tool{
 	{"promote", "everything, verified", nil, nil, ours},
 	{"crane copy", "image only", []string{"crane"}, func(p pair) []string { return []string{"copy", p.source, p.target} }, nil},
 	{"skopeo copy --all", "image only", []string{"skopeo"}, func(p pair) []string {
-		return []string{"copy", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false", "docker://" + p.source, "docker://" + p.target}
+		return []string{"copy", "--all", "--preserve-digests", "docker://" + p.source, "docker://" + p.target}
 	}, nil},
 	{"buildx imagetools create", "image only", []string{"docker-buildx", "buildx"}, func(p pair) []string {
 		return []string{"imagetools", "create", "--progress=plain", "--tag", p.target, p.source}
 	}, nil},
 	{"oras cp", "image only", []string{"oras"}, func(p pair) []string {
-		return []string{"cp", "--from" + plainHTTP, "--to" + plainHTTP, "--no-tty", p.source, p.target}
+		return []string{"cp", "--no-tty", p.source, p.target}
 	}, nil},
 	{"oras cp -r", "referrers, no cosign tags", []string{"oras"}, func(p pair) []string {
-		return []string{"cp", "-r", "--from" + plainHTTP, "--to" + plainHTTP, "--no-tty", p.source, p.target}
+		return []string{"cp", "-r", "--no-tty", p.source, p.target}
 	}, nil},
 	{"cosign copy", "cosign tags, no referrers", []string{"cosign"}, func(p pair) []string {
-		return []string{"copy", "--allow-http-registry", p.source, p.target}
+		return []string{"copy", p.source, p.target}
 	}, nil},
 	{"regctl image copy", "image only", []string{"regctl"}, func(p pair) []string { return []string{"image", "copy", p.source, p.target} }, nil},
 	{"regctl --referrers --digest-tags", "everything", []string{"regctl"}, func(p pair) []string {

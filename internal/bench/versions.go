@@ -14,7 +14,7 @@ var numbered = regexp.MustCompile(`\bv?\d+\.\d+\.\d+\S*`)
 
 // versions notes which version of every tool is measured, and which are missing.
 func (w *world) versions(ctx context.Context, r *results) {
-	r.versions = append(r.versions, "promote at "+commit(ctx)+builtBy(w.program))
+	r.versions = append(r.versions, "promote at "+commit(ctx, w.root)+builtBy(w.program))
 	known := []string{}
 	for _, t := range peers() {
 		if !chosen(w.only, t.name) {
@@ -58,12 +58,12 @@ func builtBy(binary string) string {
 }
 
 // commit is what is measured, with a word on changes that are in no commit.
-func commit(ctx context.Context) string {
-	head, err := exec.CommandContext(ctx, "git", "rev-parse", "--short=12", "HEAD").Output()
+func commit(ctx context.Context, root string) string {
+	head, err := exec.CommandContext(ctx, "git", "-C", root, "rev-parse", "--short=12", "HEAD").Output()
 	if err != nil {
 		return "an unknown commit"
 	}
-	changed, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--", "*.go", "go.mod").Output()
+	changed, err := exec.CommandContext(ctx, "git", "-C", root, "status", "--porcelain", "--", "*.go", "go.mod").Output()
 	if err != nil || len(changed) > 0 {
 		return strings.TrimSpace(string(head)) + " with changes"
 	}

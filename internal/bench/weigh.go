@@ -21,14 +21,22 @@ type weight struct {
 	Status string        // empty: it ended with 0
 }
 
-// weigh runs a program and writes its weight to a file: FILE PROGRAM ARGUMENTS.
-// It is a process of its own, because the kernel counts the memory of a process
-// that starts another one into that other's peak: this one has little.
+// weigh runs a program and writes its weight to a file: FILE HOSTS PROGRAM
+// ARGUMENTS. It is a process of its own, because the kernel counts the memory of a
+// process that starts another one into that other's peak: this one has little. It
+// has mounts of its own, too, and puts HOSTS in the place of /etc/hosts there.
 func weigh(ctx context.Context, args []string) error {
-	if len(args) < 2 {
-		return errors.New("weigh: a file and a program")
+	if len(args) < 3 {
+		return errors.New("weigh: a file, a file of hosts, and a program")
 	}
-	c := exec.CommandContext(ctx, args[1], args[2:]...)
+	if err := mountHosts(args[1]); err != nil {
+		return err
+	}
+	return weighProgram(ctx, args[0], args[2:])
+}
+
+func weighProgram(ctx context.Context, file string, args []string) error {
+	c := exec.CommandContext(ctx, args[0], args[1:]...)
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	w := weight{Began: time.Now()}
 	err := c.Run()
@@ -46,7 +54,7 @@ func weigh(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(args[0], text, 0o600)
+	return os.WriteFile(file, text, 0o600)
 }
 
 // patience is how long one process may take.
@@ -58,7 +66,8 @@ func (w *world) weighed(ctx context.Context, binary string, args []string) (weig
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	file := filepath.Join(w.folder, "weight")
-	c := exec.CommandContext(bounded, w.bench, append([]string{"weigh", file, binary}, args...)...)
+	c := exec.CommandContext(bounded, w.bench, append([]string{"weigh", file, w.hosts(), binary}, args...)...)
+	c.SysProcAttr = ownMounts()
 	c.Env, c.Dir = w.environment(), w.folder
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) } // weigh ends the program
 	c.WaitDelay = 10 * time.Second
@@ -67,7 +76,7 @@ func (w *world) weighed(ctx context.Context, binary string, args []string) (weig
 		return weight{}, context.Cause(ctx)
 	}
 	if err != nil {
-		return weight{}, fmt.Errorf("weigh %s: %w: %.300s", binary, err, out)
+		return weight{}, fmt.Errorf("weigh %s with mounts of its own: %w: %.300s", binary, err, out)
 	}
 	var all weight
 	text, err := os.ReadFile(file)

@@ -18,8 +18,8 @@ import (
 type world struct {
 	choice
 	folder   string
-	far      site   // behind the network
-	near     site   // without a network, and hollow: for the large layer
+	sites    map[place]site
+	root     string // of the product's module
 	bench    string // this program
 	program  string // the one that is measured, built for this run
 	registry string // distribution
@@ -35,7 +35,7 @@ func newWorld(ctx context.Context, c choice) (*world, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a folder: %w", err)
 	}
-	w := &world{choice: c, folder: folder, program: filepath.Join(folder, "promote"), registry: filepath.Join(folder, "distribution")}
+	w := &world{choice: c, folder: folder, sites: map[place]site{}, program: filepath.Join(folder, "promote"), registry: filepath.Join(folder, "distribution")}
 	if err := w.build(ctx); err != nil {
 		w.close()
 		return nil, err
@@ -47,9 +47,12 @@ func (w *world) build(ctx context.Context) (err error) {
 	if w.bench, err = os.Executable(); err != nil {
 		return err
 	}
+	if w.root, err = productRoot(ctx); err != nil {
+		return err
+	}
 	for _, args := range [][]string{
-		{"build", "-o", w.program, "."},
-		{"-C", "internal/regtest/distribution", "build", "-o", w.registry, "."},
+		{"-C", w.root, "build", "-o", w.program, "."},
+		{"-C", filepath.Join(w.root, "internal/regtest/distribution"), "build", "-o", w.registry, "."},
 	} {
 		if out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
@@ -58,32 +61,66 @@ func (w *world) build(ctx context.Context) (err error) {
 	if err := w.fill(ctx); err != nil {
 		return err
 	}
-	if w.far.source, err = w.startFar(ctx, "source"); err != nil {
-		return err
+	for _, s := range scenarios {
+		if !chosen(w.cases, s.name) || w.sites[s.at] != (site{}) {
+			continue
+		}
+		if w.sites[s.at], err = w.open(ctx, s.at); err != nil {
+			return err
+		}
 	}
-	if w.far.target, err = w.startFar(ctx, "target"); err != nil {
-		return err
-	}
-	if w.near.source, err = start(ctx, w.bench, "hollow", "-layer", strconv.FormatInt(w.wantedLayer(), 10)); err != nil {
-		return err
-	}
-	if w.near.target, err = start(ctx, w.bench, "hollow"); err != nil {
-		return err
-	}
-	return w.logIn(ctx)
+	return w.introduce(ctx)
 }
 
-// wantedLayer is 0 when no case needs the large layer, which takes a while to make.
-func (w *world) wantedLayer() int64 {
-	if chosen(w.cases, "layer") {
-		return w.layer
+// productRoot is where the program that is measured has its source.
+func productRoot(ctx context.Context) (string, error) {
+	const product = "github.com/artifact-promotion/promote"
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", product).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("find the module %s from here (run this in internal/bench): %w\n%s", product, err, out)
 	}
-	return 0
+	return strings.TrimSpace(string(out)), nil
 }
 
-func (w *world) startFar(ctx context.Context, name string) (*server, error) {
-	return start(ctx, w.registry, "-root", filepath.Join(w.folder, name), "-user", user, "-password", password,
-		"-rtt", w.rtt.String(), "-bandwidth", strconv.FormatInt(w.bandwidth, 10))
+// open starts the registries of a place.
+func (w *world) open(ctx context.Context, at place) (s site, err error) {
+	var source, target []string
+	binary := w.registry
+	switch at {
+	case far:
+		source, target = w.distribution("source", farSource), w.distribution("target", farTarget)
+	case plain:
+		source, target = w.distribution("source", ""), w.distribution("target", "")
+	case near:
+		binary = w.bench
+		source = []string{"hollow", "-name", nearSource, "-layer", strconv.FormatInt(w.layer, 10)}
+		target = []string{"hollow", "-name", nearTarget}
+	}
+	if s.source, err = start(ctx, binary, source...); err != nil {
+		return s, err
+	}
+	s.target, err = start(ctx, binary, target...)
+	return s, err
+}
+
+// distribution is how one behind the network is started; without a name it speaks
+// plain HTTP.
+func (w *world) distribution(folder, name string) []string {
+	args := []string{
+		"-root", filepath.Join(w.folder, folder), "-user", user, "-password", password,
+		"-rtt", w.rtt.String(), "-bandwidth", strconv.FormatInt(w.bandwidth, 10),
+	}
+	if name != "" {
+		args = append(args, "-tls", "-name", name)
+	}
+	return args
+}
+
+func (w *world) servers() (all []*server) {
+	for _, s := range w.sites {
+		all = append(all, s.source, s.target)
+	}
+	return all
 }
 
 // fill puts the images of the chosen cases into the source, without a network.
@@ -119,9 +156,28 @@ func (w *world) holdings() (all []holding) {
 	return all
 }
 
-// logIn writes docker's config file, which every tool reads, and tells regctl
-// that the registries speak plain http.
-func (w *world) logIn(ctx context.Context) error {
+// introduce tells the tools where the registries are, whom to trust, and the account.
+func (w *world) introduce(ctx context.Context) error {
+	var authorities strings.Builder
+	for _, s := range w.servers() {
+		authorities.WriteString(s.authority)
+	}
+	if err := os.WriteFile(w.authorities(), []byte(authorities.String()), 0o600); err != nil {
+		return err
+	}
+	if err := w.writeHosts(); err != nil {
+		return err
+	}
+	if err := w.logIn(); err != nil {
+		return err
+	}
+	return w.tellRegctl(ctx)
+}
+
+func (w *world) authorities() string { return filepath.Join(w.folder, "authorities.pem") }
+
+// logIn writes docker's config file, which every tool reads.
+func (w *world) logIn() error {
 	type entry struct {
 		Username string `json:"username"`
 		Password string `json:"password"`
@@ -129,7 +185,7 @@ func (w *world) logIn(ctx context.Context) error {
 	}
 	login := entry{user, password, []byte(user + ":" + password)}
 	logins := map[string]entry{}
-	for _, s := range []*server{w.far.source, w.far.target, w.near.source, w.near.target} {
+	for _, s := range w.servers() {
 		logins[s.host] = login
 	}
 	config, err := json.Marshal(map[string]any{"auths": logins})
@@ -139,14 +195,19 @@ func (w *world) logIn(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Join(w.folder, ".docker"), 0o700); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(w.folder, ".docker", "config.json"), config, 0o600); err != nil {
-		return err
-	}
+	return os.WriteFile(filepath.Join(w.folder, ".docker", "config.json"), config, 0o600)
+}
+
+// tellRegctl tells it which registries speak plain HTTP: the others find out.
+func (w *world) tellRegctl(ctx context.Context) error {
 	if _, err := exec.LookPath("regctl"); err != nil {
 		return nil //nolint:nilerr // named on the page
 	}
-	for host := range logins {
-		c := exec.CommandContext(ctx, "regctl", "registry", "set", host, "--tls", "disabled", "--skip-check")
+	for _, s := range w.servers() {
+		if s.authority != "" {
+			continue
+		}
+		c := exec.CommandContext(ctx, "regctl", "registry", "set", s.host, "--tls", "disabled", "--skip-check")
 		c.Env = w.environment()
 		if out, err := c.CombinedOutput(); err != nil {
 			return fmt.Errorf("regctl registry set: %w\n%s", err, out)
@@ -156,11 +217,11 @@ func (w *world) logIn(ctx context.Context) error {
 }
 
 func (w *world) environment() []string {
-	return append(os.Environ(), "HOME="+w.folder, "DOCKER_CONFIG="+filepath.Join(w.folder, ".docker"), "GITHUB_ACTIONS=", "GITHUB_WORKSPACE="+w.folder)
+	return append(os.Environ(), "HOME="+w.folder, "SSL_CERT_FILE="+w.authorities(), "DOCKER_CONFIG="+filepath.Join(w.folder, ".docker"), "GITHUB_ACTIONS=", "GITHUB_WORKSPACE="+w.folder)
 }
 
 func (w *world) close() {
-	for _, s := range []*server{w.far.source, w.far.target, w.near.source, w.near.target} {
+	for _, s := range w.servers() {
 		s.close()
 	}
 	_ = os.RemoveAll(w.folder)

@@ -8,7 +8,7 @@ import (
 
 // Program is the whole program as main runs it: the demo shows the same code
 // that the action runs. It returns the exit code.
-type Program func(ctx context.Context, getenv func(string) string, args []string, stdout, stderr io.Writer) int
+type Program func(ctx context.Context, env map[string]string, args []string, stdout, stderr io.Writer) int
 
 // Run plays the demo and returns the exit code: 0 if every step ended as the
 // story says.

@@ -53,7 +53,7 @@ func (j *job) step(ctx context.Context, want string, with inputs) error {
 		return err
 	}
 	var log bytes.Buffer
-	code := j.program(ctx, func(key string) string { return env[key] }, nil, &log, &log)
+	code := j.program(ctx, env, nil, &log, &log)
 	j.print(indent(show(log.String()), "  "))
 	outputs, err := os.ReadFile(env["GITHUB_OUTPUT"])
 	if err != nil {

@@ -8,6 +8,7 @@ const (
 	FindingDrift          FindingKind = "drift"           // a tag does not hold what its last record says
 	FindingChain          FindingKind = "chain"           // a record was removed, altered or forked
 	FindingLedger         FindingKind = "ledger"          // the ledger is lost, damaged, or lacks records
+	FindingMissing        FindingKind = "missing"         // there is neither a repository, or a tag in it, nor a record
 	FindingImage          FindingKind = "image"           // something of what the environment holds is gone
 	FindingRollbackTarget FindingKind = "rollback-target" // something of what a rollback needs is gone
 	FindingRetention      FindingKind = "retention"       // a clean-up may take a rollback target soon
@@ -24,4 +25,12 @@ type Finding struct {
 	Message     string      `json:"message"`            // what is wrong, as a sentence for people
 	Hint        string      `json:"hint,omitempty"`     // what to do
 	Repaired    bool        `json:"repaired,omitempty"` // this run has mended it
+}
+
+// Uncompared is what an audit was asked for and could hold against no record.
+type Uncompared struct {
+	Environment string `json:"environment,omitempty"`
+	Image       string `json:"image,omitempty"` // its name in the config's images
+	Reference   string `json:"reference"`       // of the moving tag, or of the repository
+	Reason      string `json:"reason"`          // why, as a clause for people
 }

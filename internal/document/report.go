@@ -62,7 +62,9 @@ type Report struct {
 	Histories []History `json:"histories,omitempty"` // one for each environment and image that was asked for
 	Lineage   []Holding `json:"lineage,omitempty"`   // what every environment holds now, in the config's order
 	Findings  []Finding `json:"findings,omitempty"`  // of an audit
-	Audited   []string  `json:"audited,omitempty"`   // references of the moving tags that were audited
+	Audited   []string  `json:"audited,omitempty"`   // references of what was held against a record: moving tags, or an image
+
+	Uncompared []Uncompared `json:"uncompared,omitempty"` // what was to be audited besides
 }
 
 // Fault is one thing that went wrong, and what to do about it.

@@ -84,7 +84,7 @@ func TestJob(t *testing.T) {
 		"GITHUB_REPOSITORY": "acme/app", "GITHUB_RUN_ID": "7", "GITHUB_RUN_ATTEMPT": "2", "GITHUB_JOB": "promote", "GITHUB_WORKFLOW_REF": "acme/app/.github/workflows/x.yml@refs/heads/main",
 		"GITHUB_SHA": "abc", "GITHUB_ACTOR": "ann", "GITHUB_TRIGGERING_ACTOR": "bob", "GITHUB_SERVER_URL": "https://github.example/", "GITHUB_API_URL": "https://github.example/api", "github-token": "ghs_x",
 	}
-	settings, err := Read(nil, good(variables).get, now)
+	settings, err := Read(nil, good(variables).variables(), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,14 +98,14 @@ func TestJob(t *testing.T) {
 	if settings.GitHub != (github.Options{URL: "https://github.example/api", Token: "ghs_x"}) {
 		t.Error("GitHub is not that of the variables")
 	}
-	settings, _ = Read(nil, good(env{"GITHUB_ACTOR": "ann", "GITHUB_SERVER_URL": "https://github.example"}).get, now)
+	settings, _ = Read(nil, good(env{"GITHUB_ACTOR": "ann", "GITHUB_SERVER_URL": "https://github.example"}).variables(), now)
 	if settings.Request.Job != (document.Job{Actor: "ann", TriggeringActor: "ann"}) {
 		t.Errorf("job is %+v", settings.Request.Job)
 	}
 }
 
 func TestFilesThatAreMissing(t *testing.T) {
-	settings, err := Read(nil, good(env{"GITHUB_WORKSPACE": t.TempDir()}).get, now)
+	settings, err := Read(nil, good(env{"GITHUB_WORKSPACE": t.TempDir()}).variables(), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestConfigAtARef(t *testing.T) {
 	server.SetFile("acme/app", "feature", "ci/x.yml", []byte(smallConfig))
 	t.Chdir(t.TempDir()) // nothing is read there
 	at := func(place, repository string) (*Settings, []string, error) {
-		settings, err := Read(nil, env{"target-env": "staging", "config": place, "GITHUB_REPOSITORY": repository, "GITHUB_API_URL": server.URL(), "github-token": "ghs_x"}.get, now)
+		settings, err := Read(nil, env{"target-env": "staging", "config": place, "GITHUB_REPOSITORY": repository, "GITHUB_API_URL": server.URL(), "github-token": "ghs_x"}.variables(), now)
 		if err != nil {
 			t.Fatal(err)
 		}

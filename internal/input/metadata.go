@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/artifact-promotion/promote/internal/promote"
@@ -18,7 +19,11 @@ const (
 )
 
 const (
-	metadataForms = "the output metadata of docker/build-push-action or of docker/bake-action"
+	metadataForms = "the output metadata of docker/build-push-action or of docker/bake-action, or the path of a file that holds it"
+
+	// maxMetadataFile is how large a file of it may be, in bytes. By default BuildKit
+	// adds the provenance of each build (Docker's docs, BUILDX_METADATA_PROVENANCE).
+	maxMetadataFile = 16 << 20
 
 	// maxBuilds is how many builds one metadata has at most.
 	maxBuilds = 1000
@@ -31,13 +36,43 @@ func (r *reader) readMetadata() []promote.Source {
 			r.refuse(other, quote(r.text(other))+" together with metadata", "one of them: metadata names the images and their digests", "")
 		}
 	}
-	sources, f := parseMetadata(r.text("metadata"))
+	text := r.text("metadata")
+	if strings.HasPrefix(text, "{") {
+		sources, f := parseMetadata([]byte(text))
+		r.add("metadata", f)
+		return sources
+	}
+	raw, f := r.metadataFile(text)
+	if r.add("metadata", f) {
+		return nil
+	}
+	sources, f := parseMetadata(raw)
+	if f != nil {
+		f.Given = "file " + quote(text) + ": " + f.Given
+	}
 	r.add("metadata", f)
 	return sources
 }
 
-func parseMetadata(text string) ([]promote.Source, *Fault) {
-	whole, f := parseObject([]byte(text), "metadata")
+// metadataFile reads the file that the input names, as BuildKit writes one
+// (docker buildx build --metadata-file).
+func (r *reader) metadataFile(path string) ([]byte, *Fault) {
+	if len(path) > maxConfigPath || strings.ContainsAny(path, "\r\n\x00{[") {
+		return nil, &Fault{Given: quote(path) + ", which is neither JSON that begins with { nor a path", Expected: metadataForms}
+	}
+	raw, err := readBounded(locate(r.workspace, path), maxMetadataFile)
+	switch {
+	case os.IsNotExist(err):
+		return nil, &Fault{Given: quote(path) + ", a file that is not in " + directory(r.workspace),
+			Expected: metadataForms + "; actions/download-artifact must come first where another job made the file"}
+	case err != nil:
+		return nil, &Fault{Given: "file " + quote(path) + ": " + cause(err), Expected: "a regular file that can be read"}
+	}
+	return raw, nil
+}
+
+func parseMetadata(raw []byte) ([]promote.Source, *Fault) {
+	whole, f := parseObject(raw, "metadata")
 	if f != nil {
 		return nil, f
 	}

@@ -2,6 +2,8 @@ package input
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -43,8 +45,10 @@ func TestMetadataFaults(t *testing.T) {
 		input string
 		want  []string
 	}{
-		{"no JSON", env{"metadata": "x"}, "metadata", []string{"does not begin with {", "docker/bake-action"}},
-		{"a list", env{"metadata": "[]"}, "metadata", []string{"does not begin with {"}},
+		{"no JSON", env{"metadata": "x"}, "metadata", []string{`"x", a file that is not in /`, "docker/bake-action", "actions/download-artifact must come first"}},
+		{"a list", env{"metadata": "[]"}, "metadata", []string{`"[]", which is neither JSON that begins with { nor a path`}},
+		{"several lines", env{"metadata": "a\nb"}, "metadata", []string{`"a\nb", which is neither`}},
+		{"a long line", env{"metadata": strings.Repeat("x", maxConfigPath+1)}, "metadata", []string{"which is neither"}},
 		{"cut off", env{"metadata": good[:len(good)-1]}, "metadata", []string{"damaged or cut off"}},
 		{"cut off in a value", env{"metadata": good[:len(good)-3]}, "metadata", []string{"damaged or cut off"}},
 		{"two", env{"metadata": good + good}, "metadata", []string{"something stands after its end"}},
@@ -79,12 +83,54 @@ func TestMetadataFaults(t *testing.T) {
 	}
 }
 
+// A file is found from the workspace, where a step before has left it, and read as
+// the output is. What cannot be read is told from what is not there.
+func TestMetadataInAFile(t *testing.T) {
+	workspace := t.TempDir()
+	t.Chdir(t.TempDir())
+	good := entry(digestA, "ghcr.io/acme/app:1")
+	for name, text := range map[string]string{
+		"build.json": good + "\n", "out/build.json": good, "cut.json": good[:len(good)-1], "empty.json": "", "unpushed.json": "{}",
+		"largest.json": good + strings.Repeat(" ", maxMetadataFile-len(good)), "large.json": good + strings.Repeat(" ", maxMetadataFile+1-len(good)),
+	} {
+		write(t, filepath.Join(workspace, name), text)
+	}
+	if err := os.Symlink("build.json", filepath.Join(workspace, "link.json")); err != nil {
+		t.Fatal(err)
+	}
+	from := func(path string) env {
+		return env{"metadata": path, "target": "staging", "GITHUB_WORKSPACE": workspace}
+	}
+	for _, path := range []string{"build.json", " ./out/build.json", "largest.json", filepath.Join(workspace, "build.json")} {
+		settings, err := ask(nil, from(path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := show(settings.Request.Items), "ghcr.io/acme/app:@"+digestA+" => ghcr.io/acme/app[staging]"; got != want {
+			t.Errorf("items of %s are %s, want %s", path, got, want)
+		}
+	}
+	for path, want := range map[string]string{
+		"missing.json":  `given "missing.json", a file that is not in ` + workspace + "; expected",
+		"out":           `file "out": it is a directory and not a regular file`,
+		"link.json":     `file "link.json": it is a symbolic link`,
+		"large.json":    `file "large.json": it has more than 16777216 bytes`,
+		"cut.json":      `file "cut.json": metadata that is no JSON object of a build: it is damaged or cut off`,
+		"empty.json":    `file "empty.json": metadata that is no JSON object of a build: it does not begin with {`,
+		"unpushed.json": `file "unpushed.json": no image; expected the metadata of images that were pushed`,
+	} {
+		_, err := ask(nil, from(path))
+		fault := expectOneFault(t, err)
+		expectText(t, fault.Message(), "metadata: given", want)
+	}
+}
+
 func TestMetadataIsBounded(t *testing.T) {
 	var targets []string
 	for i := range maxBuilds + 1 {
 		targets = append(targets, `"t`+strings.Repeat("x", i)+`": {}`)
 	}
-	_, f := parseMetadata("{" + strings.Join(targets, ",") + "}")
+	_, f := parseMetadata([]byte("{" + strings.Join(targets, ",") + "}"))
 	if f == nil || !strings.Contains(f.Given, "more than 1000 builds") {
 		t.Errorf("fault is %+v", f)
 	}
@@ -97,7 +143,7 @@ func FuzzMetadata(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		sources, fault := parseMetadata(text)
+		sources, fault := parseMetadata([]byte(text))
 		if fault != nil {
 			if m := fault.Message(); len(m) > 2048 || strings.ContainsAny(m, "\n\r\x1b\x00") {
 				t.Errorf("%q is refused with %q", text, m)

@@ -96,7 +96,7 @@ func TestRollback(t *testing.T) {
 func TestTagsLeftAloneAreToldOf(t *testing.T) {
 	c := acme()
 	c.Environments[2].FixedTags = templates("r-{{run-number}}")
-	settings, err := Read(nil, back(nil).get, now)
+	settings, err := Read(nil, back(nil).variables(), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestTagsLeftAloneAreToldOf(t *testing.T) {
 
 // TestRollbackFromAShell names the mode first, as the runbook does.
 func TestRollbackFromAShell(t *testing.T) {
-	settings, err := Read([]string{"rollback", "--target-env=production", "--reason=INC-1", "--to", digestA, "--dry-run", "--verify=content"}, env{}.get, now)
+	settings, err := Read([]string{"rollback", "--target-env=production", "--reason=INC-1", "--to", digestA, "--dry-run", "--verify=content"}, env{}.variables(), now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,18 +27,21 @@ var (
 // env is the runner's variables by the inputs' names; others keep theirs.
 type env map[string]string
 
-func (e env) get(name string) string {
+// variables are those of the runner.
+func (e env) variables() map[string]string {
+	all := map[string]string{}
 	for k, v := range e {
-		if _, _, input := lookup(k); input && "INPUT_"+strings.ToUpper(k) == name || k == name {
-			return v
+		if _, _, input := lookup(k); input {
+			k = "INPUT_" + strings.ToUpper(k)
 		}
+		all[k] = v
 	}
-	return ""
+	return all
 }
 
 // ask reads the inputs and completes the request; config files are the disk's.
 func ask(args []string, e env) (*Settings, error) {
-	settings, err := Read(args, e.get, now)
+	settings, err := Read(args, e.variables(), now)
 	if err != nil {
 		return settings, err
 	}

@@ -33,15 +33,18 @@ type reader struct {
 	denied    *DeniedError     // why the plan is not applied, as its text alone says
 }
 
-// Read makes settings of the arguments and of the runner's variables; a flag
-// wins over the variable. If inputs are faulty the error is an [*Error] with
+// Read makes settings of the arguments and of the environment's variables, by
+// their names; a flag wins over the variable. If inputs are faulty the error is an [*Error] with
 // every fault, and the settings hold whatever could be read: their secrets are
 // complete. If help was asked for the error is [ErrHelp].
-func Read(args []string, getenv func(string) string, now time.Time) (*Settings, error) {
+func Read(args []string, env map[string]string, now time.Time) (*Settings, error) {
+	getenv := func(name string) string { return env[name] }
 	r := &reader{values: map[string]string{}, flags: map[string]bool{}, settings: &Settings{}, parse: config.Parse}
 	r.settings.reader = r
 	help := r.readArguments(args)
 	r.readVariables(getenv)
+	r.readProxies(env)
+	r.refuseUnknown(env)
 	if help {
 		return r.settings, ErrHelp
 	}

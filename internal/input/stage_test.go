@@ -52,7 +52,7 @@ func fleet() *config.Config {
 
 // settle reads inputs and completes the request with a config; nil: there is no file.
 func settle(c *config.Config, e env) (*Settings, error) {
-	settings, err := Read(nil, e.get, now)
+	settings, err := Read(nil, e.variables(), now)
 	if err != nil {
 		return settings, err
 	}
@@ -287,7 +287,7 @@ func TestOwnedTags(t *testing.T) {
 }
 
 func TestErrorsOfReading(t *testing.T) {
-	settings, err := Read(nil, env{"target-env": "staging", "config": "x.yml@main"}.get, now)
+	settings, err := Read(nil, env{"target-env": "staging", "config": "x.yml@main"}.variables(), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestErrorsOfReading(t *testing.T) {
 	}
 
 	// What is wrong with the file goes through as it is, with the notice.
-	settings, _ = Read(nil, env{"target-env": "staging"}.get, now)
+	settings, _ = Read(nil, env{"target-env": "staging"}.variables(), now)
 	broken := &config.Error{Path: "x", Faults: []config.Fault{{Line: 1}}}
 	settings.reader.parse = func(path string, raw []byte) (*config.Config, error) {
 		if path != config.Default || string(raw) != "text" {

@@ -44,7 +44,7 @@ var Table = []Input{
 	{Name: "digest", Kind: String, Example: "${{ steps.build.outputs.digest }}",
 		Description: "The digest that `source` must have, such as docker/build-push-action's output `digest`. Any other is refused (exit 3)."},
 	{Name: "metadata", Kind: String, Example: "${{ steps.build.outputs.metadata }}",
-		Description: "The output `metadata` of docker/build-push-action or docker/bake-action, in place of `source` and `digest`: each image that was built is promoted, by its digest."},
+		Description: "The output `metadata` of docker/build-push-action or docker/bake-action, in place of `source` and `digest`, or the path of a file that holds it: each image that was built is promoted, by its digest. Set `BUILDX_METADATA_PROVENANCE: disabled` for the build, so that the output stays small."},
 	{Name: "target", Kind: ListCSV, Example: "registry.acme.example/prod/app:production",
 		Description: "Tags to move to the image: full references (`registry/path:tag`), bare tags in the target's (else the source's) repository, " +
 			"docker/metadata-action's output `tags` as it is, or `source => target` lines for several images. Templates as in `fixed-tags`. " +

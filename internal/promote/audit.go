@@ -28,6 +28,7 @@ func (r *run) audit(ctx context.Context) error {
 		r.take(a)
 		failed = append(failed, a.err)
 	}
+	r.judgeBuilds(all)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -59,14 +60,21 @@ func (r *run) take(a *auditing) {
 		r.note(text)
 	}
 	r.findings = append(r.findings, a.findings...)
-	for _, tag := range a.Tags {
-		r.audited = append(r.audited, a.Repository.Name()+":"+tag)
+	r.audited = append(r.audited, a.compared...)
+	r.uncompared = append(r.uncompared, a.uncompared...)
+	text := report.Count(len(a.findings), "finding") + " in " + report.Count(len(a.history.Lines), "record")
+	if len(a.compared) == 0 {
+		text += ", nothing was compared"
 	}
-	r.Info(fmt.Sprintf("%s: %s in %s", a.called(), report.Count(len(a.findings), "finding"), report.Count(len(a.history.Lines), "record")))
+	r.Info(a.called() + ": " + text)
 }
 
-// auditResult is clean if nothing was found, or all of it was mended.
+// auditResult is clean if something was compared, and nothing was found, or all of it
+// was mended.
 func (r *run) auditResult() document.Result {
+	if len(r.audited) == 0 {
+		return document.Findings
+	}
 	for _, f := range r.findings {
 		if !f.Repaired {
 			return document.Findings
@@ -85,6 +93,10 @@ type auditing struct {
 	known   bool                        // the ledger was read
 	state   ledger.State                // of the history
 	records map[string]*document.Record // that were read; nil: what was there is none
+
+	compared   []string // references of what was held against a record
+	uncompared []document.Uncompared
+	builds     bool // nothing is recorded of the environment, and none comes before it
 
 	findings []document.Finding
 	mendable []int // findings that a repair mends
@@ -110,6 +122,7 @@ func (a *auditing) audit(ctx context.Context) {
 		a.judgeTags()
 		a.judgeChain(ctx)
 		a.judgeLedger()
+		a.judgeSilence()
 		a.repair(ctx)
 	}
 	a.judgeImages(ctx)

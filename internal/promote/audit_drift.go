@@ -9,11 +9,18 @@ import (
 )
 
 // judgeTags finds moving tags that do not hold what the last record that names them
-// says. One that no record names is not judged: it may be new to the config.
+// says. A stage that has none has its image, by the records alone.
 func (a *auditing) judgeTags() {
+	if current, known := a.state.Current(); known && len(a.Tags) == 0 {
+		a.compared = append(a.compared, a.imageReference(current.Digest))
+	}
 	for n, tag := range a.Tags {
 		last, recorded := a.lastOf(tag)
-		if holds := digestText(a.held[n]); recorded && holds != last.Digest {
+		if !recorded {
+			continue
+		}
+		a.compared = append(a.compared, a.tagReference(tag))
+		if holds := digestText(a.held[n]); holds != last.Digest {
 			a.drifted(tag, holds, last)
 		}
 	}
@@ -30,7 +37,7 @@ func (a *auditing) lastOf(tag string) (document.Line, bool) {
 }
 
 func (a *auditing) drifted(tag, holds string, last document.Line) {
-	f := document.Finding{Kind: document.FindingDrift, Reference: a.Repository.Name() + ":" + tag, Digest: holds}
+	f := document.Finding{Kind: document.FindingDrift, Reference: a.tagReference(tag), Digest: holds}
 	at := laterOf(last.Time, last.Moved)
 	switch attempt, open := a.attempt(tag, holds, last); {
 	case open:

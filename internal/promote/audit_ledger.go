@@ -32,13 +32,11 @@ const underWay = 5 * time.Minute
 // ledgerHint is what to do where a ledger lacks what its records say.
 const ledgerHint = "Run the audit with `repair: true`, or promote to the environment: both add what is missing."
 
-// judgeLedger finds out whether there is a ledger, and whether it lists every record.
+// judgeLedger finds out whether the ledger lists every record.
 func (a *auditing) judgeLedger() {
 	f := document.Finding{Kind: document.FindingLedger, Reference: a.book.Reference()}
 	behind := a.behind()
 	switch {
-	case len(a.history.Lines) == 0 && a.history.Whole:
-		a.unrecorded()
 	case a.caught.Rebuilt:
 		f.Message = fmt.Sprintf("The ledger of %s is gone, although there are records: somebody, or a clean-up, has deleted it. It can be made again from %s.", a.called(), report.Count(len(a.history.Lines), "record"))
 		f.Hint = ledgerHint + " Exclude promotion-ledger* and promotion-record* from every clean-up."
@@ -67,26 +65,6 @@ func (a *auditing) behind() []document.Line {
 		a.notes = append(a.notes, fmt.Sprintf("A promotion to %s may be under way%s: the audit of it shows one moment.", a.called(), inRun(line)))
 		return true
 	})
-}
-
-// unrecorded finds tags of a stage of which nothing was ever recorded. One without
-// tags is not in use yet, and one that has no environment before it is filled by a
-// build.
-func (a *auditing) unrecorded() {
-	for n, tag := range a.Tags {
-		if holds := digestText(a.held[n]); holds != "" {
-			if a.From == "" && a.Environment != "" {
-				a.notes = append(a.notes, fmt.Sprintf("Nothing is recorded of %s, so that nothing can be said of what it holds: builds push to it.", a.called()))
-				return
-			}
-			a.find(document.Finding{
-				Kind: document.FindingLedger, Reference: a.Repository.Name() + ":" + tag, Digest: holds,
-				Message: fmt.Sprintf("Nothing is recorded of %s: nobody can say who brought what it holds (%s), or what it held before.", a.called(), holds),
-				Hint:    "Promote to it once: that begins its ledger. If there was one, somebody has deleted it and every record.",
-			})
-			return
-		}
-	}
 }
 
 // judgeUnreadable finds what stands in the place of records.

@@ -19,7 +19,9 @@ type records struct {
 	histories []document.History
 	lineage   []document.Holding
 	findings  []document.Finding
-	audited   []string // references of moving tags
+	audited   []string // references of what was compared
+
+	uncompared []document.Uncompared
 }
 
 // history lists what the records say of the stages that were asked for, and what all

@@ -17,7 +17,7 @@ func (r *run) report(ctx context.Context, err error) document.Report {
 		Started: r.request.Started, Ended: time.Now().UTC(),
 		Notices: r.notices,
 		Config:  r.request.Config, Overrides: r.overridden, Job: r.request.Job, Plan: r.request.Plan,
-		Histories: r.histories, Lineage: r.lineage, Findings: r.findings, Audited: r.audited,
+		Histories: r.histories, Lineage: r.lineage, Findings: r.findings, Audited: r.audited, Uncompared: r.uncompared,
 	}
 	if r.plan != nil {
 		d.Plan = r.plan

@@ -22,7 +22,8 @@ const (
 	Status502 Fault = "502"
 	Status503 Fault = "503"
 	Status429 Fault = "429"
-	// NoRequest resets the connection before anything is done, NoAnswer when all is done and nothing answered.
+	// NoRequest resets the connection before anything is done, NoAnswer when all is done and nothing answered; with
+	// HTTP/2 it is the stream that is reset.
 	NoRequest Fault = "reset before"
 	NoAnswer  Fault = "reset after"
 	// CutAnswer ends a body anywhere, by a reset or, as some proxies do, as if that were all of it.
@@ -48,6 +49,10 @@ const (
 	Endless Fault = "endless manifest"
 	// Elsewhere names another host or another scheme in the Location of an upload or in the realm of a challenge.
 	Elsewhere Fault = "points elsewhere"
+	// LoseConnection resets the connection with every request that is under way on it, before or after the deed.
+	LoseConnection Fault = "connection lost"
+	// GoAway answers, and takes no further request on the connection: GOAWAY with HTTP/2, else Connection: close.
+	GoAway Fault = "go away"
 )
 
 // Faults are all of them.
@@ -55,6 +60,7 @@ func Faults() []Fault {
 	return []Fault{
 		Status500, Status502, Status503, Status429, NoRequest, NoAnswer, CutAnswer, FlipAnswer, FlipUpload, CutUpload,
 		LostUpload, RefuseToken, ExpireTokens, Lag, Stall, Redirect, NoDigest, Endless, Elsewhere,
+		LoseConnection, GoAway,
 	}
 }
 
@@ -110,7 +116,11 @@ func StartChaos(options Options, chaos ChaosOptions) (*Registry, *Chaos, error) 
 		chaos.Lag = 5 * time.Second
 	}
 	c := &Chaos{options: chaos, times: map[string]int{}, lags: newLags(), elsewhere: newElsewhere()}
-	other, err := Start(Options{Memory: options.Memory, Backend: c.around(c.elsewhere)})
+	second := Options{Memory: options.Memory, TLS: options.TLS, HTTP1: options.HTTP1, Backend: c.around(c.elsewhere)}
+	if options.Name != "" {
+		second.Name = "blobs." + options.Name // loopback is where nobody with a name may point to
+	}
+	other, err := Start(second)
 	if err != nil {
 		return nil, nil, err
 	}

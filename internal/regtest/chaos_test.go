@@ -22,6 +22,7 @@ import (
 type victim struct {
 	memory   *regtest.Memory
 	registry *regtest.Registry
+	scheme   string
 	chaos    *regtest.Chaos
 	image    *regtest.Image
 	client   *http.Client
@@ -30,18 +31,21 @@ type victim struct {
 
 const layerBytes = 10_000
 
-// suffer makes a registry whose every request meets the fault that it fits.
-func suffer(t *testing.T, f regtest.Fault, seed uint64, test func(*testing.T, *victim)) {
+// suffer makes a registry whose every request meets the fault that it fits: over plain HTTP, or over HTTP/2.
+func suffer(t *testing.T, f regtest.Fault, seed uint64, secure bool, test func(*testing.T, *victim)) {
 	t.Helper()
 	bubble(t, func(t *testing.T, m *regtest.Memory) {
 		everything := []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}
 		r, c, err := regtest.StartChaos(
-			regtest.Options{Memory: m, Auth: &regtest.Auth{Users: map[string]regtest.User{"u": {Password: "p", Grants: everything}}}},
+			regtest.Options{Memory: m, TLS: secure, Auth: &regtest.Auth{Users: map[string]regtest.User{"u": {Password: "p", Grants: everything}}}},
 			regtest.ChaosOptions{Seed: seed, Side: "it", Rates: map[regtest.Fault]float64{f: 1}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := &victim{memory: m, registry: r, chaos: c, image: regtest.Build(regtest.Spec{LayerSize: layerBytes})}
+		v := &victim{memory: m, registry: r, chaos: c, scheme: "http://", image: regtest.Build(regtest.Spec{LayerSize: layerBytes})}
+		if secure {
+			v.scheme = "https://"
+		}
 		v.client = &http.Client{Transport: m.Transport(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 		t.Cleanup(func() {
 			v.client.CloseIdleConnections()
@@ -58,7 +62,7 @@ func suffer(t *testing.T, f regtest.Fault, seed uint64, test func(*testing.T, *v
 // login gets a token in the name of Push, which no fault meets.
 func (v *victim) login(t *testing.T) {
 	t.Helper()
-	q, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+v.registry.Host()+"/token?service=registry.test&scope=repository:acme/app:pull,push", http.NoBody)
+	q, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, v.scheme+v.registry.Host()+"/token?service=registry.test&scope=repository:acme/app:pull,push", http.NoBody)
 	q.SetBasicAuth("u", "p")
 	q.Header.Set("User-Agent", regtest.Agent)
 	a := v.send(q)
@@ -91,7 +95,7 @@ func (v *victim) send(q *http.Request) reply {
 
 func (v *victim) do(ctx context.Context, method, address string, body []byte) reply {
 	if strings.HasPrefix(address, "/") {
-		address = "http://" + v.registry.Host() + address
+		address = v.scheme + v.registry.Host() + address
 	}
 	q, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
@@ -124,7 +128,7 @@ func (v *victim) manifest() (path string, text []byte) {
 
 // upload is a session's address with the digest of what is to come; the session is opened in the name of Push.
 func (v *victim) upload(ctx context.Context, digest string) string {
-	q, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+v.registry.Host()+"/v2/acme/app/blobs/uploads/", http.NoBody)
+	q, _ := http.NewRequestWithContext(ctx, http.MethodPost, v.scheme+v.registry.Host()+"/v2/acme/app/blobs/uploads/", http.NoBody)
 	q.Header.Set("Authorization", "Bearer "+v.token)
 	q.Header.Set("User-Agent", regtest.Agent)
 	location := v.send(q).header.Get("Location")
@@ -137,7 +141,7 @@ func (v *victim) upload(ctx context.Context, digest string) string {
 
 // has looks in the name of Push whether the registry holds a blob.
 func (v *victim) has(ctx context.Context, digest string) bool {
-	q, _ := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+v.registry.Host()+"/v2/acme/app/blobs/"+digest, http.NoBody)
+	q, _ := http.NewRequestWithContext(ctx, http.MethodHead, v.scheme+v.registry.Host()+"/v2/acme/app/blobs/"+digest, http.NoBody)
 	q.Header.Set("Authorization", "Bearer "+v.token)
 	q.Header.Set("User-Agent", regtest.Agent)
 	return v.send(q).status == http.StatusOK
@@ -176,11 +180,14 @@ func TestFaults(t *testing.T) {
 		{regtest.NoDigest, wrongDigests},
 		{regtest.Endless, endless},
 		{regtest.Elsewhere, pointsElsewhere},
+		{regtest.LoseConnection, loses},
+		{regtest.GoAway, goesAway},
 	} {
-		for seed := range uint64(6) {
-			t.Run(fmt.Sprintf("%s %d", test.fault, seed), func(t *testing.T) {
+		for n := range uint64(12) {
+			seed, secure := n/2, n%2 == 1
+			t.Run(fmt.Sprintf("%s %d, TLS %v", test.fault, seed, secure), func(t *testing.T) {
 				t.Parallel()
-				suffer(t, test.fault, seed, func(t *testing.T, v *victim) {
+				suffer(t, test.fault, seed, secure, func(t *testing.T, v *victim) {
 					test.check(t, v)
 					if len(v.chaos.Strikes()) == 0 {
 						t.Error("nothing struck")
@@ -194,8 +201,8 @@ func TestFaults(t *testing.T) {
 			})
 		}
 	}
-	if n := len(regtest.Faults()); n != 19 {
-		t.Errorf("%d faults, of which 19 are tested", n)
+	if n := len(regtest.Faults()); n != 21 {
+		t.Errorf("%d faults, of which 21 are tested", n)
 	}
 }
 
@@ -416,13 +423,13 @@ func endless(t *testing.T, v *victim) {
 
 // pointsElsewhere: to another host or with another scheme; from a challenge never to a host of ours that hears it.
 func pointsElsewhere(t *testing.T, v *victim) {
-	own := "http://" + v.registry.Host()
+	own := v.scheme + v.registry.Host()
 	a := v.do(t.Context(), http.MethodPost, "/v2/acme/app/blobs/uploads/", nil)
 	location := a.header.Get("Location")
 	if a.status != http.StatusAccepted || strings.HasPrefix(location, own) || strings.HasPrefix(location, "/") {
 		t.Errorf("%d to %q", a.status, location)
 	}
-	if strings.HasPrefix(location, "http://") {
+	if strings.HasPrefix(location, "http://") && v.scheme == "http://" {
 		if a := v.do(t.Context(), http.MethodPut, location, []byte("x")); a.status != http.StatusNotFound {
 			t.Errorf("there: %d, error %v", a.status, a.err)
 		}
@@ -431,6 +438,47 @@ func pointsElsewhere(t *testing.T, v *victim) {
 	challenge := v.get(t.Context(), "/v2/").header.Get("WWW-Authenticate")
 	if !strings.Contains(challenge, `realm="`) || strings.Contains(challenge, own) {
 		t.Errorf("challenge %q", challenge)
+	}
+}
+
+// loses: nobody hears anything on the connection any more, in whose name ever he asks.
+func loses(t *testing.T, v *victim) {
+	const together = 6
+	before := v.registry.Connections().Accepted
+	var all sync.WaitGroup
+	for range together {
+		all.Go(func() {
+			if a := v.get(t.Context(), "/v2/"); a.err == nil {
+				t.Errorf("answered %d", a.status)
+			}
+		})
+	}
+	all.Wait()
+	path, text := v.layer()
+	q, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, v.scheme+v.registry.Host()+path, http.NoBody)
+	q.Header.Set("Authorization", "Bearer "+v.token)
+	q.Header.Set("User-Agent", regtest.Agent)
+	if a := v.send(q); a.err != nil || !bytes.Equal(a.body, text) {
+		t.Errorf("on a new connection: %d with %d bytes, error %v", a.status, len(a.body), a.err)
+	}
+	if got := v.registry.Connections().Accepted; got <= before {
+		t.Errorf("%d connections, as before", got)
+	}
+}
+
+// goesAway: every answer is whole, and the next one comes on another connection.
+func goesAway(t *testing.T, v *victim) {
+	const requests = 5
+	before := v.registry.Connections().Accepted
+	path, text := v.layer()
+	for range requests {
+		if a := v.get(t.Context(), path); a.err != nil || !bytes.Equal(a.body, text) {
+			t.Errorf("%d with %d bytes, error %v", a.status, len(a.body), a.err)
+		}
+		time.Sleep(2 * time.Second) // GOAWAY comes after the answer
+	}
+	if got := v.registry.Connections().Accepted - before; got < requests-1 {
+		t.Errorf("%d more connections for %d requests", got, requests)
 	}
 }
 
@@ -468,7 +516,7 @@ func struck(t *testing.T, seed uint64, side string, paths []string) (all []strin
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := &victim{registry: r, client: &http.Client{Transport: m.Transport()}}
+		v := &victim{registry: r, scheme: "http://", client: &http.Client{Transport: m.Transport()}}
 		defer func() {
 			v.client.CloseIdleConnections()
 			_ = r.Close()
@@ -509,7 +557,7 @@ func TestChaosDelay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			v := &victim{registry: r, client: &http.Client{Transport: m.Transport()}}
+			v := &victim{registry: r, scheme: "http://", client: &http.Client{Transport: m.Transport()}}
 			var all sync.WaitGroup
 			for n := range 6 {
 				all.Go(func() {

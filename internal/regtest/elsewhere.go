@@ -37,7 +37,11 @@ func (e *elsewhere) redirect(w http.ResponseWriter, r *http.Request) {
 	path := fmt.Sprint(presignedPath, len(e.signed))
 	e.signed[path] = presigned{r.URL.Path, time.Now().Add(presignedFor)}
 	e.mu.Unlock()
-	http.Redirect(w, r, "http://"+e.host+path, http.StatusTemporaryRedirect)
+	scheme := "http://"
+	if r.TLS != nil {
+		scheme = "https://"
+	}
+	http.Redirect(w, r, scheme+e.host+path, http.StatusTemporaryRedirect)
 }
 
 // path is the path of a request, or of what it stands for here.

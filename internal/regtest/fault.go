@@ -109,6 +109,20 @@ func (c *cutWriter) Write(p []byte) (int, error) {
 	return 0, net.ErrClosed
 }
 
+// lose ends the handler, and resets the connection of its request with all that is under way there.
+func lose(r *http.Request) {
+	conn, _ := r.Context().Value(connKey{}).(net.Conn)
+	if lingering, ok := conn.(interface{ SetLinger(int) error }); ok {
+		_ = lingering.SetLinger(0)
+	}
+	if far, ok := conn.(*farConn); ok {
+		far.cut()
+	} else if conn != nil {
+		_ = conn.Close()
+	}
+	panic(http.ErrAbortHandler)
+}
+
 // reset ends the handler and the connection: with a TCP reset where the connection can be had, else (HTTP/2) as
 // net/http aborts an answer.
 func reset(w http.ResponseWriter) {

@@ -13,6 +13,8 @@ import (
 // Request is one request as the registry saw it.
 type Request struct {
 	Method, Path, Query string
+	// Proto is the protocol's version: "HTTP/1.1", "HTTP/2.0".
+	Proto string
 	// Status is what was answered; 0 while there is no answer, and when the connection was cut instead.
 	Status int
 	// User is whose credentials were accepted.
@@ -28,6 +30,12 @@ type Request struct {
 	Began, Ended time.Time
 }
 
+// Connections are counts of how clients reached a registry.
+type Connections struct {
+	// Accepted counts connections; Handshakes those of TLS on them, of which Resumed brought a ticket of an earlier one.
+	Accepted, Handshakes, Resumed int
+}
+
 type entry struct {
 	mu sync.Mutex
 	Request
@@ -40,11 +48,39 @@ func (e *entry) change(f func(*Request)) {
 }
 
 type requestLog struct {
-	next    http.Handler
-	mu      sync.Mutex
-	entries []*entry
-	running int
-	ended   bool
+	next        http.Handler
+	mu          sync.Mutex
+	entries     []*entry
+	connections Connections
+	running     int
+	ended       bool
+}
+
+// connect is for http.Server.ConnState.
+func (l *requestLog) connect(_ net.Conn, state http.ConnState) {
+	if state != http.StateNew {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.connections.Accepted++
+}
+
+// shakeHands is for tls.Config.VerifyConnection, which every handshake calls.
+func (l *requestLog) shakeHands(s tls.ConnectionState) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.connections.Handshakes++
+	if s.DidResume {
+		l.connections.Resumed++
+	}
+	return nil
+}
+
+func (l *requestLog) counted() Connections {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.connections
 }
 
 func (l *requestLog) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -88,7 +124,7 @@ func noteConn(ctx context.Context, c net.Conn) context.Context {
 }
 
 func (l *requestLog) add(r *http.Request) *entry {
-	e := &entry{Request: Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Agent: r.UserAgent(), Client: r.RemoteAddr, Began: time.Now()}}
+	e := &entry{Request: Request{Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Proto: r.Proto, Agent: r.UserAgent(), Client: r.RemoteAddr, Began: time.Now()}}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended {
@@ -118,7 +154,7 @@ func (l *requestLog) list() []Request {
 func (l *requestLog) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.entries = nil
+	l.entries, l.connections = nil, Connections{}
 }
 
 // wait lets no handler begin any more. It returns when none runs, or the time is over: the store must not be closed under one.

@@ -1,6 +1,7 @@
 package regtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -13,28 +14,35 @@ import (
 
 // Memory is a network within the process. Who waits on it waits on a condition and not on the kernel: a whole run,
 // registries and all, can live in a bubble of testing/synctest, where the clock jumps as soon as everybody waits. The
-// network, its registries and its clients are then made in the bubble and closed in it. It carries no TLS.
+// network, its registries and its clients are then made in the bubble and closed in it: a certificate, too, is good at
+// the bubble's time only. The registries with TLS have their certificates from one authority.
 type Memory struct {
-	client *http.Client
+	client    *http.Client
+	authority func() (*authority, error)
 
 	mu        sync.Mutex
 	listeners map[string]*memoryListener
 	unknown   []string
+	dialed    int
 }
 
 // NewMemory makes a network without anybody on it.
 func NewMemory() *Memory {
-	m := &Memory{listeners: map[string]*memoryListener{}}
+	m := &Memory{listeners: map[string]*memoryListener{}, authority: sync.OnceValues(newAuthority)}
 	m.client = &http.Client{Transport: m.Transport()}
 	return m
 }
 
 // Transport is a new transport to everybody on the network. Its idle connections are its owner's to close.
 func (m *Memory) Transport() *http.Transport {
-	return &http.Transport{
+	t := &http.Transport{
 		DialContext: m.DialContext, MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute,
-		DisableCompression: true, MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
 	}
+	if a, err := m.authority(); err == nil { // the same error as that of a registry with TLS
+		t.TLSClientConfig = a.clientConfig()
+	}
+	return t
 }
 
 // Close closes the idle connections of Push, Read and the like.
@@ -47,11 +55,13 @@ func (m *Memory) DialContext(ctx context.Context, network, address string) (net.
 	if l == nil {
 		m.unknown = append(m.unknown, address)
 	}
+	m.dialed++
+	from := fmt.Sprintf("127.0.0.1:%d", m.dialed)
 	m.mu.Unlock()
 	if l == nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ECONNREFUSED}
 	}
-	near, far := pair(address)
+	near, far := pair(from, address)
 	select {
 	case l.coming <- far:
 		return near, nil
@@ -72,10 +82,10 @@ func (m *Memory) Unknown() []string {
 // firstPort is where the addresses of a network begin.
 const firstPort = 5001
 
-func (m *Memory) listen() net.Listener {
+func (m *Memory) listen(name string) net.Listener {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	address := memoryAddr(fmt.Sprintf("127.0.0.1:%d", firstPort+len(m.listeners)))
+	address := memoryAddr(fmt.Sprintf("%s:%d", cmp.Or(name, "127.0.0.1"), firstPort+len(m.listeners)))
 	l := &memoryListener{address: address, coming: make(chan net.Conn), closed: make(chan struct{})}
 	m.listeners[string(address)] = l
 	return l
@@ -118,10 +128,10 @@ type memoryConn struct {
 	abortive bool
 }
 
-func pair(address string) (near, far *memoryConn) {
+func pair(from, to string) (near, far *memoryConn) {
 	there, back := newStream(), newStream()
-	near = &memoryConn{in: back, out: there, local: "127.0.0.1:1", remote: memoryAddr(address)}
-	far = &memoryConn{in: there, out: back, local: memoryAddr(address), remote: "127.0.0.1:1"}
+	near = &memoryConn{in: back, out: there, local: memoryAddr(from), remote: memoryAddr(to)}
+	far = &memoryConn{in: there, out: back, local: memoryAddr(to), remote: memoryAddr(from)}
 	return near, far
 }
 

@@ -2,7 +2,7 @@ package regtest
 
 import (
 	"context"
-	"errors"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
@@ -35,10 +35,18 @@ type Options struct {
 	Backend http.Handler
 	// Network puts a distance between the clients and the registry.
 	Network *Network
-	// TLS serves https with a certificate of an authority of its own (see CAPEM).
-	TLS bool
-	// Memory has the registry listen on a network within the process instead of on loopback. It goes with everything
-	// but TLS.
+	// TLS serves https, with HTTP/2 offered, with a certificate of an authority of its own (see CAPEM); on a Memory the
+	// authority is that network's. HTTP1 does not offer HTTP/2.
+	TLS, HTTP1 bool
+	// Streams is how many requests may be under way on one connection of HTTP/2; 0 is 250. Window is how many bytes a
+	// client may send on one, and on one stream of it, before somebody reads them: at least 64 KiB, 0 is 1 MiB. nginx has
+	// 128 streams (http2_max_concurrent_streams) and 64 KiB (http2_body_preread_size).
+	Streams, Window int
+	// Name is the host name that clients know the registry by, in place of 127.0.0.1: clients speak plain HTTP to
+	// loopback of their own accord, but TLS to a name. The certificate is for both. Outside of a Memory somebody must
+	// see to it that the name leads to 127.0.0.1.
+	Name string
+	// Memory has the registry listen on a network within the process instead of on loopback.
 	Memory *Memory
 }
 
@@ -46,6 +54,7 @@ type Options struct {
 type Registry struct {
 	server   *http.Server
 	listener net.Listener
+	name     string
 	memory   *Memory
 	network  *wan
 	backend  io.Closer
@@ -53,7 +62,8 @@ type Registry struct {
 	guard    *guard
 	log      *requestLog
 	trust    *authority
-	beside   io.Closer // a second host that belongs to this one
+	secret   *tls.Config // nil without TLS
+	beside   io.Closer   // a second host that belongs to this one
 	cancel   context.CancelFunc
 	done     chan struct{}
 	closed   func() error
@@ -65,10 +75,10 @@ func Start(options Options) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Registry{listener: listener, memory: options.Memory, log: &requestLog{}, done: make(chan struct{})}
+	r := &Registry{listener: listener, name: options.Name, memory: options.Memory, log: &requestLog{}, done: make(chan struct{})}
 	r.closed = sync.OnceValue(r.end)
 	if options.TLS {
-		if r.trust, err = newAuthority(); err != nil {
+		if err := r.certify(options); err != nil {
 			return nil, fmt.Errorf("make certificate: %w", closing(listener, err))
 		}
 	}
@@ -77,18 +87,32 @@ func Start(options Options) (*Registry, error) {
 }
 
 func (o Options) listen() (net.Listener, error) {
-	switch {
-	case o.Memory == nil:
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("listen on loopback: %w", err)
-		}
-		return l, nil
-	case o.TLS:
-		return nil, errors.New("listen in memory: no TLS there")
-	default:
-		return o.Memory.listen(), nil
+	if o.Memory != nil {
+		return o.Memory.listen(o.Name), nil
 	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("listen on loopback: %w", err)
+	}
+	return l, nil
+}
+
+// certify gets a certificate for the registry's name.
+func (r *Registry) certify(o Options) (err error) {
+	if r.memory != nil {
+		r.trust, err = r.memory.authority()
+	} else {
+		r.trust, err = newAuthority()
+	}
+	if err != nil {
+		return err
+	}
+	leaf, err := r.trust.issue(o.Name)
+	if err != nil {
+		return err
+	}
+	r.secret = &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS12, VerifyConnection: r.log.shakeHands}
+	return nil
 }
 
 func (r *Registry) serve(options Options) {
@@ -100,7 +124,15 @@ func (r *Registry) serve(options Options) {
 		ErrorLog:          log.New(io.Discard, "", 0),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       noteConn,
+		ConnState:         r.log.connect,
+		TLSConfig:         r.secret,
+		Protocols:         new(http.Protocols),
 	}
+	r.server.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams: options.Streams, MaxReceiveBufferPerConnection: options.Window, MaxReceiveBufferPerStream: options.Window,
+	}
+	r.server.Protocols.SetHTTP1(true)
+	r.server.Protocols.SetHTTP2(!options.HTTP1)
 	listener := r.listener
 	if options.Network != nil {
 		r.network = newWAN(listener, *options.Network)
@@ -108,8 +140,7 @@ func (r *Registry) serve(options Options) {
 	}
 	go func() {
 		defer close(r.done)
-		if r.trust != nil {
-			r.server.TLSConfig = r.trust.serverConfig()
+		if r.secret != nil {
 			_ = r.server.ServeTLS(listener, "", "")
 			return
 		}
@@ -172,8 +203,14 @@ func (r *Registry) end() error {
 	return err
 }
 
-// Host is where the registry listens, as it stands in a reference: "127.0.0.1:41234".
-func (r *Registry) Host() string { return r.listener.Addr().String() }
+// Host is where the registry listens, as it stands in a reference: "127.0.0.1:41234", or with its name.
+func (r *Registry) Host() string {
+	address := r.listener.Addr().String()
+	if _, port, err := net.SplitHostPort(address); err == nil && r.name != "" {
+		return net.JoinHostPort(r.name, port)
+	}
+	return address
+}
 
 // CAPEM is the certificate of the authority that a client has to trust, or nil without Options.TLS.
 func (r *Registry) CAPEM() []byte {
@@ -195,7 +232,10 @@ func (r *Registry) Access(user, password string) Access {
 // Requests lists everything that clients sent, in order of arrival, requests for tokens included.
 func (r *Registry) Requests() []Request { return r.log.list() }
 
-// ResetRequests empties the log.
+// Connections counts how clients reached the registry, since the beginning or ResetRequests.
+func (r *Registry) Connections() Connections { return r.log.counted() }
+
+// ResetRequests empties the log, and begins to count connections anew.
 func (r *Registry) ResetRequests() { r.log.reset() }
 
 // RevokeTokens makes every token that was issued so far worthless, as if its time were over.

@@ -85,6 +85,12 @@ func (h *hit) strike(w http.ResponseWriter) {
 		h.endless(w)
 	case Elsewhere:
 		h.pointElsewhere(w)
+	case LoseConnection:
+		h.loseConnection()
+	case GoAway:
+		h.note("")
+		w.Header().Set("Connection", "close")
+		h.next.ServeHTTP(w, h.request)
 	}
 }
 
@@ -331,13 +337,13 @@ func (h *hit) endless(w http.ResponseWriter) {
 func (h *hit) pointElsewhere(w http.ResponseWriter) {
 	k := h.keep()
 	if location := k.header.Get("Location"); location != "" {
-		other := elsewhereFor(h.dice, h.request.Host, h.chaos.elsewhere.host) + location[strings.Index(location, "/v2/"):]
+		other := elsewhereFor(h.dice, h.request, h.chaos.elsewhere.host) + location[strings.Index(location, "/v2/"):]
 		k.header.Set("Location", other)
 		h.note("Location %s", other)
 	}
 	if challenge := k.header.Get("WWW-Authenticate"); strings.Contains(challenge, "realm=") {
 		// A realm on another host is everyday life; one without encryption far away, or of another scheme, is none.
-		other := elsewhereFor(h.dice, h.request.Host, FarHost) + tokenPath
+		other := elsewhereFor(h.dice, h.request, FarHost) + tokenPath
 		k.header.Set("WWW-Authenticate", challengeField.ReplaceAllStringFunc(challenge, func(field string) string {
 			if strings.HasPrefix(field, "realm=") {
 				return `realm="` + other + `"`
@@ -352,8 +358,21 @@ func (h *hit) pointElsewhere(w http.ResponseWriter) {
 // FarHost is a host that is not on loopback: nobody may be sent there without encryption.
 const FarHost = "elsewhere.example"
 
-func elsewhereFor(dice *rand.Rand, same, host string) string {
-	return []string{"http://" + host, "https://" + same, "ftp://" + same}[dice.IntN(3)]
+func elsewhereFor(dice *rand.Rand, r *http.Request, host string) string {
+	other := "https://"
+	if r.TLS != nil {
+		other = "http://"
+	}
+	return []string{"http://" + host, other + r.Host, "ftp://" + r.Host}[dice.IntN(3)]
+}
+
+func (h *hit) loseConnection() {
+	done := h.dice.IntN(2) == 0
+	h.note("after the deed: %v", done)
+	if done {
+		h.next.ServeHTTP(&discarded{header: http.Header{}}, h.request)
+	}
+	lose(h.request)
 }
 
 // lag serves the request, and hides for a while what it has written.

@@ -15,21 +15,35 @@ func audits(r document.Report) bool {
 	return r.Result == document.Clean || r.Result == document.Findings || r.Mode == modeAudit
 }
 
-// audited is the verdict of an audit.
+// audited is the verdict of an audit. Only of what was compared it says that it is as
+// recorded.
 func audited(r document.Report) string {
 	switch {
 	case len(r.Findings) > 0:
 		return "Audit: " + count(len(r.Findings), "finding") + inPlaces(r) + mended(r)
+	case len(r.Audited) == 0:
+		return "Audit: nothing was compared"
 	case r.Result == document.Findings:
 		return "Audit: findings"
 	case r.TargetEnv != "":
-		return "Audit: " + clip(r.TargetEnv, maxReference) + " is as recorded"
-	case len(r.Audited) == 0:
-		return "Audit: nothing was there to audit"
+		return "Audit: " + clip(r.TargetEnv, maxReference) + " is as recorded" + notCompared(r)
 	case len(r.Audited) == 1:
-		return "Audit: " + clip(r.Audited[0], maxReference) + " is as recorded"
+		return "Audit: " + clip(r.Audited[0], maxReference) + " is as recorded" + notCompared(r)
+	case len(r.Uncompared) > 0:
+		return fmt.Sprintf("Audit: %d tags are as recorded", len(r.Audited)) + notCompared(r)
 	default:
 		return fmt.Sprintf("Audit: all %d tags are as recorded", len(r.Audited))
+	}
+}
+
+func notCompared(r document.Report) string {
+	switch n := len(r.Uncompared); n {
+	case 0:
+		return ""
+	case 1:
+		return ", " + clip(r.Uncompared[0].Reference, maxReference) + " was not compared"
+	default:
+		return fmt.Sprintf(", %d others were not compared", n)
 	}
 }
 
@@ -86,13 +100,26 @@ func audit(p *page, r document.Report) {
 	const head = "#### Findings\n\n| Where | Kind | What | Digest | What to do |\n| --- | --- | --- | --- | --- |\n"
 	p.rows("findings", head, findingRows(r), "")
 	if r.Result == document.Clean && len(r.Findings) == 0 && len(r.Audited) > 0 {
-		p.block("sentence", "Each tag holds what its last record says, the records are whole and in order, and nothing is missing of the images and of what a rollback goes back to.")
+		p.block("sentence", "Each of these tags points to what its last record says, the records are whole and in order, and nothing is missing of the images and of what a rollback goes back to.")
 	}
 	var tags []string
 	for _, reference := range r.Audited {
 		tags = append(tags, "- "+code(reference))
 	}
-	p.rows("audited tags", "#### Audited\n\n", tags, "")
+	p.rows("audited tags", "#### Compared with the records\n\n", tags, "")
+	p.rows("tags that were not compared", "#### Not compared\n\n", uncomparedRows(r), "")
+}
+
+func uncomparedRows(r document.Report) []string {
+	var rows []string
+	for _, u := range r.Uncompared {
+		text := "- " + code(shorter(u.Reference)) // no environment's name may begin a line
+		if place := stageOf(document.History{Environment: u.Environment, Image: u.Image}); place != "" {
+			text += " (" + prose(place) + ")"
+		}
+		rows = append(rows, text+": "+prose(clip(u.Reason, maxSentence)))
+	}
+	return rows
 }
 
 func findingRows(r document.Report) []string {
@@ -140,29 +167,56 @@ func findingDigests(r document.Report) []string {
 
 // findingText is a finding as one line.
 func findingText(f document.Finding) string {
-	text := clip(string(f.Kind), 40) + ": "
-	if place := stageOf(document.History{Environment: f.Environment, Image: f.Image}); place != "" {
-		text += place + ", "
-	}
-	text += clip(f.Reference, maxReference) + ": " + clip(f.Message, maxSentence)
-	switch {
-	case f.Repaired:
-		text += " (repaired by this run)"
-	case f.Hint != "":
-		text = strings.TrimSuffix(text, ".") + ". What to do: " + clip(strings.TrimSpace(f.Hint), maxSentence)
+	text := foundText(f)
+	if todo := findingHint(f); todo != "" {
+		text = strings.TrimSuffix(text, ".") + ". " + todo
 	}
 	return line(text)
+}
+
+// foundText is what was found, and where, as far as the message itself does not say it.
+func foundText(f document.Finding) string {
+	var where []string
+	place := stageOf(document.History{Environment: f.Environment, Image: f.Image})
+	if place != "" && !strings.HasPrefix(f.Message, place+": ") {
+		where = append(where, place)
+	}
+	if !strings.Contains(f.Message, f.Reference) {
+		where = append(where, clip(f.Reference, maxReference))
+	}
+	text := clip(string(f.Kind), 40) + ": "
+	if len(where) > 0 {
+		text += strings.Join(where, ", ") + ": "
+	}
+	text += clip(f.Message, maxSentence)
+	if f.Repaired {
+		text += " (repaired by this run)"
+	}
+	return line(text)
+}
+
+func findingHint(f document.Finding) string {
+	if f.Repaired || strings.TrimSpace(f.Hint) == "" {
+		return ""
+	}
+	return line("What to do: " + clip(strings.TrimSpace(f.Hint), maxSentence))
 }
 
 func findingLines(r document.Report) []string {
 	var lines []string
 	for _, f := range r.Findings {
-		lines = append(lines, "  finding: "+findingText(f))
+		lines = append(lines, "  finding: "+foundText(f))
+		if todo := findingHint(f); todo != "" {
+			lines = append(lines, "    "+todo)
+		}
 	}
 	if r.Result == document.Clean {
 		for _, reference := range r.Audited {
 			lines = append(lines, "  "+line(clip(reference, maxReference)+" is as recorded"))
 		}
+	}
+	for _, u := range r.Uncompared {
+		lines = append(lines, "  "+line(clip(u.Reference, maxReference)+" was not compared: "+clip(u.Reason, maxSentence)))
 	}
 	return lines
 }

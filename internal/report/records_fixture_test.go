@@ -25,6 +25,8 @@ func recordCases() map[string]document.Report {
 		"history-empty":       emptyHistory(),
 		"history-several":     severalHistories(),
 		"audit-clean":         cleanAudit(),
+		"audit-partly":        partlyAudited(),
+		"audit-nothing":       nothingAudited(),
 		"audit-findings":      auditFindings(),
 	}
 }
@@ -234,6 +236,30 @@ func cleanAudit() document.Report {
 	return r
 }
 
+// partlyAudited has what no record was there to be compared with.
+func partlyAudited() document.Report {
+	r := cleanAudit()
+	r.Audited = r.Audited[1:]
+	r.Uncompared = []document.Uncompared{
+		{Environment: "dev", Reference: "ghcr.io/acme/app:dev", Reason: "nothing is recorded of it, as no environment comes before it and builds push to it"},
+		{Environment: "production", Image: "app", Reference: "registry.acme.example/prod/app:latest", Reason: "it does not exist, and no record names it"},
+	}
+	return r
+}
+
+// nothingAudited is an audit of what is not there.
+func nothingAudited() document.Report {
+	r := report(document.Findings)
+	r.Mode, r.TargetEnv = "audit", "production"
+	r.Config = &document.Config{Path: ".github/promotion.yml", Digest: sigDigest}
+	r.Findings = []document.Finding{{
+		Kind: document.FindingMissing, Environment: "production", Reference: "registry.acme.example/prod/app",
+		Message: "production: repository registry.acme.example/prod/app does not exist or cannot be read. Expected: the tag production and the ledger registry.acme.example/prod/app:promotion-ledger-production.",
+		Hint:    "Check the repository's name and that this credential may read it. If it was deleted, find out who did that. If nothing was promoted there yet, do that first.",
+	}}
+	return r
+}
+
 func auditFindings() document.Report {
 	r := cleanAudit()
 	r.Result = document.Findings
@@ -260,6 +286,7 @@ func hostileAudit(text string) document.Report {
 	mended := f
 	mended.Environment, mended.Repaired = text+"2", true
 	r.Findings = []document.Finding{f, mended}
+	r.Uncompared = []document.Uncompared{{Environment: text, Image: text, Reference: text, Reason: text}}
 	return r
 }
 

@@ -100,6 +100,9 @@ func TestVerdictOfRecords(t *testing.T) {
 	apply.Result = document.Unrecorded
 	one := cleanAudit()
 	one.TargetEnv = "production"
+	leftOut, onePartly := partlyAudited(), partlyAudited()
+	leftOut.Uncompared = leftOut.Uncompared[:1]
+	onePartly.TargetEnv, onePartly.Audited, onePartly.Uncompared = "production", onePartly.Audited[1:], onePartly.Uncompared[1:]
 	tagOnly := historyRun()
 	tagOnly.Histories[0].Environment, tagOnly.Histories[0].Older = "", false
 	mode := func(mode string, r document.Report) document.Report { r.Mode = mode; return r }
@@ -116,29 +119,33 @@ func TestVerdictOfRecords(t *testing.T) {
 		report document.Report
 		want   string
 	}{
-		"rolled back":         {rolledBackRun(), "Rolled back production from sha256:1a2b3c4d5e6f to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (brought 2026-11-20 14:30 UTC by octocat)"},
-		"again":               {again, "Completed the rollback of production from sha256:1a2b3c4d5e6f to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (brought 2026-11-20 14:30 UTC by octocat): no tag had to move"},
-		"held already":        {held, "Completed the rollback of production to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (brought 2026-11-20 14:30 UTC by octocat): no tag had to move"},
-		"not relied on":       {faulty, "History of production: 1 promotion, 1 rollback, 1 other record (older ones are left out)"},
-		"tags, no record":     {unknown, "Rolled back production, release-20261122-143000 from sha256:1a2b3c4d5e6f to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a"},
-		"denied":              {denied, "Denied: production was not rolled back to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (no tag was moved)"},
-		"unresolved":          {unresolved, "Failed: production was not rolled back (no tag was moved)"},
-		"release failed":      {release, "were not rolled back in production (3 tags moved)"},
-		"unrecorded rollback": {back, "by octocat), but the ledger does not list it yet: run it again, or the next promotion there adds it"},
-		"unrecorded apply":    {apply, ", applying plan sha256:"},
-		"history":             {historyRun(), "History of production: 2 promotions, 1 rollback (older ones are left out)"},
-		"history of a tag":    {tagOnly, "History of registry.acme.example/prod/app:production: 2 promotions, 1 rollback"},
-		"history, filtered":   {filtered, "History of production: no record matches what was asked for"},
-		"history, none":       {report(document.Listed), "History: nothing was asked for"},
-		"history failed":      {mode("history", rollbackFailed()), "Failed: the history of production could not be read"},
-		"history failed, all": {mode("history", report(document.Failed)), "Failed: the history could not be read"},
-		"history half failed": {partly, "Failed: the history of production is not complete"},
-		"audit":               {auditFindings(), "Audit: 7 findings in 2 environments (production, staging), 1 repaired"},
-		"audit of one":        {one, "Audit: production is as recorded"},
-		"audit, none":         {report(document.Clean), "Audit: nothing was there to audit"},
-		"audit, mended":       {mendedAll, "Audit: 1 finding in production, all repaired"},
-		"audit failed":        {mode("audit", report(document.Failed)), "Failed: the audit could not be finished"},
-		"audit half failed":   {halfAudited, "Failed: the audit could not be finished (7 findings so far in 2 environments (production, staging), 1 repaired)"},
+		"rolled back":          {rolledBackRun(), "Rolled back production from sha256:1a2b3c4d5e6f to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (brought 2026-11-20 14:30 UTC by octocat)"},
+		"again":                {again, "Completed the rollback of production from sha256:1a2b3c4d5e6f to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (brought 2026-11-20 14:30 UTC by octocat): no tag had to move"},
+		"held already":         {held, "Completed the rollback of production to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (brought 2026-11-20 14:30 UTC by octocat): no tag had to move"},
+		"not relied on":        {faulty, "History of production: 1 promotion, 1 rollback, 1 other record (older ones are left out)"},
+		"tags, no record":      {unknown, "Rolled back production, release-20261122-143000 from sha256:1a2b3c4d5e6f to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a"},
+		"denied":               {denied, "Denied: production was not rolled back to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (no tag was moved)"},
+		"unresolved":           {unresolved, "Failed: production was not rolled back (no tag was moved)"},
+		"release failed":       {release, "were not rolled back in production (3 tags moved)"},
+		"unrecorded rollback":  {back, "by octocat), but the ledger does not list it yet: run it again, or the next promotion there adds it"},
+		"unrecorded apply":     {apply, ", applying plan sha256:"},
+		"history":              {historyRun(), "History of production: 2 promotions, 1 rollback (older ones are left out)"},
+		"history of a tag":     {tagOnly, "History of registry.acme.example/prod/app:production: 2 promotions, 1 rollback"},
+		"history, filtered":    {filtered, "History of production: no record matches what was asked for"},
+		"history, none":        {report(document.Listed), "History: nothing was asked for"},
+		"history failed":       {mode("history", rollbackFailed()), "Failed: the history of production could not be read"},
+		"history failed, all":  {mode("history", report(document.Failed)), "Failed: the history could not be read"},
+		"history half failed":  {partly, "Failed: the history of production is not complete"},
+		"audit":                {auditFindings(), "Audit: 7 findings in 2 environments (production, staging), 1 repaired"},
+		"audit of one":         {one, "Audit: production is as recorded"},
+		"audit, none":          {report(document.Clean), "Audit: nothing was compared"},
+		"audit, partly":        {partlyAudited(), "Audit: 2 tags are as recorded, 2 others were not compared"},
+		"audit, one left out":  {leftOut, "Audit: 2 tags are as recorded, ghcr.io/acme/app:dev was not compared"},
+		"audit of one, partly": {onePartly, "Audit: production is as recorded, registry.acme.example/prod/app:latest was not compared"},
+		"audit of nothing":     {nothingAudited(), "Audit: 1 finding in production"},
+		"audit, mended":        {mendedAll, "Audit: 1 finding in production, all repaired"},
+		"audit failed":         {mode("audit", report(document.Failed)), "Failed: the audit could not be finished"},
+		"audit half failed":    {halfAudited, "Failed: the audit could not be finished (7 findings so far in 2 environments (production, staging), 1 repaired)"},
 	} {
 		exact := !strings.HasPrefix(test.want, "were ") && !strings.HasPrefix(test.want, "by ") && !strings.HasPrefix(test.want, ", ")
 		if got := verdict(test.report); exact && got != test.want || !strings.Contains(got, test.want) {

@@ -1,8 +1,7 @@
 // Command distribution serves the reference registry on a free port of loopback.
 //
 // It prints its address as the first line and ends when its standard input is closed, so that it never outlives
-// the program that started it. A line "requests" on standard input makes it print the log of requests so far as
-// one line of JSON, and empty it.
+// the program that started it. What it answers to lines on standard input is in regtest.Registry.Converse.
 //
 // It is a module of its own, so that the registry's hundreds of dependencies stay out of the product's go.mod. When the
 // product's own go.mod has changed, this one may need "go mod tidy" too.
@@ -37,11 +36,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	bandwidth := flags.Int64("bandwidth", 0, "bytes per second of each connection and direction; 0 is no limit")
 	user := flags.String("user", "", "account that may do everything, through a token service; empty is an open registry")
 	password := flags.String("password", "", "the account's password")
+	secure := flags.Bool("tls", false, "serve https, with HTTP/2 offered")
+	name := flags.String("name", "", "host name in the address and in the certificate, in place of 127.0.0.1")
 	root := flags.String("root", "", "folder that keeps the content; empty keeps it in memory, which takes much more CPU: for benchmarks, a folder of a file system in memory is better")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	options := regtest.Options{Auth: account(*user, *password)}
+	options := regtest.Options{Auth: account(*user, *password), TLS: *secure, Name: *name}
 	if *rtt > 0 || *bandwidth > 0 {
 		options.Network = &regtest.Network{RTT: *rtt, BytesPerSecond: *bandwidth}
 	}

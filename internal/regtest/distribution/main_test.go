@@ -3,8 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -74,21 +78,58 @@ func TestSpawned(t *testing.T) {
 	}
 }
 
-// The program has network and account itself.
-func TestRunWithNetworkAndAccount(t *testing.T) {
+// running is the command with its two ends.
+type running struct {
+	*testing.T
+	host  string
+	stdin io.WriteCloser
+	lines *bufio.Reader
+	ended chan error
+}
+
+func start(t *testing.T, args ...string) *running {
+	t.Helper()
 	in, stdin := io.Pipe()
 	stdout, out := io.Pipe()
-	ended := make(chan error, 1)
-	go func() {
-		args := []string{"-rtt", "10ms", "-bandwidth", "100000000", "-user", "ann", "-password", "secret"}
-		ended <- run(context.Background(), args, in, out)
-	}()
-	lines := bufio.NewReader(stdout)
-	host, err := lines.ReadString('\n')
+	c := &running{T: t, stdin: stdin, lines: bufio.NewReader(stdout), ended: make(chan error, 1)}
+	go func() { c.ended <- run(context.Background(), args, in, out) }()
+	host, err := c.lines.ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := regtest.Access{Host: strings.TrimSpace(host), User: "ann", Password: "secret"}
+	c.host = strings.TrimSpace(host)
+	return c
+}
+
+// ask reads the answer to a line.
+func (c *running) ask(line string, answer any) {
+	c.Helper()
+	if _, err := io.WriteString(c.stdin, line+"\n"); err != nil {
+		c.Fatal(err)
+	}
+	text, err := c.lines.ReadBytes('\n')
+	if err != nil {
+		c.Fatal(err)
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		c.Fatal(err)
+	}
+}
+
+func (c *running) stop() {
+	c.Helper()
+	if err := c.stdin.Close(); err != nil {
+		c.Fatal(err)
+	}
+	if err := <-c.ended; err != nil {
+		c.Error(err)
+	}
+}
+
+// The program has network and account itself.
+func TestRunWithNetworkAndAccount(t *testing.T) {
+	c := start(t, "-rtt", "10ms", "-bandwidth", "100000000", "-user", "ann", "-password", "secret")
+	at := regtest.Access{Host: c.host, User: "ann", Password: "secret"}
 	begin := time.Now()
 	roundTrip(t, at)
 	if took := time.Since(begin); took < 300*time.Millisecond {
@@ -97,34 +138,43 @@ func TestRunWithNetworkAndAccount(t *testing.T) {
 	if _, _, err := regtest.GetManifest(t.Context(), regtest.Access{Host: at.Host}, "acme/app", "v1"); err == nil {
 		t.Error("nobody may read")
 	}
-	if first := requests(t, stdin, lines); len(first) < 20 {
-		t.Errorf("%d requests", len(first))
+	var first, again []regtest.Request
+	c.ask("requests", &first)
+	c.ask("requests", &again)
+	if len(first) < 20 || len(again) != 0 {
+		t.Errorf("%d requests, and %d after the log was emptied", len(first), len(again))
 	}
-	if again := requests(t, stdin, lines); len(again) != 0 {
-		t.Errorf("%d requests after the log was emptied", len(again))
-	}
-	if err := stdin.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	c.stop()
 }
 
-func requests(t *testing.T, stdin io.Writer, lines *bufio.Reader) []regtest.Request {
-	t.Helper()
-	if _, err := io.WriteString(stdin, "requests\n"); err != nil {
-		t.Fatal(err)
+// The program serves TLS and HTTP/2 by a name, says whom to trust for it, and counts connections.
+func TestRunWithTLS(t *testing.T) {
+	c := start(t, "-tls", "-name", "registry.test")
+	name, port, err := net.SplitHostPort(c.host)
+	if err != nil || name != "registry.test" {
+		t.Errorf("listens on %s, error %v", c.host, err)
 	}
-	line, err := lines.ReadBytes('\n')
-	if err != nil {
-		t.Fatal(err)
+	var authority string
+	c.ask("authority", &authority)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(authority))
+	transport := &http.Transport{
+		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: roots},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+		},
 	}
-	var list []regtest.Request
-	if err := json.Unmarshal(line, &list); err != nil {
-		t.Fatal(err)
+	defer transport.CloseIdleConnections()
+	roundTrip(t, regtest.Access{Host: c.host, CAPEM: []byte(authority), Client: &http.Client{Transport: transport}})
+	var connections regtest.Connections
+	c.ask("connections", &connections)
+	var requests []regtest.Request
+	c.ask("requests", &requests)
+	// Who wants several connections before the first tells of HTTP/2 opens them all.
+	if n := connections.Accepted; n < 1 || n > len(requests)/2 || connections.Handshakes != n || requests[0].Proto != "HTTP/2.0" {
+		t.Errorf("%+v, first request by %s", connections, requests[0].Proto)
 	}
-	return list
+	c.stop()
 }
 
 func TestRunRefusesUnknownFlags(t *testing.T) {
