@@ -191,6 +191,9 @@ func (up *upRegistry) cannot(scenario string) string {
 	case strings.Contains(scenario, `"mounted":0`):
 		return "has nothing mounted"
 	}
+	if up.access.CAPEM != nil && strings.Contains(scenario, "\nca-certificates:") {
+		return "gives an authority of its own"
+	}
 	if up.hasAPI && fallbackTag.MatchString(scenario) {
 		return "looks at the fallback tag"
 	}
