@@ -61,6 +61,9 @@ func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
 	if *immutable != "" {
 		o.Immutable = func(_, tag string) bool { return strings.HasPrefix(tag, *immutable) }
 	}
+	if run := worldOf(ts).vendor; run != nil && *immutable == "" && f.isNone() {
+		run.apply(&o)
+	}
 	wraps := f.wraps(ts)
 	if *distribution != "" && !o.Referrers {
 		o.Backend = spawn(ts)
@@ -122,6 +125,10 @@ func authOf(ts *testscript.TestScript, accounts list, root regtest.Access) *regt
 
 // trouble makes a registry fail, lie, or wait.
 type trouble struct{ status, answer, corrupt, cut, slow, meanwhile list }
+
+func (f trouble) isNone() bool {
+	return len(f.status)+len(f.answer)+len(f.corrupt)+len(f.cut)+len(f.slow)+len(f.meanwhile) == 0
+}
 
 func (f trouble) wraps(ts *testscript.TestScript) []func(http.Handler) http.Handler {
 	var wraps []func(http.Handler) http.Handler

@@ -103,10 +103,11 @@ type world struct {
 	access     map[string]regtest.Access    // by host: with every right
 	secrets    []string                     // what no run may show
 	github     *githubtest.Server           // nil: there is none
+	proxies    map[string]*forwardProxy     // by name
+	vendor     *vendorRun                   // whose ways the registries have; nil: nobody's
 	up         *upRegistry                  // what TestRegistry runs against; nil in TestScripts
 	salt       string                       // sets its images apart from those of other scripts
 	defaults   map[string]string            // inputs that every run has, unless it says otherwise
-	proxies    map[string]*forwardProxy     // by name
 
 	interrupted *exec.Cmd
 	at          time.Time // when it was interrupted
@@ -156,6 +157,7 @@ func pushImage(ts *testscript.TestScript, _ bool, args []string) {
 	spec.Seed += worldOf(ts).salt
 	spec.Provenance, spec.SBOM = *buildkit, *buildkit
 	spec.Labels, spec.Annotations = pairs(labels), pairs(annotations)
+	worldOf(ts).vendor.fit(&spec)
 	image := regtest.Build(spec)
 	for _, key := range keys {
 		image.Sign(image.Root, ".sig", key)
@@ -171,7 +173,11 @@ func pushImage(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	access, repository, tag := place(ts, reference)
 	ts.Check(image.PushForeign(context.Background(), access, repository))
-	ts.Check(image.Push(context.Background(), access, repository, tag))
+	if run := worldOf(ts).vendor; run != nil {
+		run.push(ts, image, access, repository, tag)
+	} else {
+		ts.Check(image.Push(context.Background(), access, repository, tag))
+	}
 	ts.Setenv(variable, image.Root)
 	ts.Setenv(variable+"_hex", strings.TrimPrefix(image.Root, "sha256:"))
 	ts.Setenv(variable+"_layer", firstLayer(image))
@@ -530,6 +536,9 @@ func countRequests(ts *testscript.TestScript, _ bool, args []string) {
 	seen := requestsOf(r, args[1:last])
 	limit, err := strconv.Atoi(strings.TrimLeft(args[last], "<>="))
 	ts.Check(err)
+	if worldOf(ts).vendor != nil && (limit > 0 || args[1] == http.MethodHead) {
+		return // a vendor's ways cost requests, and save some: only writes and reads that must not be made are looked at
+	}
 	less, more := !strings.HasPrefix(args[last], "<="), !strings.HasPrefix(args[last], ">=")
 	if (len(seen) < limit && less) || (len(seen) > limit && more) {
 		ts.Fatalf("%d requests, want %s:\n%s", len(seen), args[last], strings.Join(seen, "\n"))

@@ -16,6 +16,12 @@ type Auth struct {
 	Anonymous []Grant
 	// Basic asks for name and password with every request, and there are no tokens.
 	Basic bool
+	// BasicToo takes name and password in place of a token.
+	BasicToo bool
+	// Unauthorized answers 401, not 403, to who has logged in and lacks a right.
+	Unauthorized bool
+	// TokenBytes is how much longer a token gets with each repository that it is for.
+	TokenBytes int
 	// OneScope makes the token service honour only the first scope that is asked for
 	// (https://github.com/goharbor/harbor/issues/2411).
 	OneScope bool

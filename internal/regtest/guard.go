@@ -31,9 +31,16 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.serveBasic(w, r)
 	case r.URL.Path == tokenPath:
 		g.serveToken(w, r)
+	case g.auth.BasicToo && hasBasic(r):
+		g.serveBasic(w, r)
 	default:
 		g.serveBearer(w, r)
 	}
+}
+
+func hasBasic(r *http.Request) bool {
+	_, _, given := r.BasicAuth()
+	return given
 }
 
 func (g *guard) serveBasic(w http.ResponseWriter, r *http.Request) {
@@ -43,7 +50,7 @@ func (g *guard) serveBasic(w http.ResponseWriter, r *http.Request) {
 	case ok && g.mayAll(user, rights):
 		logUser(r, user)
 		g.next.ServeHTTP(w, r)
-	case ok && user != "":
+	case ok && user != "" && !g.auth.Unauthorized:
 		logUser(r, user)
 		refuse(w, http.StatusForbidden, "DENIED", "requested access to the resource is denied")
 	default:
@@ -87,7 +94,7 @@ func (g *guard) serveBearer(w http.ResponseWriter, r *http.Request) {
 		g.challenge(w, r, rights, "invalid_token")
 	case token.covers(rights):
 		g.next.ServeHTTP(w, r)
-	case token.user != "" && !g.mayAll(token.user, rights):
+	case token.user != "" && !g.auth.Unauthorized && !g.mayAll(token.user, rights):
 		refuse(w, http.StatusForbidden, "DENIED", "requested access to the resource is denied")
 	default:
 		g.challenge(w, r, rights, "insufficient_scope")

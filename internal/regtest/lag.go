@@ -105,3 +105,10 @@ func (l *lags) end() {
 	defer l.mu.Unlock()
 	l.over = true
 }
+
+// keep hides what a path holds, until that time.
+func (l *lags) keep(path string, old lagging) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.old[path] = old
+}

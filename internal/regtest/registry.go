@@ -29,6 +29,8 @@ type Options struct {
 	// Immutable names the tags that cannot be written again, as in an immutable ECR repository: not even with the
 	// digest that they have.
 	Immutable func(repository, tag string) bool
+	// Traits are the ways of a vendor (see Vendors). Each is in front of the guard that Auth is, or over the store.
+	Traits []Trait
 	// Wrap is the outermost layer below the log: a fault here is in the log and comes before authentication.
 	Wrap func(http.Handler) http.Handler
 	// Backend stands in for olareg. Referrers and Delete are then its own matter.
@@ -71,6 +73,7 @@ type Registry struct {
 
 // Start serves a registry on a free port of 127.0.0.1 until Close.
 func Start(options Options) (*Registry, error) {
+	options = options.withTraits()
 	listener, err := options.listen()
 	if err != nil {
 		return nil, err
@@ -154,16 +157,19 @@ func (r *Registry) handler(options Options) http.Handler {
 	if h == nil {
 		server := newOlareg(options)
 		r.backend = server
-		h = &orderedWrites{next: server}
+		h = server
 	}
 	if options.Immutable != nil {
 		h = &immutable{is: options.Immutable, next: h}
 	}
+	front, store := options.traits()
+	h = store(h)
 	r.open = h
 	if options.Auth != nil {
 		r.guard = newGuard(*options.Auth, options.TLS, h)
 		h = r.guard
 	}
+	h = front(h)
 	if options.Wrap != nil {
 		h = options.Wrap(h)
 	}

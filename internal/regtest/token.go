@@ -41,8 +41,9 @@ func newTokens(ttl time.Duration) *tokens {
 	return &tokens{ttl: ttl, issued: map[string]token{}}
 }
 
-func (t *tokens) issue(k token) string {
-	value := rand.Text()
+// issue gives a token out; it is so many bytes longer than it has to be.
+func (t *tokens) issue(k token, longer int) string {
+	value := rand.Text() + strings.Repeat("x", longer)
 	k.expires = time.Now().Add(t.ttl)
 	if k.refresh {
 		k.expires = time.Now().Add(24 * time.Hour)
@@ -148,7 +149,7 @@ func (g *guard) granted(a ask) map[right]bool {
 }
 
 func (g *guard) answerToken(w http.ResponseWriter, method string, a ask) {
-	value := g.tokens.issue(token{user: a.user, rights: g.granted(a)})
+	value := g.tokens.issue(token{user: a.user, rights: g.granted(a)}, g.auth.TokenBytes*len(a.scopes))
 	answer := map[string]any{
 		"access_token": value,
 		"expires_in":   max(1, int(g.tokens.ttl.Seconds())),
@@ -158,7 +159,7 @@ func (g *guard) answerToken(w http.ResponseWriter, method string, a ask) {
 		answer["token"] = value
 	}
 	if a.offline && a.user != "" {
-		answer["refresh_token"] = g.tokens.issue(token{user: a.user, refresh: true})
+		answer["refresh_token"] = g.tokens.issue(token{user: a.user, refresh: true}, 0)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(answer)

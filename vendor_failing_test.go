@@ -1,0 +1,188 @@
+package main
+
+// unfit are scenarios that the vendor itself makes impossible: what it refuses to hold, or forgets, cannot be promoted.
+var unfit = []failing{
+	{
+		vendor:    "gitea",
+		scenarios: `nested_index`,
+		why:       "Gitea takes no such image: nothing can be promoted from or to there that cannot be there.",
+		shows:     "holds no such image",
+	},
+	{
+		vendor:    "gitlab",
+		scenarios: `artifacts`,
+		why:       "GitLab takes no such image: nothing can be promoted from or to there that cannot be there.",
+		shows:     "holds no such image",
+	},
+	{
+		vendor:    "zot",
+		scenarios: `going_back plan`,
+		why:       "zot forgets an image whose last tag was overwritten: there is nothing to go back to, and a plan of it is void.",
+		shows:     "is gone|MANIFEST_UNKNOWN",
+	},
+}
+
+// refusesRecords are scenarios that fail because the vendor refuses what the program keeps in a registry: records,
+// ledgers, journals. The change of their form empties this list.
+var refusesRecords = []failing{
+	{
+		vendor:    "acr-immutable",
+		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
+		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
+		shows:     "registry could not be told",
+	},
+	{
+		vendor:    "acr-immutable",
+		scenarios: `going_back history`,
+		why:       "The ledger's tag is immutable: that it goes on in versions rests on ECR's code, TAG_INVALID.",
+		shows:     "ledger does not list it yet",
+	},
+	{
+		vendor:    "artifactory-immutable",
+		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
+		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
+		shows:     "registry could not be told",
+	},
+	{
+		vendor:    "artifactory-immutable",
+		scenarios: `going_back history`,
+		why:       "The ledger's tag is immutable: that it goes on in versions rests on ECR's code, TAG_INVALID.",
+		shows:     "ledger does not list it yet",
+	},
+	{
+		vendor:    "dockerhub-immutable",
+		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
+		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
+		shows:     "registry could not be told",
+	},
+	{
+		vendor:    "dockerhub-immutable",
+		scenarios: `going_back history`,
+		why:       "The ledger's tag is immutable: that it goes on in versions rests on ECR's code, TAG_INVALID.",
+		shows:     "ledger does not list it yet",
+	},
+	{
+		vendor:    "ecr-immutable",
+		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images templates`,
+		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
+		shows:     "registry could not be told",
+	},
+	{
+		vendor:    "gitea",
+		scenarios: `cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
+		why:       "Gitea refuses the journal of a release: an index may list image manifests only.",
+		shows:     "MANIFEST_INVALID",
+	},
+	{
+		vendor:    "gitlab",
+		scenarios: `attachments_cosign_merged attachments_none basic_auth buildkit_attestations command_line cross_registry docker_schema2 drift environment fixed_tag going_back history metadata_action_tags mount nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest tag_promotion target_env templates`,
+		why:       "GitLab refuses the record: its artifact type is not on GitLab's list, and its subject may be no index.",
+		shows:     "the record could not be written",
+	},
+	{
+		vendor:    "harbor-immutable",
+		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
+		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
+		shows:     "registry could not be told",
+	},
+	{
+		vendor:    "harbor-immutable",
+		scenarios: `going_back history`,
+		why:       "The ledger's tag is immutable: that it goes on in versions rests on ECR's code, TAG_INVALID.",
+		shows:     "ledger does not list it yet",
+	},
+	{
+		vendor:    "nexus-immutable",
+		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
+		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
+		shows:     "registry could not be told",
+	},
+	{
+		vendor:    "nexus-immutable",
+		scenarios: `going_back history`,
+		why:       "The ledger's tag is immutable: that it goes on in versions rests on ECR's code, TAG_INVALID.",
+		shows:     "ledger does not list it yet",
+	},
+	{
+		vendor:    "no-subjects",
+		scenarios: `artifacts attachments_cosign_merged attachments_none basic_auth buildkit_attestations command_line cross_registry docker_schema2 drift environment fixed_tag going_back history metadata_action_tags mount nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest tag_promotion target_env templates`,
+		why:       "The record has a subject, which the registry refuses.",
+		shows:     "the record could not be written|NOT_FOUND: not found",
+	},
+	{
+		vendor:    "zot",
+		scenarios: `artifacts attachments_none basic_auth buildkit_attestations cross_registry docker_schema2 drift environment history metadata_action_tags mount nested_index plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest`,
+		why:       "The record is written before its subject, the image, is there.",
+		shows:     "the record could not be written",
+	},
+}
+
+// productMustMend are scenarios that fail for another defect of the program.
+var productMustMend = []failing{
+	{
+		vendor:    "artifactory",
+		scenarios: `artifacts attachments_cosign_merged attachments_none basic_auth buildkit_attestations cross_registry docker_schema2 drift environment history metadata_action_tags nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest`,
+		why:       "An odd answer to the HEAD of a blob ends the promotion, in place of an upload; n=1000 is not made smaller after a 400.",
+		shows:     "look for blob.*405|PAGINATION_NUMBER_INVALID",
+	},
+	{
+		vendor:    "cdn",
+		scenarios: `artifacts attachments_cosign_merged basic_auth buildkit_attestations command_line cross_registry docker_schema2 drift environment fixed_tag going_back history metadata_action_tags mount nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest tag_promotion target_env templates`,
+		why:       "`Content-Encoding: gzip` that was not asked for is hashed as if it were the manifest.",
+		shows:     "content does not match its digest",
+	},
+	{
+		vendor:    "gar",
+		scenarios: `cross_registry mount registry_auth several_registries tag_promotion`,
+		why:       "A token answer with `expires_in` as a text is refused.",
+		shows:     "expires_in",
+	},
+	{
+		vendor:    "gar",
+		scenarios: `environment plan release rollback rollback_release`,
+		why:       "A list of tags above 1 MiB is refused: it is not read as a stream.",
+		shows:     "answer too large",
+	},
+	{
+		vendor:    "ghcr-new",
+		scenarios: `artifacts attachments_none basic_auth buildkit_attestations cross_registry docker_schema2 drift environment history metadata_action_tags mount nested_index one_platform plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest`,
+		why:       "403 to the read of a tag in a repository that does not exist yet ends a first promotion to it.",
+		shows:     "403 Forbidden: DENIED",
+	},
+	{
+		vendor:    "harbor",
+		scenarios: `artifacts attachments_cosign_merged basic_auth cross_registry docker_schema2 environment history metadata_action_tags mount nested_index plan plan_several registry_auth release rerun rollback rollback_release several_images several_registries single_manifest templates`,
+		why:       "404 to a manifest PUT is taken for a typo, not for lag, and not tried again; an odd answer to the HEAD of a blob ends the promotion.",
+		shows:     "NOT_FOUND: artifact|look for blob",
+	},
+	{
+		vendor:    "nexus",
+		scenarios: `attachments_cosign_merged environment history metadata_action_tags plan plan_several release rerun rollback rollback_release several_images`,
+		why:       "An odd answer to the HEAD of a blob ends the promotion, in place of an upload.",
+		shows:     "look for blob.*400",
+	},
+	{
+		vendor:    "proxy",
+		scenarios: `artifacts attachments_none basic_auth buildkit_attestations cross_registry docker_schema2 drift environment history metadata_action_tags nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback several_images several_registries single_manifest`,
+		why:       "413 to a blob in one piece ends the promotion: there are no chunks.",
+		shows:     "413",
+	},
+	{
+		vendor:    "quay",
+		scenarios: `cross_registry mount registry_auth several_registries tag_promotion`,
+		why:       "A challenge with blanks round `=` is not read.",
+		shows:     "missing realm",
+	},
+	{
+		vendor:    "racy",
+		scenarios: `basic_auth cross_registry environment history metadata_action_tags mount nested_index one_platform plan private_ca rerun rollback several_images several_registries single_manifest`,
+		why:       "A referrer that was acknowledged and is not listed is not written again.",
+		shows:     "is stored but not listed",
+	},
+	{
+		vendor:    "dockerhub",
+		scenarios: `artifacts attachments_cosign_merged attachments_none basic_auth buildkit_attestations command_line cross_registry docker_schema2 drift environment fixed_tag going_back history metadata_action_tags mount nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest templates`,
+		why:       "A `Retry-After` that is an epoch is taken for seconds: a minute passes each time, the longest that is waited for.",
+		shows:     hangs,
+	},
+}
