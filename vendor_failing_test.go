@@ -200,13 +200,6 @@ var productMustMend = []failing{
 		shows:     "missing realm",
 	},
 	{
-		vendor:    "racy",
-		scenarios: `artifacts basic_auth cross_registry environment history metadata_action_tags mount nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback several_images several_registries single_manifest`,
-		why:       "A referrer that was acknowledged and is not listed is not written again.",
-		shows:     "is stored but not listed",
-		sometimes: true,
-	},
-	{
 		vendor:    "dockerhub",
 		scenarios: `artifacts attachments_cosign_merged attachments_none basic_auth buildkit_attestations command_line cross_registry docker_schema2 drift environment fixed_tag going_back history metadata_action_tags mount nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest templates`,
 		why:       "A `Retry-After` that is an epoch is taken for seconds: a minute passes each time, the longest that is waited for.",

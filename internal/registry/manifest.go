@@ -189,6 +189,7 @@ func (r *Repository) PutManifest(ctx context.Context, ref string, m Manifest) (i
 	// Some registries digest their own rendering of the manifest.
 	c.check = func(a *answer) error { return a.names(m) }
 	c.judge = judgeManifest
+	defer r.session.listsOf(r).write(subjectOf(m))()
 	r.session.hosts.cache.wroteManifest(r, ref)
 	defer r.session.hosts.cache.wroteManifest(r, ref)
 	a, err := r.session.send(ctx, c)
