@@ -20,7 +20,7 @@ import (
 // GetManifest does.
 func (r *Repository) HasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
 	c := r.session.hosts.cache
-	there, err := ask(ctx, c, c.blobs, r.place(digest.String()), r, func(ctx context.Context) (bool, error) {
+	there, err := ask(ctx, c, &c.blobs, r.place(digest.String()), r.uncached, func(ctx context.Context) (bool, error) {
 		return r.has(ctx, r.call(http.MethodHead, "blobs/"+digest.String()), digest.String(), "look for blob")
 	})
 	return there, r.fail("look for blob", digest.String(), err)
