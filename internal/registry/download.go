@@ -16,16 +16,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// HasBlob reports whether the repository holds a blob. It asks as often as
-// GetManifest does.
-func (r *Repository) HasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
-	c := r.session.hosts.cache
-	there, err := ask(ctx, c, &c.blobs, r.place(digest.String()), r.uncached, func(ctx context.Context) (bool, error) {
-		return r.has(ctx, r.call(http.MethodHead, "blobs/"+digest.String()), digest.String(), "look for blob")
-	})
-	return there, r.fail("look for blob", digest.String(), err)
-}
-
 // OpenBlob reads a blob. The reader takes up a broken download where it stopped,
 // with the hash carried on, always from the registry's own URL: what it
 // redirects to expires. At the end it fails with ErrMismatch, in place of

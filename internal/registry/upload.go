@@ -74,7 +74,7 @@ func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
 		if there {
 			o.count(o.Blob.Size) // which was taken back when the answer did not come
 		}
-		if there || err != nil {
+		if there || err != nil && !errors.Is(err, ErrUnclear) {
 			return false, err
 		}
 	}
@@ -157,7 +157,7 @@ func (o *uploading) mount(ctx context.Context) (*url.URL, error) {
 		o.at().mounted()
 		return nil, o.named(a)
 	case a.status == http.StatusAccepted:
-		return elsewhere(a.url, a.header.Get("Location"))
+		return uploadAt(a.url, a.header.Get("Location"))
 	case a.status != http.StatusNotFound: // which is of this blob alone
 		o.repo.session.refuseMount(c.need)
 	}
@@ -187,7 +187,7 @@ func (o *uploading) single(ctx context.Context) (location *url.URL, done bool, e
 		return nil, true, err
 	case err == nil && a.status == http.StatusAccepted:
 		o.at().tried(never)
-		location, err = elsewhere(a.url, a.header.Get("Location"))
+		location, err = uploadAt(a.url, a.header.Get("Location"))
 		return location, false, err
 	default:
 		o.at().tried(never)
@@ -204,7 +204,7 @@ func (o *uploading) plain(ctx context.Context) (*url.URL, error) {
 	if a.status != http.StatusAccepted {
 		return nil, o.refuse(a)
 	}
-	return elsewhere(a.url, a.header.Get("Location"))
+	return uploadAt(a.url, a.header.Get("Location"))
 }
 
 // load reads a small blob into memory, before anything is sent of it.
@@ -270,7 +270,7 @@ func (o *uploading) patch(ctx context.Context, location *url.URL) (*url.URL, err
 	if err := o.judge(a); err != nil {
 		return nil, err
 	}
-	return elsewhere(location, a.header.Get("Location"))
+	return uploadAt(location, a.header.Get("Location"))
 }
 
 // commit ends a session whose blob was sent. It is not tried again by itself: a
@@ -342,14 +342,6 @@ func (o *uploading) judge(a *answer) error {
 		return errAgain{error: err, answer: a}
 	}
 	return err
-}
-
-func withDigest(location *url.URL, digest v1.Hash) *url.URL {
-	u := *location
-	query := u.Query()
-	query.Set("digest", digest.String())
-	u.RawQuery = query.Encode()
-	return &u
 }
 
 // octets are the headers of every body.
