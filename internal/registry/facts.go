@@ -6,6 +6,7 @@ type facts struct {
 	single  verdict // a blob within the POST that starts its upload
 	bodies  int     // refusals in a row of a blob in one PUT
 	largest int64   // of those refused, the smallest: from there on blobs are sent by PATCH
+	tagPage int     // how many tags it refused to list at once, of the sizes that are asked for; 0: none
 }
 
 // verdict is what trying something has shown.
@@ -92,4 +93,26 @@ func (h *host) noPatch() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.facts.bodies, h.facts.largest = 0, 0
+}
+
+// tagPage is how many tags are asked for at once; 0: as many as the host likes.
+func (h *host) tagPage() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch h.facts.tagPage {
+	case 0:
+		return TagPage
+	case TagPage:
+		return smallTagPage
+	}
+	return 0
+}
+
+// refusedTagPage notes that so many were refused.
+func (h *host) refusedTagPage(size int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f := &h.facts; f.tagPage == 0 || size < f.tagPage {
+		f.tagPage = size
+	}
 }
