@@ -119,10 +119,7 @@ func (a *attempt) send(ctx context.Context, method string, body io.ReadCloser, s
 
 // transport is the one that suits the request.
 func (a *attempt) transport() http.RoundTripper {
-	if a.class == transfer {
-		return a.session.inner.blobs
-	}
-	return a.session.inner.small
+	return [...]http.RoundTripper{small: a.session.inner.small, down: a.session.inner.down, up: a.session.inner.up}[a.class]
 }
 
 // renew takes a 401 and reports whether the same request may now do better: the

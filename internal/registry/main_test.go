@@ -332,7 +332,7 @@ func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Reposit
 			defer close(served)
 			_ = server.Serve(network)
 		}()
-		transport := newTransport(&tls.Config{}, network.DialContext)
+		transport := newTransport(&tls.Config{}, network.DialContext, 0)
 		defer func() {
 			cancel() // a handler that does not read the body does not see the client go
 			transport.CloseIdleConnections()

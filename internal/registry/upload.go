@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -381,13 +380,17 @@ func (o *uploading) stream(ctx context.Context, method string, u *url.URL) (*ans
 	ctx, dog := watch(ctx)
 	defer dog.end()
 	dog.pause()
-	source, slots, err := o.open(ctx)
+	source, err := o.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leaveAll(slots)
 	defer source.Close() //nolint:errcheck // it was only read
-	try, err := o.repo.session.prepareTransfer(ctx, o.repo.need(), u, slotOf(slots, o.at()))
+	held, err := o.at().enter(ctx, up)
+	if err != nil {
+		return nil, err
+	}
+	defer held.leave()
+	try, err := o.repo.session.prepareTransfer(ctx, o.repo.need(), u, held)
 	if err != nil {
 		return nil, err
 	}
@@ -408,30 +411,23 @@ func (o *uploading) stream(ctx context.Context, method string, u *url.URL) (*ans
 	return a, err
 }
 
-// open takes the slots of the transfer, and opens the source.
-func (o *uploading) open(ctx context.Context) (source io.ReadCloser, slots []slot, err error) {
-	source, from := o.Open(ctx), o.repo
-	d, streamed := source.(*download)
-	if streamed {
-		from = d.repo
+// open opens the source, once the target can be asked: nobody holds a slot while
+// waiting for a token.
+func (o *uploading) open(ctx context.Context) (io.ReadCloser, error) {
+	if err := o.repo.session.ready(ctx, o.repo.need()); err != nil {
+		return nil, err
 	}
-	for _, r := range []*Repository{o.repo, from} { // nobody holds a slot while waiting for a token
-		if err := r.session.ready(ctx, r.need()); err != nil && r == o.repo {
-			return nil, nil, err
+	source := o.Open(ctx)
+	if d, ok := source.(*download); ok {
+		if d.repo.session.at == o.at() { // each such blob needs two connections
+			o.at().shareSlots()
+		}
+		if err := d.begin(); err != nil {
+			_ = d.Close()
+			return nil, sourceError{err}
 		}
 	}
-	if slots, err = transferSlots(ctx, o.at(), from.session.at); err != nil || !streamed {
-		return source, slots, err
-	}
-	if err := d.begin(slotOf(slots, from.session.at)); err != nil {
-		leaveAll(slots)
-		return nil, nil, sourceError{err}
-	}
-	return source, slots, nil
-}
-
-func slotOf(slots []slot, h *host) slot {
-	return slots[slices.IndexFunc(slots, func(s slot) bool { return s.host == h })]
+	return source, nil
 }
 
 // exchange makes the attempt. Only its steps are limited in time.
