@@ -146,10 +146,7 @@ func (e awayError) isDead() bool {
 
 // transport is the one that suits the request.
 func (a *attempt) transport() http.RoundTripper {
-	if a.class == transfer {
-		return a.session.inner.blobs
-	}
-	return a.session.inner.small
+	return [...]http.RoundTripper{small: a.session.inner.small, down: a.session.inner.down, up: a.session.inner.up}[a.class]
 }
 
 // renew takes a 401 and reports whether the same request may now do better: the

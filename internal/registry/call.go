@@ -29,6 +29,8 @@ type call struct {
 	limit  int64 // bytes of the answer's body
 	peek   bool  // no more than limit is read of the body, whatever there is
 
+	// extract keeps of a body below 300 what is wanted, while it comes; nil: all of it.
+	extract func(body io.Reader) ([]byte, error)
 	// whole reports whether a body that broke off had all come; nil: it had not.
 	whole func(body []byte) bool
 	// check is asked about every answer below 300; an error has it asked for again.
@@ -43,6 +45,8 @@ type answer struct {
 	header http.Header
 	body   []byte
 	url    *url.URL // that was asked, after redirects
+
+	extract func(body io.Reader) ([]byte, error) // see call
 }
 
 // String is the status with what the registry says of it.
@@ -135,7 +139,7 @@ func (a *attempt) exchange(ctx context.Context, c call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	got := &answer{url: a.url}
+	got := &answer{url: a.url, extract: c.extract}
 	if c.peek {
 		resp.Body = peeked{io.LimitReader(resp.Body, c.limit), resp.Body}
 	}
@@ -158,17 +162,33 @@ func (a *answer) read(resp *http.Response, limit int64) error {
 	if resp.StatusCode >= 300 {
 		limit = maxErrorBody
 	}
+	if a.extract != nil && resp.StatusCode < 300 {
+		return a.readExtract(resp, limit)
+	}
 	var err error
 	if a.body, err = readAll(resp, limit+1); err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
 	if int64(len(a.body)) > limit {
 		if resp.StatusCode < 300 {
-			return errAgain{error: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit), reason: wasOdd}
+			return tooLarge(limit)
 		}
 		a.body = a.body[:limit]
 	}
 	return nil
+}
+
+func tooLarge(limit int64) error {
+	return errAgain{error: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit), reason: wasOdd}
+}
+
+// readExtract reads a body of which only a part is kept.
+func (a *answer) readExtract(resp *http.Response, limit int64) (err error) {
+	body := &io.LimitedReader{R: resp.Body, N: limit + 1}
+	if a.body, err = a.extract(body); body.N <= 0 {
+		return tooLarge(limit)
+	}
+	return err
 }
 
 // readAll reads at most that many bytes of a body, into as much memory as the

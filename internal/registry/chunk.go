@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -30,13 +29,13 @@ const (
 	closes = 2
 )
 
-// tooLarge is the refusal of a body for its size.
-type tooLarge struct {
+// bodyTooLarge is the refusal of a body for its size.
+type bodyTooLarge struct {
 	error
 	size int64
 }
 
-func (e tooLarge) Unwrap() error { return e.error }
+func (e bodyTooLarge) Unwrap() error { return e.error }
 
 // refuseSize is the error for a body that was refused for its size.
 func (o *uploading) refuseSize(a *answer, size int64) error {
@@ -46,7 +45,7 @@ func (o *uploading) refuseSize(a *answer, size int64) error {
 		e.Detail = strings.TrimPrefix(e.Detail+fmt.Sprintf("; the request had %d bytes", size), "; ")
 		e.Hint = o.limitHint(size)
 	}
-	return tooLarge{err, size}
+	return bodyTooLarge{err, size}
 }
 
 // limitHint is what to do about a proxy that takes no chunk however small, or none
@@ -230,7 +229,7 @@ func (o *uploading) resume(ctx context.Context, s *supply, location *url.URL, fa
 // canResume tells a failure after which the session may go on from one of the session
 // itself, of the source, or of the chunk.
 func canResume(failure error) bool {
-	var large tooLarge
+	var large bodyTooLarge
 	var source sourceError
 	var e *Error
 	switch {
@@ -256,72 +255,55 @@ func arrivedBytes(value string) (int64, bool) {
 	return n + 1, true
 }
 
-// supply is what an upload reads, with the slots of its transfer. It can be read
-// again from the start of the chunk that is on its way.
+// supply is what an upload reads, with the slot of its target. It can be read again
+// from the start of the chunk that is on its way.
 type supply struct {
 	*uploading
 	patience patience // with this session
-	ctx      context.Context
 	stop     context.CancelFunc
 	source   io.ReadCloser
-	slots    []slot
-	from     *Repository
+	held     slot
 	offset   int64  // of the chunk
 	hash     []byte // of what came before it, where the source is a download
 }
 
-// open takes the slots of the transfer, and opens the source. The source answers
-// before the target is asked to take anything: a registry that copies to itself may
-// hold a lock while it reads an upload, and would never answer (seen with "crane
-// registry serve").
+// open opens the source, once the target can be asked: nobody holds a slot while
+// waiting for a token. The source answers before the target is asked to take anything:
+// a registry that copies to itself may hold a lock while it reads an upload, and would
+// never answer (seen with "crane registry serve").
 func (o *uploading) open(ctx context.Context) (*supply, error) {
-	s := &supply{uploading: o, patience: patience{host: o.at()}, from: o.repo}
-	s.read(ctx, o.Open)
-	d, streamed := s.source.(*download)
-	if streamed {
-		s.from = d.repo
-	}
-	for _, r := range []*Repository{o.repo, s.from} { // nobody holds a slot while waiting for a token
-		if err := r.session.ready(ctx, r.need()); err != nil && r == o.repo {
-			s.close()
-			return nil, err
-		}
-	}
-	var err error
-	if s.slots, err = transferSlots(ctx, o.at(), s.from.session.at); err == nil {
-		err = s.begin()
-	}
-	if err != nil {
-		s.close()
+	if err := o.repo.session.ready(ctx, o.repo.need()); err != nil {
 		return nil, err
 	}
-	return s, nil
+	s := &supply{uploading: o, patience: patience{host: o.at()}}
+	return s, s.read(ctx, o.Open)
 }
 
-// read opens a source that ends with the supply.
-func (s *supply) read(ctx context.Context, open func(context.Context) io.ReadCloser) {
-	s.ctx, s.stop = context.WithCancel(ctx)
-	s.source = open(s.ctx)
-}
-
-// begin waits for the source to answer.
-func (s *supply) begin() error {
+// read opens a source that ends with the supply, and takes the slot of the target
+// once it has answered. After an error nothing is left to close.
+func (s *supply) read(ctx context.Context, open func(context.Context) io.ReadCloser) (err error) {
+	inner, stop := context.WithCancel(ctx)
+	s.stop, s.source = stop, open(inner)
 	if d, ok := s.source.(*download); ok {
-		if err := d.begin(slotOf(s.slots, s.from.session.at)); err != nil {
+		if d.repo.session.at == s.at() { // each such blob needs two connections
+			s.at().shareSlots()
+		}
+		if err := d.begin(); err != nil {
+			s.close()
 			return sourceError{err}
 		}
 	}
-	return nil
-}
-
-func slotOf(slots []slot, h *host) slot {
-	return slots[slices.IndexFunc(slots, func(s slot) bool { return s.host == h })]
+	if s.held, err = s.at().enter(ctx, up); err != nil {
+		s.close()
+	}
+	return err
 }
 
 func (s *supply) close() {
 	s.stop()
 	_ = s.source.Close() // it was only read
-	leaveAll(s.slots)
+	s.held.leave()
+	s.held = slot{}
 }
 
 // mark notes that a chunk has arrived.
@@ -340,18 +322,16 @@ func (s *supply) mark(size int64) error {
 	return err
 }
 
-// restart reads the source again, from an offset that is not before the chunk's.
+// restart reads the source again, from an offset that is not before the chunk's. Who
+// waits for a slot of the source holds none of the target.
 func (s *supply) restart(ctx context.Context, offset int64) error {
-	s.stop()
-	_ = s.source.Close()
-	at := int64(0)
-	open := s.Open
+	at, open := int64(0), s.Open
 	if d, ok := s.source.(*download); ok && s.hash != nil {
 		at = s.offset
 		open = func(ctx context.Context) io.ReadCloser { return d.from(ctx, at, s.hash) }
 	}
-	s.read(ctx, open)
-	if err := s.begin(); err != nil {
+	s.close()
+	if err := s.read(ctx, open); err != nil {
 		return err
 	}
 	if _, err := io.CopyN(io.Discard, s.source, offset-at); err != nil {
@@ -381,7 +361,7 @@ func (d *download) from(ctx context.Context, offset int64, state []byte) io.Read
 
 // send sends so many bytes of the source as the body of one request.
 func (s *supply) send(ctx context.Context, method string, u *url.URL, size int64) (*answer, error) {
-	try, err := s.repo.session.prepareTransfer(ctx, s.repo.need(), u, slotOf(s.slots, s.at()))
+	try, err := s.repo.session.prepareTransfer(ctx, s.repo.need(), u, s.held)
 	if err != nil {
 		return nil, err
 	}

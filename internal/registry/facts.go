@@ -8,6 +8,7 @@ type facts struct {
 	largest int64   // of those refused, the smallest: from there on blobs are sent by PATCH
 	bySize  bool    // it named the size as the reason
 	noHead  bool    // it answers the GET of a blob and not its HEAD
+	tagPage int     // how many tags it refused to list at once, of the sizes that are asked for; 0: none
 }
 
 // verdict is what trying something has shown.
@@ -119,4 +120,26 @@ func (h *host) answersHead() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return !h.facts.noHead
+}
+
+// tagPage is how many tags are asked for at once; 0: as many as the host likes.
+func (h *host) tagPage() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch h.facts.tagPage {
+	case 0:
+		return TagPage
+	case TagPage:
+		return smallTagPage
+	}
+	return 0
+}
+
+// refusedTagPage notes that so many were refused.
+func (h *host) refusedTagPage(size int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if f := &h.facts; f.tagPage == 0 || size < f.tagPage {
+		f.tagPage = size
+	}
 }

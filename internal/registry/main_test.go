@@ -344,7 +344,7 @@ func bubbleWithout(t *testing.T, closed string, h http.HandlerFunc, test func(t 
 				return nil, &net.OpError{Op: "dial", Net: kind, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 			}
 			return network.DialContext(ctx, kind, address)
-		})
+		}, 0)
 		defer func() {
 			cancel() // a handler that does not read the body does not see the client go
 			transport.CloseIdleConnections()

@@ -70,7 +70,7 @@ func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
 		if err == nil {
 			return mounted, nil
 		}
-		var large tooLarge
+		var large bodyTooLarge
 		if errors.As(err, &large) && o.shrink(large.size, maxChunk) {
 			continue
 		}
