@@ -42,7 +42,7 @@ func (o *uploading) refuseSize(a *answer, size int64) error {
 	err := o.refuse(a)
 	var e *Error
 	if errors.As(err, &e) {
-		e.Detail = strings.TrimPrefix(e.Detail+fmt.Sprintf("; the request had %d bytes", size), "; ")
+		e.Detail = strings.TrimPrefix(e.Detail+fmt.Sprintf("; the request had %s bytes", grouped(size)), "; ")
 		e.Hint = o.limitHint(size)
 	}
 	return bodyTooLarge{err, size}
@@ -52,9 +52,9 @@ func (o *uploading) refuseSize(a *answer, size int64) error {
 // that is as large as the registry wants it.
 func (o *uploading) limitHint(size int64) string {
 	host := o.at().name
-	hint := fmt.Sprintf("%s, or a proxy before it, takes no request of %d bytes. Raise the proxy's limit on the size of requests (nginx: client_max_body_size).", host, size)
+	hint := fmt.Sprintf("%s, or a proxy before it, takes no request of %s bytes. Raise the proxy's limit on the size of requests (nginx: client_max_body_size).", host, grouped(size))
 	if o.least > minChunk {
-		hint += fmt.Sprintf(" The registry wants chunks of at least %d bytes.", o.least)
+		hint += fmt.Sprintf(" The registry wants chunks of at least %s bytes.", grouped(o.least))
 	}
 	return hint
 }

@@ -67,8 +67,8 @@ func TestChunks_NoneIsTaken(t *testing.T) {
 		least int64
 		want  []string
 	}{
-		"limit":   {10_000, 0, []string{"the request had 65536 bytes"}},
-		"minimum": {100_000, 400_000, []string{"the request had 400000 bytes", "at least 400000 bytes"}},
+		"limit":   {10_000, 0, []string{"the request had 65,536 bytes"}},
+		"minimum": {100_000, 400_000, []string{"the request had 400,000 bytes", "at least 400,000 bytes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
