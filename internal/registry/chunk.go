@@ -59,6 +59,16 @@ func (o *uploading) limitHint(size int64) string {
 	return hint
 }
 
+// fail is the error that an upload ends with.
+func (o *uploading) fail(end error) error {
+	var e *Error
+	err := o.repo.fail("write blob", o.Blob.Digest.String(), end)
+	if o.closes >= closes && errors.As(err, &e) && e.Hint == "" {
+		e.Hint = fmt.Sprintf("%s, or a proxy before it, closes the connection on a request of %s bytes. It may have a limit on the size of requests (nginx: client_max_body_size), or be in trouble: see its log.", o.at().name, grouped(o.refused))
+	}
+	return err
+}
+
 // shrink makes chunks smaller than a body that was refused for its size, and reports
 // whether there is anything smaller to try.
 func (o *uploading) shrink(refused, most int64) bool {
@@ -72,12 +82,13 @@ func (o *uploading) shrink(refused, most int64) bool {
 
 // closed counts a connection that was closed on a large body.
 func (o *uploading) closed(err error, size int64) {
-	if size <= minChunk || !isClosed(err) {
+	if size < minChunk || !isClosed(err) {
 		o.closes = 0
 		return
 	}
-	if o.closes++; o.closes >= closes && o.shrink(size, maxClosed) {
+	if o.closes++; o.closes >= closes {
 		o.refused = size
+		o.shrink(size, maxClosed)
 	}
 }
 
@@ -173,6 +184,9 @@ func (o *uploading) patchOne(ctx context.Context, s *supply, location *url.URL) 
 	}
 	next, err := o.patched(a, location, s.offset, n)
 	if err != nil {
+		if a.status < 300 {
+			o.count(-n) // send has counted them
+		}
 		return nil, err
 	}
 	s.patience.advance(n)
@@ -208,7 +222,7 @@ func (o *uploading) resume(ctx context.Context, s *supply, location *url.URL, fa
 		return nil, spent{end}
 	}
 	a, err := o.repo.session.exchange(ctx, call{method: http.MethodGet, need: o.repo.need(), limit: maxErrorBody}, location)
-	if err != nil || a.status != http.StatusNoContent {
+	if err != nil || a.status >= 300 {
 		return nil, failure
 	}
 	arrived, ok := arrivedBytes(a.header.Get("Range"))

@@ -83,6 +83,17 @@ func TestChunks_NoneIsTaken(t *testing.T) {
 	}
 }
 
+// Where connections are closed on every chunk, the message says so.
+func TestChunks_AlwaysClosed(t *testing.T) {
+	t.Parallel()
+	reg := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.BodyLimit(10_000, false)}})
+	_, err := target(t, reg, "acme/app").PutBlob(t.Context(), upload(content(1<<20)))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	contains(t, HintOf(err), "a proxy before it, closes the connection on a request of", "client_max_body_size")
+}
+
 // sessions is a registry that keeps chunks, and refuses bodies above a limit.
 type sessions struct {
 	limit int64

@@ -85,7 +85,7 @@ func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
 			}
 		}
 		if end != nil {
-			return false, o.repo.fail("write blob", o.Blob.Digest.String(), end)
+			return false, o.fail(end)
 		}
 	}
 }

@@ -492,11 +492,14 @@ func TestLocationAfterPatchThatIsNotUsed(t *testing.T) {
 	})})
 	w := &world{hosts: map[string]string{"registry.example:443": reg.Host()}}
 	r := repository(t, w.client(t, nil, pool(t, reg)), credential.Target, "registry.example/acme/app", Push)
-	_, err := r.PutBlob(t.Context(), upload(content(10)))
-	if err == nil || len(w.refuse) != 0 {
-		t.Fatalf("error %v, dialled %s", err, w.refuse)
+	for _, size := range []int{10, 200_000} {
+		u, moved, _ := counted(content(size))
+		_, err := r.PutBlob(t.Context(), u)
+		if err == nil || len(w.refuse) != 0 || moved.Load() != 0 {
+			t.Fatalf("error %v, dialled %s, %d bytes said to have moved", err, w.refuse, moved.Load())
+		}
+		contains(t, err.Error(), "only https is followed")
 	}
-	contains(t, err.Error(), "only https is followed")
 }
 
 // source is an upload whose bytes come from a repository.
