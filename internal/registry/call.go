@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 const (
@@ -31,6 +33,9 @@ type call struct {
 
 	// extract keeps of a body below 300 what is wanted, while it comes; nil: all of it.
 	extract func(body io.Reader) ([]byte, error)
+	// blob is what the answer is to be, where it is one.
+	blob *v1.Descriptor
+
 	// whole reports whether a body that broke off had all come; nil: it had not.
 	whole func(body []byte) bool
 	// check is asked about every answer below 300; an error has it asked for again.
@@ -138,6 +143,12 @@ func (a *attempt) exchange(ctx context.Context, c call) (*answer, error) {
 	resp, err := a.send(ctx, c.method, body, int64(len(c.body)), again)
 	if err != nil {
 		return nil, err
+	}
+	if c.blob != nil {
+		if err := checkSize(resp, *c.blob); err != nil {
+			_ = resp.Body.Close()
+			return nil, err
+		}
 	}
 	got := &answer{url: a.url, extract: c.extract}
 	if c.peek {

@@ -101,7 +101,8 @@ func (d *download) after(err error) error {
 		return d.check()
 	}
 	d.close()
-	if errors.Is(err, ErrMismatch) { // what was read is handed out already
+	var size sizeError
+	if errors.Is(err, ErrMismatch) && !errors.As(err, &size) { // what was read is handed out already
 		return d.fail(err)
 	}
 	end := d.patience.after(d.ctx, err)
@@ -209,6 +210,10 @@ func (d *download) send(ctx context.Context, dog *watchdog, try *attempt) (next 
 	if next, err := a.redirect(http.MethodGet); next != nil || err != nil {
 		drain(resp)
 		return next, nil, err
+	}
+	if err := checkSize(resp, d.blob); err != nil {
+		_ = resp.Body.Close()
+		return nil, nil, err
 	}
 	if refused, err = d.position(resp); refused != nil || err != nil {
 		_ = resp.Body.Close()
