@@ -75,11 +75,11 @@ func (c *call) assess(a *answer) error {
 
 // follow sends a call one time, and again where a read is redirected: always from
 // the registry's own URL, for what it redirects to expires. One that has expired
-// meanwhile is asked for again.
+// is asked for again; but a URL that is signed for GET refuses every HEAD.
 func (s *session) follow(ctx context.Context, c call) (*answer, error) {
 	for renewed := 0; ; renewed++ {
 		a, hops, err := s.followOnce(ctx, c)
-		if err != nil || hops == 0 || renewed == maxRenewals || !mayHaveExpired(a.status) {
+		if err != nil || hops == 0 || renewed == maxRenewals || c.method != http.MethodGet || !mayHaveExpired(a.status) {
 			return a, err
 		}
 	}
