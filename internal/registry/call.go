@@ -2,11 +2,13 @@ package registry
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 const (
@@ -27,6 +29,7 @@ type call struct {
 	body   []byte
 	need   need
 	limit  int64 // bytes of the answer's body
+	raw    bool  // the body is left in the encoding that it came in
 
 	// whole reports whether a body that broke off had all come; nil: it had not.
 	whole func(body []byte) bool
@@ -53,7 +56,7 @@ func (a *answer) String() string {
 // assess decides what an answer is worth.
 func (c *call) assess(a *answer) error {
 	switch {
-	case temporaryStatus(a.status):
+	case temporaryStatus(a.status) && !c.refusedContent(a):
 		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a}
 	case a.status < 300 && c.check != nil:
 		return c.check(a)
@@ -61,6 +64,16 @@ func (c *call) assess(a *answer) error {
 		return c.judge(a)
 	}
 	return nil
+}
+
+// refusedContent reports whether an answer of a host in trouble says that what was
+// written is not right. Nothing mends that (distribution#2795: 500 for foreign layers).
+func (c *call) refusedContent(a *answer) bool {
+	if c.judge == nil || a.status < 500 {
+		return false
+	}
+	code, _ := diagnose(a)
+	return isContentCode(code)
 }
 
 // follow sends a call one time, and again where a read is redirected: always from
@@ -138,7 +151,10 @@ func (a *attempt) exchange(ctx context.Context, c call) (*answer, error) {
 	if err := got.read(resp, c.limit); err != nil && (c.whole == nil || !c.whole(got.body)) {
 		return nil, cause(ctx, err)
 	}
-	return got, nil
+	if c.raw && got.status < 300 {
+		return got, nil
+	}
+	return got, got.decode(max(c.limit, maxErrorBody))
 }
 
 // read reads the body, bounded.
@@ -158,6 +174,34 @@ func (a *answer) read(resp *http.Response, limit int64) error {
 		}
 		a.body = a.body[:limit]
 	}
+	return nil
+}
+
+// decode undoes an encoding that was not asked for: proxies and content networks
+// compress what is text (nginx with gzip_proxied). The bytes that a digest is of are
+// those that were stored. A blob is not read here: it is hashed as it was sent.
+func (a *answer) decode(limit int64) error {
+	encoding := strings.ToLower(strings.TrimSpace(a.header.Get("Content-Encoding")))
+	switch {
+	case len(a.body) == 0, encoding == "", encoding == "identity":
+		return nil
+	case encoding != "gzip" && encoding != "x-gzip":
+		return errAgain{error: fmt.Errorf("the answer is encoded as %q, which was not asked for", Cut(encoding, maxCode)), reason: wasOdd}
+	case !bytes.HasPrefix(a.body, []byte{0x1f, 0x8b}): // the header alone stayed
+		return nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(a.body))
+	if err != nil {
+		return damaged(fmt.Errorf("decompress answer: %w", err))
+	}
+	var text bytes.Buffer
+	if _, err := text.ReadFrom(io.LimitReader(z, limit+1)); err != nil {
+		return damaged(fmt.Errorf("decompress answer: %w", err))
+	}
+	if int64(text.Len()) > limit {
+		return errAgain{error: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit), reason: wasOdd}
+	}
+	a.body = text.Bytes()
 	return nil
 }
 
