@@ -18,7 +18,9 @@ import (
 func TestAdvice(t *testing.T) {
 	t.Parallel()
 	const at = "registry.europe.example:5000/acme/app"
-	of := func(status int, code, op string) *Error { return &Error{Op: op, Ref: at + ":v1", Status: status, Code: code} }
+	of := func(status int, code, op string) *Error {
+		return &Error{Op: op, Ref: at + ":v1", Status: status, Code: code}
+	}
 	failed := func(err error) *Error { return &Error{Op: "read manifest", Ref: at, Err: err} }
 	immutable := of(412, "PRECONDITION", opWriteManifest)
 	immutable.immutable = true

@@ -69,7 +69,7 @@ func (c *call) assess(a *answer) error {
 // refusedContent reports whether an answer of a host in trouble says that what was
 // written is not right. Nothing mends that (distribution#2795: 500 for foreign layers).
 func (c *call) refusedContent(a *answer) bool {
-	if c.judge == nil || a.status < 500 {
+	if c.method != http.MethodPut || c.judge == nil || a.status < 500 {
 		return false
 	}
 	code, _ := diagnose(a)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/artifact-promotion/promote/internal/credential"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -96,6 +97,9 @@ func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, 
 		m, err = readManifest(a, ref)
 		return err
 	}
+	if isDigest(ref) || r.side == credential.Source {
+		c.judge = judgeScanned
+	}
 	a, err := r.session.send(ctx, c)
 	if err != nil {
 		return Manifest{}, false, r.fail("read manifest", ref, err)
@@ -105,6 +109,16 @@ func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, 
 	}
 	named = isDigest(ref) || vouches(a.header.Get("Docker-Content-Digest")) || types.MediaType(m.MediaType).IsSchema1()
 	return m, named, nil
+}
+
+// judgeScanned waits for a scan: for seconds after an image was pushed a policy may
+// forbid to pull it (harbor#15885). What a target's tag holds is not waited for: a policy
+// that forbids that stays.
+func judgeScanned(a *answer) error {
+	if a.status == http.StatusPreconditionFailed {
+		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a, reason: isLagging}
+	}
+	return nil
 }
 
 // maxMembers is the most members and entries that a manifest may have. In Go an
@@ -204,6 +218,25 @@ type anything bool
 func (a *anything) UnmarshalJSON([]byte) error {
 	*a = true
 	return nil
+}
+
+// HeadManifest is what a tag names, without its bytes: of an image that a policy forbids
+// to pull its digest may be told all the same. The digest is the registry's word.
+func (r *Repository) HeadManifest(ctx context.Context, ref string) (Manifest, error) {
+	c := r.call(http.MethodHead, "manifests/"+ref)
+	c.header = acceptable
+	a, err := r.session.send(ctx, c)
+	if err != nil {
+		return Manifest{}, r.fail("look for manifest", ref, err)
+	}
+	if a.status != http.StatusOK {
+		return Manifest{}, r.refuse("look for manifest", ref, a)
+	}
+	digest, err := v1.NewHash(a.header.Get("Docker-Content-Digest"))
+	if err != nil {
+		return Manifest{}, r.fail("look for manifest", ref, errors.New("the registry names no digest"))
+	}
+	return Manifest{Digest: digest, MediaType: mediaType(a), Untyped: true}, nil
 }
 
 // HasManifest reports whether the repository holds a digest.
