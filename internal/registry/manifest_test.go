@@ -632,3 +632,37 @@ func TestRefusalAfterALostAnswer(t *testing.T) {
 		}
 	}
 }
+
+// TestFreshImageIsScanned: for seconds its digest may not be pulled. What a target's tag
+// holds is not waited for.
+func TestFreshImageIsScanned(t *testing.T) {
+	t.Parallel()
+	m := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
+	scanned := func(times int) http.HandlerFunc {
+		return open200(strikes(times, "^GET /v2/acme/app/manifests/", refusing(412, "PROJECTPOLICYVIOLATION"))(manifestOf(m.Raw, m.Digest.String())).ServeHTTP)
+	}
+	for ref, side := range map[string]credential.Side{m.Digest.String(): credential.Target, "dev": credential.Source} {
+		bubble(t, scanned(5), func(t *testing.T, r *Repository) {
+			r.side = side
+			if got, err := r.GetManifest(t.Context(), ref); err != nil || got.Digest != m.Digest {
+				t.Errorf("%s at the %s: error %v", ref, side, err)
+			}
+		})
+		bubble(t, scanned(always), func(t *testing.T, r *Repository) {
+			r.side = side
+			began := time.Now()
+			if _, err := r.GetManifest(t.Context(), ref); !errors.Is(err, ErrPolicy) {
+				t.Errorf("%s at the %s: error %v", ref, side, err)
+			}
+			took(t, began, 15*time.Second, 19*time.Second)
+		})
+	}
+	bubble(t, scanned(always), func(t *testing.T, r *Repository) {
+		r.side = credential.Target
+		began := time.Now()
+		if _, err := r.GetManifest(t.Context(), "production"); !errors.Is(err, ErrPolicy) {
+			t.Errorf("error %v", err)
+		}
+		took(t, began, 0, time.Second)
+	})
+}

@@ -648,17 +648,3 @@ func TestRegistryThatListsNothing(t *testing.T) {
 		})
 	}
 }
-
-// TestUntypedChild is written with the type that its index gives it.
-func TestUntypedChild(t *testing.T) {
-	t.Parallel()
-	for _, served := range []string{"text/plain", "application/octet-stream"} {
-		source := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.UntypedChildren(served)}})
-		i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64"}, LayerSize: 100})
-		push(t, i, source, sourceRepo, "dev")
-		child := i.Children()[0]
-		if got := newRun(t, transfer.Blobs, 0); got.walk(got.source(source), "dev") == nil {
-			t.Fatal(child)
-		}
-	}
-}
