@@ -126,12 +126,6 @@ var productMustMend = []failing{
 		shows:     "look for blob.*405|PAGINATION_NUMBER_INVALID",
 	},
 	{
-		vendor:    "cdn",
-		scenarios: `artifacts attachments_cosign_merged basic_auth buildkit_attestations command_line cross_registry docker_schema2 drift environment fixed_tag going_back history metadata_action_tags mount nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest tag_promotion target_env templates`,
-		why:       "`Content-Encoding: gzip` that was not asked for is hashed as if it were the manifest.",
-		shows:     "content does not match its digest",
-	},
-	{
 		vendor:    "gar",
 		scenarios: `cross_registry mount registry_auth several_registries tag_promotion`,
 		why:       "A token answer with `expires_in` as a text is refused.",

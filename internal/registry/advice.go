@@ -108,7 +108,7 @@ func connectionAdvice(host string, err error) string {
 	switch {
 	case errors.As(err, &unknown):
 		return "The certificate of " + host + " is signed by an authority that is not known here.\n" +
-			"Give that authority's certificate as PEM in the input ca-certificates."
+			"If it is your own, give its PEM in the input ca-certificates."
 	case errors.As(err, &dns):
 		return "The name " + host + " was not found.\n" +
 			"Check its spelling, and that the runner can resolve and reach it."

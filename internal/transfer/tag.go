@@ -80,8 +80,8 @@ func Move(ctx context.Context, p Proof, o Observation) error {
 	ctx, cancel := queue.Outlive(ctx, tagGrace)
 	defer cancel()
 	_, err := o.repo.PutManifest(ctx, o.tag, p.manifest)
-	return immutable(err, "The tag is immutable: the registry does not let it be changed.\n"+
-		"Exclude "+o.tag+" from the rule that makes tags immutable, or use fixed-tags, which are written once. If there is no such rule, the credential may write and not overwrite.")
+	return immutable(err, "Exclude "+o.tag+" from its immutability, or use fixed-tags, which are written once.\n"+
+		"If the registry has no rule that makes tags immutable or protects them, the credential may write and not overwrite.")
 }
 
 // immutable says what to do where a registry refused to change a tag.
