@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -30,7 +31,10 @@ type call struct {
 	need   need
 	limit  int64 // bytes of the answer's body
 	raw    bool  // the body is left in the encoding that it came in
+	peek   bool  // no more than limit is read of the body, whatever there is
 
+	// extract keeps of a body below 300 what is wanted, while it comes; nil: all of it.
+	extract func(body io.Reader) ([]byte, error)
 	// whole reports whether a body that broke off had all come; nil: it had not.
 	whole func(body []byte) bool
 	// check is asked about every answer below 300; an error has it asked for again.
@@ -45,6 +49,8 @@ type answer struct {
 	header http.Header
 	body   []byte
 	url    *url.URL // that was asked, after redirects
+
+	extract func(body io.Reader) ([]byte, error) // see call
 }
 
 // String is the status with what the registry says of it.
@@ -147,14 +153,25 @@ func (a *attempt) exchange(ctx context.Context, c call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	got := &answer{url: a.url}
+	got := &answer{url: a.url, extract: c.extract}
+	switch {
+	case c.peek:
+		resp.Body = peeked{io.LimitReader(resp.Body, c.limit), resp.Body}
+	case !c.raw || resp.StatusCode >= 300:
+		if err := decode(resp, max(c.limit, maxErrorBody)); err != nil {
+			return nil, cause(ctx, err)
+		}
+	}
 	if err := got.read(resp, c.limit); err != nil && (c.whole == nil || !c.whole(got.body)) {
 		return nil, cause(ctx, err)
 	}
-	if c.raw && got.status < 300 {
-		return got, nil
-	}
-	return got, got.decode(max(c.limit, maxErrorBody))
+	return got, nil
+}
+
+// peeked is the beginning of a body, or what was made of it.
+type peeked struct {
+	io.Reader
+	io.Closer
 }
 
 // read reads the body, bounded.
@@ -164,13 +181,16 @@ func (a *answer) read(resp *http.Response, limit int64) error {
 	if resp.StatusCode >= 300 {
 		limit = maxErrorBody
 	}
+	if a.extract != nil && resp.StatusCode < 300 {
+		return a.readExtract(resp, limit)
+	}
 	var err error
 	if a.body, err = readAll(resp, limit+1); err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
 	if int64(len(a.body)) > limit {
 		if resp.StatusCode < 300 {
-			return errAgain{error: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit), reason: wasOdd}
+			return tooLarge(limit)
 		}
 		a.body = a.body[:limit]
 	}
@@ -179,30 +199,43 @@ func (a *answer) read(resp *http.Response, limit int64) error {
 
 // decode undoes an encoding that was not asked for: proxies and content networks
 // compress what is text (nginx with gzip_proxied). The bytes that a digest is of are
-// those that were stored. A blob is not read here: it is hashed as it was sent.
-func (a *answer) decode(limit int64) error {
-	encoding := strings.ToLower(strings.TrimSpace(a.header.Get("Content-Encoding")))
+// those that were stored. No more than most bytes are read that are encoded, whatever
+// comes out of them.
+func decode(resp *http.Response, most int64) error {
+	encoding := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding")))
 	switch {
-	case len(a.body) == 0, encoding == "", encoding == "identity":
+	case resp.Body == http.NoBody, resp.Request != nil && resp.Request.Method == http.MethodHead, encoding == "", encoding == "identity":
 		return nil
 	case encoding != "gzip" && encoding != "x-gzip":
+		_ = resp.Body.Close()
 		return errAgain{error: fmt.Errorf("the answer is encoded as %q, which was not asked for", Cut(encoding, maxCode)), reason: wasOdd}
-	case !bytes.HasPrefix(a.body, []byte{0x1f, 0x8b}): // the header alone stayed
+	}
+	text := bufio.NewReader(io.LimitReader(resp.Body, most+1))
+	resp.ContentLength = -1
+	if magic, _ := text.Peek(2); string(magic) != "\x1f\x8b" { // the header alone stayed
+		resp.Body = peeked{text, resp.Body}
 		return nil
 	}
-	z, err := gzip.NewReader(bytes.NewReader(a.body))
+	z, err := gzip.NewReader(text)
 	if err != nil {
-		return damaged(fmt.Errorf("decompress answer: %w", err))
+		_ = resp.Body.Close()
+		return fmt.Errorf("decompress answer: %w", err)
 	}
-	var text bytes.Buffer
-	if _, err := text.ReadFrom(io.LimitReader(z, limit+1)); err != nil {
-		return damaged(fmt.Errorf("decompress answer: %w", err))
-	}
-	if int64(text.Len()) > limit {
-		return errAgain{error: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit), reason: wasOdd}
-	}
-	a.body = text.Bytes()
+	resp.Body = peeked{z, resp.Body}
 	return nil
+}
+
+func tooLarge(limit int64) error {
+	return errAgain{error: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit), reason: wasOdd}
+}
+
+// readExtract reads a body of which only a part is kept.
+func (a *answer) readExtract(resp *http.Response, limit int64) (err error) {
+	body := &io.LimitedReader{R: resp.Body, N: limit + 1}
+	if a.body, err = a.extract(body); body.N <= 0 {
+		return tooLarge(limit)
+	}
+	return err
 }
 
 // readAll reads at most that many bytes of a body, into as much memory as the

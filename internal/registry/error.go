@@ -20,6 +20,9 @@ var (
 	ErrUnsupported  = errors.New("not supported by the registry")
 	ErrTooLarge     = errors.New("answer too large")
 	ErrMismatch     = errors.New("content does not match its digest")
+	// ErrUnclear says that a registry answered neither that it has a blob nor that it
+	// lacks it.
+	ErrUnclear = errors.New("not known to be there")
 )
 
 // Error says which operation on which side and reference went wrong, what the
@@ -35,6 +38,7 @@ type Error struct {
 	Err    error  // the cause where there was no answer
 
 	immutable bool // the tag exists, and what was refused is to change it
+	unclear   bool // ErrUnclear
 }
 
 func (e *Error) Error() string {
@@ -72,6 +76,8 @@ func (e *Error) Is(target error) bool {
 		return target == ErrTagImmutable
 	}
 	switch target {
+	case ErrUnclear:
+		return e.unclear
 	case ErrNotFound:
 		return e.Status == http.StatusNotFound
 	case ErrUnauthorized:

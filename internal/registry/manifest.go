@@ -57,7 +57,7 @@ var acceptable = http.Header{"Accept": {accept}}
 // bytes have: a registry that has no such manifest did not send it.
 func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, error) {
 	c := r.session.hosts.cache
-	m, err := ask(ctx, c, c.manifests, r.place(ref), r, func(ctx context.Context) (Manifest, error) {
+	m, err := ask(ctx, c, &c.manifests, r.place(ref), r.uncached, func(ctx context.Context) (Manifest, error) {
 		m, err := r.fetchManifest(ctx, ref)
 		if err != nil {
 			return Manifest{}, err

@@ -56,10 +56,16 @@ func (r *Repository) readSmall(ctx context.Context, blob v1.Descriptor) ([]byte,
 			return err
 		}
 		// The digest decides: compressed content is sent under that header as well.
-		if err := a.decode(blob.Size); err != nil {
+		decoded := &http.Response{Header: a.header, Body: io.NopCloser(bytes.NewReader(a.body))}
+		if err := decode(decoded, blob.Size); err != nil {
 			return err
 		}
-		return isBlob(blob, a.body)
+		body, err := io.ReadAll(io.LimitReader(decoded.Body, blob.Size+1))
+		if err != nil {
+			return fmt.Errorf("decompress blob: %w", err)
+		}
+		a.body = body
+		return isBlob(blob, body)
 	}
 	a, err := r.session.send(ctx, c)
 	if errors.Is(err, ErrTooLarge) {
