@@ -32,34 +32,16 @@ var refusesRecords = []failing{
 		shows:     "registry could not be told",
 	},
 	{
-		vendor:    "acr-immutable",
-		scenarios: `going_back history`,
-		why:       "The ledger's tag is immutable: that it goes on in versions rests on ECR's code, TAG_INVALID.",
-		shows:     "ledger does not list it yet",
-	},
-	{
 		vendor:    "artifactory-immutable",
 		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
 		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
 		shows:     "registry could not be told",
 	},
 	{
-		vendor:    "artifactory-immutable",
-		scenarios: `going_back history`,
-		why:       "The ledger's tag is immutable: that it goes on in versions rests on ECR's code, TAG_INVALID.",
-		shows:     "ledger does not list it yet",
-	},
-	{
 		vendor:    "dockerhub-immutable",
 		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
 		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
 		shows:     "registry could not be told",
-	},
-	{
-		vendor:    "dockerhub-immutable",
-		scenarios: `going_back history`,
-		why:       "The ledger's tag is immutable: that it goes on in versions rests on ECR's code, TAG_INVALID.",
-		shows:     "ledger does not list it yet",
 	},
 	{
 		vendor:    "ecr-immutable",
@@ -86,22 +68,10 @@ var refusesRecords = []failing{
 		shows:     "registry could not be told",
 	},
 	{
-		vendor:    "harbor-immutable",
-		scenarios: `going_back history`,
-		why:       "The ledger's tag is immutable: that it goes on in versions rests on ECR's code, TAG_INVALID.",
-		shows:     "ledger does not list it yet",
-	},
-	{
 		vendor:    "nexus-immutable",
 		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
 		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
 		shows:     "registry could not be told",
-	},
-	{
-		vendor:    "nexus-immutable",
-		scenarios: `going_back history`,
-		why:       "The ledger's tag is immutable: that it goes on in versions rests on ECR's code, TAG_INVALID.",
-		shows:     "ledger does not list it yet",
 	},
 	{
 		vendor:    "no-subjects",
