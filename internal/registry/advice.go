@@ -135,6 +135,7 @@ func contentAdvice(host string, err error) string {
 	var refused refusal
 	var token *tokenError
 	var upload misdirected
+	var size sizeError
 	switch {
 	case errors.Is(err, errPage):
 		return "A proxy or a login page answers in place of " + host + ", or that is no registry.\n" +
@@ -151,6 +152,9 @@ func contentAdvice(host string, err error) string {
 	case errors.Is(err, ErrTooLarge):
 		return host + " sends more than is read of such an answer, which images do not need.\n" +
 			"Check what it serves there: a proxy or another service may answer in its place."
+	case errors.As(err, &size):
+		return "The manifest is wrong about the size of this blob, or " + host + " stores it not whole.\n" +
+			"Push the image there again; if it says the same then, build it again: its digest will be another."
 	case errors.Is(err, ErrMismatch):
 		return "The registry serves other bytes than the digest names. Nothing was promoted on them.\n" +
 			"If another run says the same, what " + host + " stores is damaged: push the image there again."
