@@ -79,6 +79,12 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
+// IsRefusal tells an answer that will stay from trouble that may pass.
+func IsRefusal(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status != 0 && !temporaryStatus(e.Status)
+}
+
 // fail makes an Error of a cause, or of an earlier Error that it would only repeat.
 func (r *Repository) fail(op, ref string, err error) error {
 	if err == nil || said(err) {
