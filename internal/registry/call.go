@@ -45,6 +45,8 @@ type answer struct {
 	body   []byte
 	url    *url.URL // that was asked, after redirects
 
+	loggedIn bool // the credential itself was accepted, whatever the answer is
+
 	extract func(body io.Reader) ([]byte, error) // see call
 }
 
@@ -142,6 +144,7 @@ func (a *attempt) exchange(ctx context.Context, c call) (*answer, error) {
 	if err := got.read(resp, c.limit); err != nil && (c.whole == nil || !c.whole(got.body)) {
 		return nil, cause(ctx, err)
 	}
+	got.loggedIn = a.loggedIn(got)
 	return got, nil
 }
 

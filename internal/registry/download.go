@@ -203,6 +203,7 @@ func (d *download) ask(u *url.URL) (next *url.URL, err error) {
 		case status != nil && try.renew(status.status, status.header, nth):
 			continue
 		case status != nil:
+			status.loggedIn = try.loggedIn(status)
 			return nil, cmp.Or(try.refusedOddly(status, http.MethodGet), d.refuse(status))
 		}
 		return next, nil

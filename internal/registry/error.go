@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/artifact-promotion/promote/internal/credential"
@@ -93,7 +94,7 @@ func (r *Repository) fail(op, ref string, err error) error {
 	failure := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Err: err}
 	var denied *tokenError
 	if errors.As(err, &denied) && denied.unauthorized() {
-		failure.Hint = credential.Hint(r.side, r.name, r.credential, denied.status)
+		failure.Hint = credential.Hint(r.side, r.name, r.credential, credential.Refusal{Status: denied.status})
 		failure.Status = denied.status
 	}
 	return failure
@@ -116,7 +117,10 @@ func (r *Repository) refuse(op, ref string, a *answer) error {
 	e.Code, e.Detail = diagnose(a)
 	if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
 		(e.Status == http.StatusNotFound && e.Code == string(transport.NameUnknownErrorCode)) {
-		e.Hint = credential.Hint(r.side, r.name, r.credential, e.Status)
+		e.Hint = credential.Hint(r.side, r.name, r.credential, credential.Refusal{Status: e.Status, LoggedIn: a.loggedIn})
+	}
+	if wait := asks(a.status, a.header); temporaryStatus(a.status) && wait > r.session.at.longestRest() {
+		e.Hint = credential.LimitHint(r.side, r.name, r.credential, roughly(wait))
 	}
 	return e
 }
@@ -137,6 +141,22 @@ func diagnose(a *answer) (code, detail string) {
 		return "", ""
 	}
 	return Cut(string(e.Errors[0].Code), 60), Cut(e.Errors[0].Message, 300)
+}
+
+// roughly is a duration of minutes or more in words that are read at a glance.
+func roughly(d time.Duration) string {
+	if d >= maxRetryAfter {
+		return "a day or more"
+	}
+	d = d.Round(time.Minute)
+	hours, minutes := int(d.Hours()), int(d.Minutes())%60
+	switch {
+	case hours == 0:
+		return fmt.Sprintf("%d min", minutes)
+	case minutes == 0:
+		return fmt.Sprintf("%d h", hours)
+	}
+	return fmt.Sprintf("%d h %d min", hours, minutes)
 }
 
 // Cut shortens a stranger's text to at most n bytes of whole characters.

@@ -657,7 +657,7 @@ func TestLoginWithoutTheRight(t *testing.T) {
 		t.Fatalf("error %v, want that of a missing right", err)
 	}
 	contains(t, err.Error(), "write manifest at the target", "403 Forbidden", "DENIED", "requested access")
-	contains(t, HintOf(err), "403", "may not write this repository")
+	contains(t, HintOf(err), "403", "the right to push is missing")
 	if _, err := r.PutBlob(t.Context(), upload(content(100_000))); !errors.Is(err, ErrUnauthorized) {
 		t.Errorf("error %v, want that of a missing right", err)
 	}
@@ -665,6 +665,37 @@ func TestLoginWithoutTheRight(t *testing.T) {
 }
 
 // A token service's answers are a stranger's, and may hold secrets of the login.
+// A missing right is told from a login that was not taken, also where the registry
+// answers 401 to both, or says so in its challenge.
+func TestMissingRightThatIsAnswered401(t *testing.T) {
+	t.Parallel()
+	reader := map[string]regtest.User{
+		"ci":     {Password: secret, Grants: []regtest.Grant{{Repository: "*", Actions: []string{"pull"}}}},
+		"writer": {Password: "w", Grants: all},
+	}
+	for name, basic := range map[string]bool{"token": false, "Basic": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg := guardedRegistry(t, regtest.Auth{Users: reader, Basic: basic}, regtest.Options{Traits: []regtest.Trait{regtest.MissingRightIs401()}})
+			tagged(t, reg, reg.Access("writer", "w"), "acme/app", "dev")
+			r := repository(t, client(t, logins("ci", secret)), credential.Target, reg.Host()+"/acme/app", Push)
+			m, err := r.GetManifest(t.Context(), "dev")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = r.PutManifest(t.Context(), "dev", m)
+			if !errors.Is(err, ErrUnauthorized) {
+				t.Fatalf("error %v", err)
+			}
+			if status := err.(*Error).Status; status != http.StatusUnauthorized { //nolint:errorlint // it is one
+				t.Errorf("status %d", status)
+			}
+			contains(t, HintOf(err), "The login was accepted, the right to push is missing", "check the name")
+			lacks(t, HintOf(err), "mistyped", "docker/login-action")
+		})
+	}
+}
+
 func TestTokenServiceWithoutAToken(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
