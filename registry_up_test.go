@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -117,7 +116,7 @@ func upHere(t *testing.T) *upRegistry {
 
 // probe finds out what a scenario may ask for. It fails where nothing can be pushed at all.
 func (up *upRegistry) probe(t *testing.T) {
-	ctx, repository := context.Background(), up.repositories()+"probe"
+	ctx, repository := t.Context(), up.repositories()+"probe"
 	image := regtest.Build(regtest.Spec{Seed: repository, Layers: 1, LayerSize: 100})
 	if err := image.Push(ctx, up.access, repository, "probe"); err != nil {
 		t.Fatalf("push an image to %s/%s: %v", up.access.Host, repository, err)
@@ -190,6 +189,9 @@ func (up *upRegistry) cannot(scenario string) string {
 		return "needs no registry"
 	case strings.Contains(scenario, `"mounted":0`):
 		return "has nothing mounted"
+	}
+	if up.access.CAPEM != nil && strings.Contains(scenario, "\nca-certificates:") {
+		return "gives an authority of its own"
 	}
 	if up.hasAPI && fallbackTag.MatchString(scenario) {
 		return "looks at the fallback tag"
@@ -303,4 +305,30 @@ func (e expected) FailNow() {
 func (e expected) Fatal(args ...any) {
 	e.Log(fmt.Sprint(args...))
 	e.FailNow()
+}
+
+func TestCannot(t *testing.T) {
+	for _, c := range []struct {
+		up             upRegistry
+		scenario, want string
+	}{
+		{upRegistry{}, "registry dev\nregistry prod\n", ""},
+		{upRegistry{}, "step 2 with.yml\n", "needs no registry"},
+		{upRegistry{into: true}, "registry hub\n", "has no second registry"},
+		{upRegistry{}, "registry dev -slow GET|/blobs/|2s\nregistry prod\n", "asks for -slow"},
+		{upRegistry{into: true}, "registry dev -slow GET|/blobs/|2s\nregistry prod\n", ""},
+		{upRegistry{}, "registry prod -delete\n", "asks for -delete"},
+		{upRegistry{deletes: true}, "registry prod -delete\n", ""},
+		{upRegistry{}, "registry prod -api\n", "asks for -api"},
+		{upRegistry{hasAPI: true}, "registry prod -api -page 900\n", ""},
+		{upRegistry{hasAPI: true}, "registry prod\nshow $prod/acme/app:sha256-$APP_hex\n", "looks at the fallback tag"},
+		{upRegistry{hasAPI: true}, "registry prod\ntag $prod/acme/app:sha256-$APP_hex.sig -\n", ""},
+		{upRegistry{}, "registry prod\nrun 0 --target=localhost:$prod_port/app:x\n", "names the registry in two ways"},
+		{upRegistry{}, "registry prod\noutput results '.*\"mounted\":0.*'\n", "has nothing mounted"},
+		{upRegistry{access: regtest.Access{CAPEM: []byte("PEM")}}, "registry prod\n-- with.yml --\nca-certificates: other.pem\n", "gives an authority of its own"},
+	} {
+		if got := c.up.cannot(c.scenario); got != c.want {
+			t.Errorf("%+v, %q: %q, want %q", c.up, c.scenario, got, c.want)
+		}
+	}
 }

@@ -95,7 +95,7 @@ func runOnVendor(t *testing.T, scenario string, v regtest.Vendor) {
 		t.Errorf("on %s:\n%s", v.Title, a.log.String())
 	case a.failed && !regexp.MustCompile(known.shows).MatchString(a.log.String()):
 		t.Errorf("on %s it fails, as known, but with something else than %q:\n%s", v.Title, known.shows, a.log.String())
-	case !a.failed && listed:
+	case !a.failed && listed && !known.sometimes:
 		t.Errorf("on %s it passes: take it from the list that says %q", v.Title, known.why)
 	}
 }
@@ -176,6 +176,8 @@ const lostReferrer = "is stored but not listed"
 type failing struct {
 	vendor, scenarios string
 	why, shows        string
+	// sometimes: the scenario may pass, because it depends on what comes first.
+	sometimes bool
 }
 
 func lists() []failing { return slices.Concat(unfit, refusesRecords, productMustMend) }

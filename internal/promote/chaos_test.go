@@ -82,7 +82,7 @@ func chaos(t *testing.T, seed uint64, rate float64, failed *atomic.Int32) {
 		if err := tr.secrets(); err != nil {
 			t.Error(err)
 		}
-		if t.Failed() {
+		if t.Failed() || d.Result.ExitCode() != 0 {
 			t.Logf("faults %+v\nstruck:\n%s\ntold:\n%s", d.Faults, tr.tell(), strings.Join(w.lines, "\n"))
 		}
 		tr.calm()

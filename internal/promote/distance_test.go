@@ -43,17 +43,22 @@ func (f *far) push(i *regtest.Image, repo string, tags ...string) {
 	}
 }
 
-// run makes a run with connections of its own. It returns how long it took, and how long of that came after the tag had
-// moved.
-func (f *far) run(r promote.Request, want document.Result) (took, after time.Duration) {
-	f.Helper()
+// client is a client with connections of its own.
+func (f *far) client() *registry.Client {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(f.at.CAPEM())
 	o := registry.Options{Dial: f.memory.DialContext, Roots: roots}
 	if f.login.Username != "" {
 		o.Credentials = &credential.Chain{Source: f.login, Target: f.login}
 	}
-	client := registry.New(o)
+	return registry.New(o)
+}
+
+// run makes a run with connections of its own. It returns how long it took, and how long of that came after the tag had
+// moved.
+func (f *far) run(r promote.Request, want document.Result) (took, after time.Duration) {
+	f.Helper()
+	client := f.client()
 	defer client.Close()
 	f.at.ResetRequests()
 	began := time.Now()

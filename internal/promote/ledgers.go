@@ -134,9 +134,26 @@ func (c *chronicle) catchUp(ctx context.Context, holds string) error {
 	}
 	page, caught, err := c.book.CatchUp(ctx, c.page, ledger.Sources{Tags: tags, Holds: holds})
 	if err == nil {
-		c.page, c.caught = page, caught
+		c.page = page
+		c.keepCaught(caught)
 	}
 	return err
+}
+
+// keepCaught adds what one more look at the ledger found. A slow run looks several times, and what the first look
+// added to the page the later ones find there.
+func (c *chronicle) keepCaught(caught ledger.CaughtUp) {
+	lines := slices.DeleteFunc(c.caught.Lines, func(l document.Line) bool {
+		return slices.ContainsFunc(caught.Lines, func(later document.Line) bool { return later.Record == l.Record })
+	})
+	unreadable := slices.DeleteFunc(c.caught.Unreadable, func(u ledger.Unreadable) bool {
+		return slices.ContainsFunc(caught.Unreadable, func(later ledger.Unreadable) bool { return later.Reference == u.Reference })
+	})
+	c.caught = ledger.CaughtUp{
+		Lines:      append(lines, caught.Lines...),
+		Rebuilt:    c.caught.Rebuilt || caught.Rebuilt,
+		Unreadable: append(unreadable, caught.Unreadable...),
+	}
 }
 
 // holds is the digest that the first moving tag holds now, but for what a release has

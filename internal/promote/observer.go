@@ -3,8 +3,8 @@ package promote
 import "time"
 
 // Observer hears what happens while it happens. Text may hold a stranger's
-// words; the observer makes it harmless for its medium. Progress is called
-// often, and from another goroutine than the rest.
+// words; the observer makes it harmless for its medium. Every method may be called
+// from several goroutines at once; Progress is called often.
 type Observer interface {
 	Step(title string)
 	Info(text string)

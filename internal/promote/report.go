@@ -15,7 +15,7 @@ func (r *run) report(ctx context.Context, err error) document.Report {
 		Result: r.result(err), Mode: string(r.request.Mode), DryRun: r.request.DryRun, NoGates: r.request.NoGates,
 		TargetEnv: r.request.TargetEnv, Reason: r.request.Reason,
 		Started: r.request.Started, Ended: time.Now().UTC(),
-		Notices: r.notices,
+		Notices: r.notices.all(),
 		Config:  r.request.Config, Overrides: r.overridden, Job: r.request.Job, Plan: r.request.Plan,
 		Histories: r.histories, Lineage: r.lineage, Findings: r.findings, Audited: r.audited, Uncompared: r.uncompared,
 	}

@@ -53,7 +53,9 @@ func (w *watcher) tell(kind, text string) {
 
 func (w *watcher) Step(title string) {
 	w.tell("step", title)
+	w.mu.Lock()
 	w.steps = append(w.steps, title)
+	w.mu.Unlock()
 	if w.onStep != nil {
 		w.onStep(title)
 	}

@@ -38,7 +38,7 @@ type run struct {
 	promotions []*promotion
 	ahead      sync.WaitGroup // what is asked and written of records beside the flow
 	resolved   chan struct{}  // closed once every image's manifest was read
-	notices    []string
+	notices    notices
 	overridden []string // gates that did not pass and were overridden
 
 	resumed     []*interrupted // earlier runs of the same release that were killed
@@ -215,15 +215,11 @@ func (r *run) credentialNotice(repo *registry.Repository) {
 	}
 }
 
-// note says something that the report repeats.
+// note says something once, which the report repeats.
 func (r *run) note(text string) {
-	for _, n := range r.notices {
-		if n == text {
-			return
-		}
+	if r.notices.add(text) {
+		r.Notice(text)
 	}
-	r.notices = append(r.notices, text)
-	r.Notice(text)
 }
 
 // atOnce is how many images are copied at the same time. More would be no faster,

@@ -3,6 +3,7 @@ package promote_test
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -38,6 +39,7 @@ type setting struct {
 	patch                bool          // the target takes only small bodies in a PUT
 	lean                 bool          // few attachments
 	bare                 bool          // none, and one platform
+	plain                bool          // without TLS, and so without HTTP/2
 }
 
 // settings are all of them, with images of 2 platforms × 6 layers.
@@ -213,12 +215,18 @@ func (w *world) request() promote.Request {
 
 // client is a new client of the program, as each of its runs has one.
 func (w *world) client(transport http.RoundTripper, agent string) *registry.Client {
-	o := registry.Options{Transport: transport, UserAgent: agent}
+	o := w.options(agent)
+	o.Transport = transport
+	return registry.New(o)
+}
+
+func (w *world) options(agent string) registry.Options {
+	o := registry.Options{UserAgent: agent}
 	if w.auth {
 		l := credential.Login{Username: user, Password: password}
 		o.Credentials = &credential.Chain{Source: l, Target: l}
 	}
-	return registry.New(o)
+	return o
 }
 
 // done expects every tag moved with everything below it, and listed, and what the target had of its own kept.
@@ -400,6 +408,9 @@ func tryIn(t *testing.T, s setting, o regtest.ChaosOptions, run func(*testing.T,
 		var err error
 		tr.world, err = newWorld(t.Context(), s, fmt.Sprint(o.Seed), func(side string, options regtest.Options) (*regtest.Registry, error) {
 			options.Memory = tr.memory
+			if !s.plain { // with the windows that nginx has, so that a body nobody reads stalls
+				options.TLS, options.Name, options.Window = true, side+".test", 64<<10
+			}
 			o.Side = side
 			r, c, err := regtest.StartChaos(options, o)
 			if err != nil {
@@ -426,9 +437,20 @@ func (tr *trial) promote(ctx context.Context, o promote.Observer) document.Repor
 func (tr *trial) run(ctx context.Context, r promote.Request, o promote.Observer) document.Report {
 	ctx, cancel := context.WithTimeout(ctx, limitOfRun)
 	defer cancel()
-	transport := tr.memory.Transport()
-	defer transport.CloseIdleConnections()
-	return promote.Run(ctx, tr.client(transport, ""), r, o)
+	client := tr.own()
+	defer client.Close()
+	return promote.Run(ctx, client, r, o)
+}
+
+// own is a client with the transports that the program has: HTTP/2 for what is small, and HTTP/1.1 for blobs.
+func (tr *trial) own() *registry.Client {
+	o := tr.options("")
+	o.Dial = tr.memory.DialContext
+	if !tr.plain {
+		o.Roots = x509.NewCertPool()
+		o.Roots.AppendCertsFromPEM(tr.source.CAPEM())
+	}
+	return registry.New(o)
 }
 
 func (tr *trial) calm() {
@@ -464,9 +486,10 @@ func (tr *trial) tell() string {
 	return strings.Join(lines, "\n")
 }
 
-// pick takes a setting by seed.
+// pick takes a setting by seed; one run in four is without TLS.
 func pick(seed uint64) setting {
 	all := settings()
 	s := all[int(seed)%len(all)]
+	s.plain = seed%4 == 0
 	return s
 }

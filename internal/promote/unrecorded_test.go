@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
-	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
@@ -231,14 +230,50 @@ func TestLedgerThatCannotBeReadAgain(t *testing.T) {
 		f.push(picture("a"), "acme/dev", "a")
 		r := requestOf(item(t, f.at.Host()+"/acme/dev:a", f.at.Host()+"/acme/app:production"))
 		r.TargetEnv = "production"
-		client := registry.New(registry.Options{Dial: f.memory.DialContext})
-		defer client.Close()
-		faulted(t, runWith(t, t.Context(), client, r, &watcher{}), document.Failed, "the record could not be written, so nothing has moved")
+		faulted(t, runWith(t, t.Context(), f.client(), r, &watcher{}), document.Failed, "the record could not be written, so nothing has moved")
 		if !refuse.Load() {
 			t.Error("the ledger was not read again")
 		}
 		if held := holds(t, f.at, "acme/app", "production"); held != "" {
 			t.Errorf("the tag holds %s", held)
+		}
+	})
+}
+
+// TestUnrecorded_SlowNextRun: a run that takes long reads the ledger again before the tags move, and looks again for
+// records that no line names. What its first look found is said nevertheless.
+func TestUnrecorded_SlowNextRun(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var refuse, slow atomic.Bool
+		f := newFar(t, regtest.Options{Wrap: forUs(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				switch {
+				case refuse.Load() && noLedger(q):
+					w.WriteHeader(http.StatusForbidden)
+					return
+				case q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/promotion-record-") && slow.Load():
+					time.Sleep(5 * time.Second) // longer than a ledger that was read is believed
+				}
+				next.ServeHTTP(w, q)
+			})
+		})}, false)
+		promoted := func(n int, name string) document.Report {
+			f.push(picture(name), "acme/dev", name)
+			r := requestOf(item(t, f.at.Host()+"/acme/dev:"+name, f.at.Host()+"/acme/app:production"))
+			r.TargetEnv, r.Started = "production", r.Started.Add(time.Duration(n)*time.Hour)
+			r.Job = document.Job{RunID: fmt.Sprint(1000 + n), Attempt: "1"}
+			return runWith(t, t.Context(), f.client(), r, &watcher{})
+		}
+		expect(t, promoted(1, "z"), document.Promoted)
+		refuse.Store(true)
+		expectUnrecorded(t, promoted(2, "a"))
+		refuse.Store(false)
+		slow.Store(true)
+		d := promoted(3, "b")
+		expect(t, d, document.Promoted)
+		if !told(d, "did not list every record") {
+			t.Errorf("told %q", d.Notices)
 		}
 	})
 }

@@ -143,13 +143,54 @@ func (f *Finder) alone(ctx context.Context, subject v1.Hash) (done func(), err e
 	return t.Give, t.Take(ctx)
 }
 
-// await sees whether the API lists the referrers; its index may lag behind.
+// await sees whether the API lists the referrers. Its index may lag behind, so that
+// they are looked for twice; from then on what is missing is written again.
 func (f *Finder) await(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor, attempt int) (done bool, err error) {
 	missing, err := f.Missing(ctx, subject, referrers)
 	if err != nil || len(missing) == 0 {
 		return true, err
 	}
+	if attempt > 1 {
+		if err := f.rewrite(ctx, missing); err != nil {
+			return true, err
+		}
+	}
 	return false, Pause(ctx, attempt)
+}
+
+// WriteAgain writes referrers of a subject once more, by digest and one at a time.
+// A registry may lose one of two that were written at once: it answers 201 and lists
+// it only when it is written again (olareg 0.1.2, whose list is read, changed and
+// written without a lock).
+func (f *Finder) WriteAgain(ctx context.Context, subject v1.Hash, referrers ...registry.Manifest) error {
+	free, err := f.alone(ctx, subject)
+	if err != nil {
+		return err
+	}
+	defer free()
+	for _, m := range referrers {
+		if _, err := f.repo.PutManifest(ctx, m.Digest.String(), m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rewrite is [Finder.WriteAgain] of what the repository holds, for who has the turn.
+func (f *Finder) rewrite(ctx context.Context, referrers []v1.Descriptor) error {
+	for _, d := range referrers {
+		m, err := f.repo.GetManifest(ctx, d.Digest.String())
+		if errors.Is(err, registry.ErrNotFound) {
+			continue // its own reading says so
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := f.repo.PutManifest(ctx, d.Digest.String(), m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // merger is one call's work on a fallback tag.

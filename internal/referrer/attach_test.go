@@ -34,6 +34,11 @@ func finder(t *testing.T, r *regtest.Registry) *referrer.Finder {
 
 func finderOf(t *testing.T, c *registry.Client, r *regtest.Registry) *referrer.Finder {
 	t.Helper()
+	return referrer.NewFinder(open(t, c, r))
+}
+
+func open(t *testing.T, c *registry.Client, r *regtest.Registry) *registry.Repository {
+	t.Helper()
 	n, err := name.NewRepository(r.Host() + "/" + repo)
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +47,7 @@ func finderOf(t *testing.T, c *registry.Client, r *regtest.Registry) *referrer.F
 	if err != nil {
 		t.Fatal(err)
 	}
-	return referrer.NewFinder(opened)
+	return opened
 }
 
 // subject is an image with attachments that are stored and not listed anywhere,
@@ -739,5 +744,38 @@ func TestFallbackListOfNothings(t *testing.T) {
 	_, err := finder(t, r).Find(t.Context(), s, true, nil)
 	if err == nil || !strings.Contains(err.Error(), "no digest") || !strings.Contains(registry.HintOf(err), "Delete it") {
 		t.Errorf("error %.500v", err)
+	}
+}
+
+// TestAttachWritesAgain what the registry has taken and does not list, as it does not
+// list it until then: in the run that wrote it, and in a rerun.
+func TestAttachWritesAgain(t *testing.T) {
+	t.Parallel()
+	r := regtest.Serve(t, regtest.Options{Referrers: true, Traits: []regtest.Trait{regtest.RacyReferrers(2)}})
+	s, all := subject(t, r, 4)
+	c := registry.New(registry.Options{})
+	for _, d := range all { // as the copy does
+		repo := open(t, c, r)
+		m, err := repo.GetManifest(t.Context(), d.Digest.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := repo.PutManifest(t.Context(), d.Digest.String(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost, err := finder(t, r).Missing(t.Context(), s, all)
+	if err != nil || len(lost) != 2 {
+		t.Fatalf("%d are not listed, error %v: that is no test", len(lost), err)
+	}
+	before := len(writes(r))
+	if wrote, err := finder(t, r).Attach(t.Context(), s, all); wrote || err != nil {
+		t.Errorf("wrote %v, error %v", wrote, err)
+	}
+	if n := len(writes(r)) - before; n != len(lost) {
+		t.Errorf("%d writes for %d that were lost", n, len(lost))
+	}
+	if lost, err = finder(t, r).Missing(t.Context(), s, all); err != nil || len(lost) > 0 {
+		t.Errorf("%d are not listed, error %v", len(lost), err)
 	}
 }

@@ -239,8 +239,11 @@ func union(a, b []v1.Descriptor) []v1.Descriptor {
 }
 
 // Missing are those descriptors that the repository does not list for a
-// subject, by API or fallback tag.
+// subject, by API or fallback tag, once what this run is writing now is written.
 func (f *Finder) Missing(ctx context.Context, subject v1.Hash, want []v1.Descriptor) ([]v1.Descriptor, error) {
+	if err := f.repo.AwaitReferrers(ctx, subject); err != nil {
+		return nil, err
+	}
 	have, err := f.listed(ctx, subject)
 	if err == nil && f.support() == no {
 		have, _, err = f.fallback(ctx, f.repo.Uncached(), subject)

@@ -71,7 +71,7 @@ func over(b *testing.B, s *shelf, size int64, do func(b *testing.B, r *Repositor
 	b.Helper()
 	server := httptest.NewServer(s)
 	defer server.Close()
-	network := newTransport(&tls.Config{}, nil)
+	network := newTransport(&tls.Config{}, nil, 64)
 	defer network.CloseIdleConnections()
 	for _, way := range []struct {
 		name, host string

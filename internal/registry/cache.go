@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,28 +27,33 @@ type cache struct {
 	mu        sync.Mutex
 	manifests reads[Manifest]
 	blobs     reads[bool]
+	sessions  []*session
 	bytes     map[v1.Hash][]byte // of manifests, each once whatever repository it was read from
 	size      int
 }
 
-func newCache() *cache {
-	return &cache{manifests: reads[Manifest]{}, blobs: reads[bool]{}, bytes: map[v1.Hash][]byte{}}
+func newCache() *cache { return &cache{bytes: map[v1.Hash][]byte{}} }
+
+// place is a tag or digest of a repository as a session sees it: what one credential
+// may not see another may.
+type place struct {
+	session         *session
+	repository, ref string
 }
 
-// place is a tag or digest of a repository, "host/path@ref".
-type place string
+func (r *Repository) place(ref string) place { return place{r.session, r.name.RepositoryStr(), ref} }
 
-func (r *Repository) place(ref string) place { return place(r.Name() + "@" + ref) }
-
-// reads are the answers by place, and by the session that asked: what one credential
-// may not see another may.
-type reads[V any] map[place]map[*session]*read[V]
+// reads are the answers, and the questions that are on their way.
+type reads[V any] struct {
+	all   map[place]*read[V]
+	swept int // how many there were after answers that are too old were dropped
+}
 
 // read is one answer, or the question that is on its way.
 type read[V any] struct {
 	began time.Time
-	kept  bool // for the whole run
-	done  chan struct{}
+	kept  bool          // for the whole run
+	done  chan struct{} // nil: the answer is there
 	value V
 	err   error // also ErrNotFound, which is kept for as long as a tag
 	over  bool  // its asker's context ended: whoever waits asks for himself
@@ -55,28 +61,41 @@ type read[V any] struct {
 
 // fresh reports whether the answer may be given to who asks now.
 func (e *read[V]) fresh() bool {
-	select {
-	case <-e.done:
-		return e.kept || time.Since(e.began) < tagAge
-	default:
-		return true
+	return e.done != nil || e.kept || time.Since(e.began) < tagAge
+}
+
+// put keeps an answer or a question. Answers that nobody gets any more are dropped now
+// and then: a run asks for many tags that do not exist.
+func (l *reads[V]) put(at place, e *read[V]) {
+	if l.all == nil {
+		l.all = map[place]*read[V]{}
 	}
+	l.all[at] = e
+	if len(l.all) < 2*l.swept+1000 {
+		return
+	}
+	for at, e := range l.all {
+		if !e.fresh() {
+			delete(l.all, at)
+		}
+	}
+	l.swept = len(l.all)
 }
 
 // ask returns the answer that is kept, waits for one that is on its way, or asks.
 // Past the cache it asks in any case, and its answer takes the place of the other.
-func ask[V any](ctx context.Context, c *cache, all reads[V], at place, r *Repository, question func(context.Context) (V, error)) (V, error) {
+func ask[V any](ctx context.Context, c *cache, l *reads[V], at place, past bool, question func(context.Context) (V, error)) (V, error) {
 	for {
-		e, mine := enter(c, all, at, r)
+		e, mine := enter(c, l, at, past)
 		if mine {
 			e.value, e.err = question(ctx)
 			e.over = ctx.Err() != nil
-			e.kept = e.err == nil && any(e.value) == any(true) // a blob that is there stays there
-			if e.err != nil && (e.over || !errors.Is(e.err, ErrNotFound)) {
-				forget(c, all, at, r.session, e)
-			}
+			leave(c, l, at, e)
 			close(e.done)
 			return e.value, e.err
+		}
+		if e.done == nil {
+			return e.value, own(e.err)
 		}
 		select {
 		case <-e.done:
@@ -100,27 +119,33 @@ func own(err error) error {
 }
 
 // enter returns the answer to wait for, or a new one that the caller is to find.
-func enter[V any](c *cache, all reads[V], at place, r *Repository) (e *read[V], mine bool) {
+func enter[V any](c *cache, l *reads[V], at place, past bool) (e *read[V], mine bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := all[at][r.session]; e != nil && !r.uncached && e.fresh() {
+	if e := l.all[at]; e != nil && !past && e.fresh() {
 		return e, false
 	}
-	e = &read[V]{began: time.Now(), done: make(chan struct{})}
-	if all[at] == nil {
-		all[at] = map[*session]*read[V]{}
+	if !slices.Contains(c.sessions, at.session) {
+		c.sessions = append(c.sessions, at.session)
 	}
-	all[at][r.session] = e
+	e = &read[V]{began: time.Now(), done: make(chan struct{})}
+	l.put(at, e)
 	return e, true
 }
 
-// forget drops one answer, if it is still the one that is kept.
-func forget[V any](c *cache, all reads[V], at place, s *session, e *read[V]) {
+// leave keeps an answer that is worth it, unless a write or a later question has taken
+// its place. A blob that is there stays there.
+func leave[V any](c *cache, l *reads[V], at place, e *read[V]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if all[at][s] == e {
-		delete(all[at], s)
+	if l.all[at] != e {
+		return
 	}
+	if e.err != nil && (e.over || !errors.Is(e.err, ErrNotFound)) {
+		delete(l.all, at)
+		return
+	}
+	l.all[at] = &read[V]{began: e.began, kept: e.err == nil && any(e.value) == any(true), value: e.value, err: e.err}
 }
 
 // keep has a manifest that was read by any name be found by its digest, for the whole
@@ -135,35 +160,25 @@ func (c *cache) keep(r *Repository, ref string, m Manifest) Manifest {
 		c.bytes[m.Digest] = m.Raw
 		c.size += len(m.Raw)
 	} else {
-		delete(c.manifests[r.place(ref)], r.session)
+		delete(c.manifests.all, r.place(ref))
 		return m
 	}
-	e := &read[Manifest]{kept: true, done: closed, value: m}
-	at := r.place(m.Digest.String())
-	if c.manifests[at] == nil {
-		c.manifests[at] = map[*session]*read[Manifest]{}
-	}
-	c.manifests[at][r.session] = e
+	c.manifests.put(r.place(m.Digest.String()), &read[Manifest]{kept: true, value: m})
 	return m
 }
 
-// closed is the channel of an answer that is there.
-var closed = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
-
 // wroteManifest forgets what a reference held. It is called before a write and after.
-func (c *cache) wroteManifest(r *Repository, ref string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.manifests, r.place(ref))
-}
+func (c *cache) wroteManifest(r *Repository, ref string) { wrote(c, &c.manifests, r, ref) }
 
 // wroteBlob forgets whether a blob was there.
-func (c *cache) wroteBlob(r *Repository, digest string) {
+func (c *cache) wroteBlob(r *Repository, digest string) { wrote(c, &c.blobs, r, digest) }
+
+func wrote[V any](c *cache, l *reads[V], r *Repository, ref string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.blobs, r.place(digest))
+	for _, s := range c.sessions {
+		if s.at == r.session.at {
+			delete(l.all, place{s, r.name.RepositoryStr(), ref})
+		}
+	}
 }

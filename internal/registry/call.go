@@ -27,6 +27,7 @@ type call struct {
 	body   []byte
 	need   need
 	limit  int64 // bytes of the answer's body
+	peek   bool  // no more than limit is read of the body, whatever there is
 
 	// extract keeps of a body below 300 what is wanted, while it comes; nil: all of it.
 	extract func(body io.Reader) ([]byte, error)
@@ -141,11 +142,20 @@ func (a *attempt) exchange(ctx context.Context, c call) (*answer, error) {
 		return nil, err
 	}
 	got := &answer{url: a.url, extract: c.extract}
+	if c.peek {
+		resp.Body = peeked{io.LimitReader(resp.Body, c.limit), resp.Body}
+	}
 	if err := got.read(resp, c.limit); err != nil && (c.whole == nil || !c.whole(got.body)) {
 		return nil, cause(ctx, err)
 	}
 	got.loggedIn = a.loggedIn(got)
 	return got, nil
+}
+
+// peeked is the beginning of a body.
+type peeked struct {
+	io.Reader
+	io.Closer
 }
 
 // read reads the body, bounded.

@@ -47,7 +47,7 @@ type Client struct {
 func New(o Options) *Client {
 	c := &Client{options: o, hosts: newHosts(o), sessions: map[sessionKey]*session{}}
 	if o.Transport != nil {
-		c.transports = transports{o.Transport, o.Transport}
+		c.transports = transports{o.Transport, o.Transport, o.Transport}
 	} else {
 		c.transports, c.closeIdle = newTransports(o.Roots, o.Dial, c.hosts.transfers)
 	}

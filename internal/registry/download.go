@@ -16,16 +16,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// HasBlob reports whether the repository holds a blob. It asks as often as
-// GetManifest does.
-func (r *Repository) HasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
-	c := r.session.hosts.cache
-	there, err := ask(ctx, c, c.blobs, r.place(digest.String()), r, func(ctx context.Context) (bool, error) {
-		return r.has(ctx, r.call(http.MethodHead, "blobs/"+digest.String()), digest.String(), "look for blob")
-	})
-	return there, r.fail("look for blob", digest.String(), err)
-}
-
 // OpenBlob reads a blob. The reader takes up a broken download where it stopped,
 // with the hash carried on, always from the registry's own URL: what it
 // redirects to expires. At the end it fails with ErrMismatch, in place of
@@ -55,8 +45,8 @@ type download struct {
 	patience patience
 	whole    bool // the registry cannot be asked for a range
 
-	held slot // of the host, for as long as bytes flow; of an upload's source, from its start to its end
-	kept bool // the slot is the upload's, which gives it back
+	held slot // of the host, for as long as bytes flow
+	kept bool // also while it waits to try again: it is an upload's source
 	body io.ReadCloser
 	dog  *watchdog
 	err  error // final
@@ -105,10 +95,12 @@ func (d *download) after(err error) error {
 	if err == nil {
 		return nil
 	}
-	d.close()
 	if errors.Is(err, errEnd) {
+		d.kept = false
+		d.close()
 		return d.check()
 	}
+	d.close()
 	if errors.Is(err, ErrMismatch) { // what was read is handed out already
 		return d.fail(err)
 	}
@@ -134,21 +126,14 @@ func (d *download) refuse(a *answer) error {
 	return d.repo.refuse("read blob", d.blob.Digest.String(), a)
 }
 
-// begin asks for the blob before it is read, with a slot that the caller keeps until
-// it has closed the download.
-func (d *download) begin(held slot) error {
-	if d.err != nil {
-		return d.err
+// begin asks for the blob before it is read, and keeps its slot until the last byte was
+// read or the download is closed.
+func (d *download) begin() error {
+	d.kept = true
+	for d.err == nil && d.body == nil {
+		d.err = d.after(d.open())
 	}
-	d.held, d.kept = held, true
-	for d.body == nil {
-		if err := d.open(); err != nil {
-			if d.err = d.after(err); d.err != nil {
-				return d.err
-			}
-		}
-	}
-	return nil
+	return d.err
 }
 
 // open asks for the blob from the offset on.
@@ -170,7 +155,7 @@ func (d *download) open() error {
 	return tooManyRedirects
 }
 
-// enter takes a slot, unless the caller keeps one.
+// enter takes a slot, unless one was kept.
 func (d *download) enter() (err error) {
 	if d.held.host != nil {
 		return nil
@@ -178,7 +163,7 @@ func (d *download) enter() (err error) {
 	if err := d.repo.session.ready(d.ctx, d.repo.need()); err != nil {
 		return err
 	}
-	d.held, err = d.repo.session.at.enter(d.ctx, transfer)
+	d.held, err = d.repo.session.at.enter(d.ctx, down)
 	return err
 }
 
@@ -322,6 +307,7 @@ func (d *download) close() {
 
 // Close ends the download.
 func (d *download) Close() error {
+	d.kept = false
 	d.close()
 	if d.err == nil {
 		d.err = errors.New("download is closed")

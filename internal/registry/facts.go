@@ -6,6 +6,7 @@ type facts struct {
 	single  verdict // a blob within the POST that starts its upload
 	bodies  int     // refusals in a row of a blob in one PUT
 	largest int64   // of those refused, the smallest: from there on blobs are sent by PATCH
+	noHead  bool    // it answers the GET of a blob and not its HEAD
 	tagPage int     // how many tags it refused to list at once, of the sizes that are asked for; 0: none
 }
 
@@ -93,6 +94,19 @@ func (h *host) noPatch() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.facts.bodies, h.facts.largest = 0, 0
+}
+
+// refusedHead notes that the host answers the GET of a blob and not its HEAD.
+func (h *host) refusedHead() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.facts.noHead = true
+}
+
+func (h *host) answersHead() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.facts.noHead
 }
 
 // tagPage is how many tags are asked for at once; 0: as many as the host likes.

@@ -75,7 +75,7 @@ func FuzzChallenge(f *testing.F) {
 			}
 			return nil, refusal("no network here")
 		}
-		s := newSession(registry, credential.Credential{}, transports{roundTripper(sent), roundTripper(sent)}, "", newHosts(Options{Patience: time.Nanosecond}))
+		s := newSession(registry, credential.Credential{}, transports{roundTripper(sent), roundTripper(sent), roundTripper(sent)}, "", newHosts(Options{Patience: time.Nanosecond}))
 		s.want("acme/app", Pull)
 		open := &transport.Challenge{}
 		s.challenge = open

@@ -15,8 +15,9 @@ import (
 type class int
 
 const (
-	small    class = iota // a question, or a body that is held in memory
-	transfer              // a blob that is streamed, to the host or from it
+	small class = iota // a question, or a body that is held in memory
+	down               // a blob that is streamed from the host
+	up                 // a blob that is streamed to it
 	classes
 )
 
@@ -74,8 +75,10 @@ func (h *hosts) of(name string) *host {
 // when it wants to be left alone, and what it has shown that it can do.
 //
 // A small request takes a slot for one attempt, until its answer has been read;
-// never while it waits to try again or for a token. A streamed blob takes a slot of
-// each host that it flows from and to, for as long as it flows (see transferSlots).
+// never while it waits to try again or for a token. An upload takes a slot of its
+// source (down), keeps it until the last byte was read, and only then, with the source
+// open, one of its target (up). Who holds one of up waits for no slot, so that no
+// circle of waits is possible, even where two hosts copy to each other.
 type host struct {
 	name     string
 	patience time.Duration
@@ -84,6 +87,7 @@ type host struct {
 	well     atomic.Bool // as a registry does
 
 	mu        sync.Mutex
+	shared    bool      // blobs flow to it and from it
 	major     int       // the latest version of HTTP that it has answered by; 0: none
 	notBefore time.Time // it asked to be left alone until then
 	putOff    time.Time // since when it has asked so without an answer that was well
@@ -94,70 +98,57 @@ type host struct {
 // answer tells how many may follow, and over HTTP/2 they share its connection.
 func newHost(name string, transfers int, patience time.Duration) *host {
 	h := &host{name: name, patience: patience}
-	h.limits[small], h.limits[transfer] = newLimiter(smallRequests), newLimiter(transfers)
+	h.limits[small], h.limits[down], h.limits[up] = newLimiter(smallRequests), newLimiter(transfers), newLimiter(transfers)
 	h.limits[small].narrowTo(1)
 	return h
 }
 
 // slot is the right to make one attempt, or to stream one blob.
 type slot struct {
-	host   *host
-	class  class
-	weight int
-	round  int
+	host  *host
+	class class
+	round int
 }
 
 // enter waits until the host may be asked, and for a slot.
-func (h *host) enter(ctx context.Context, c class) (slot, error) { return h.enterWith(ctx, c, 1) }
-
-// enterWith waits for a slot that counts as several.
-func (h *host) enterWith(ctx context.Context, c class, weight int) (slot, error) {
+func (h *host) enter(ctx context.Context, c class) (slot, error) {
+	h.share(c)
 	for {
 		if err := h.rest(ctx); err != nil {
 			return slot{}, err
 		}
-		round, err := h.limits[c].take(ctx, weight)
+		round, err := h.limits[c].take(ctx)
 		if err != nil {
 			return slot{}, err
 		}
 		if h.pause() <= 0 { // it may have asked for one while the slot was waited for
-			return slot{h, c, weight, round}, nil
+			return slot{h, c, round}, nil
 		}
-		h.limits[c].give(weight)
+		h.limits[c].give()
 	}
 }
 
 func (s slot) leave() {
 	if s.host != nil {
-		s.host.limits[s.class].give(s.weight)
+		s.host.limits[s.class].give()
 	}
 }
 
-// transferSlots takes a slot of each host that a blob is streamed between, in the
-// order of their names, so that two hosts that copy to each other never wait in a
-// circle. A blob that is copied within one host takes one slot that counts as two.
-func transferSlots(ctx context.Context, a, b *host) (slots []slot, err error) {
-	hosts, weight := []*host{a, b}, 1
-	switch {
-	case a == b:
-		hosts, weight = hosts[:1], 2
-	case a.name > b.name:
-		hosts = []*host{b, a}
+// share has blobs that flow to the host and those that flow from it take half of
+// its connections each, from the moment at which both do.
+func (h *host) share(c class) {
+	if c != small && h.limits[up+down-c].used() {
+		h.shareSlots()
 	}
-	for _, h := range hosts {
-		s, err := h.enterWith(ctx, transfer, weight)
-		if err != nil {
-			leaveAll(slots)
-			return nil, err
-		}
-		slots = append(slots, s)
-	}
-	return slots, nil
 }
 
-func leaveAll(slots []slot) {
-	for _, s := range slots {
-		s.leave()
+func (h *host) shareSlots() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.shared {
+		h.shared = true
+		h.limits[down].halveCeiling()
+		h.limits[up].halveCeiling()
 	}
 }
 

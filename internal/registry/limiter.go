@@ -49,23 +49,21 @@ type limiter struct {
 // ticket is one who waits. Its channel is closed when the slot is its own.
 type ticket struct {
 	called chan struct{}
-	weight int
 	round  int
 	gone   bool
 }
 
 func newLimiter(ceiling int) *limiter { return &limiter{width: newWidth(ceiling)} }
 
-// take waits for so many slots and returns the round in which their request begins.
-// More than there are it gets once all are free.
-func (l *limiter) take(ctx context.Context, weight int) (round int, err error) {
+// take waits for a slot and returns the round in which its request begins.
+func (l *limiter) take(ctx context.Context) (round int, err error) {
 	l.mu.Lock()
-	if l.free(weight) && len(l.queue) == 0 {
+	if l.busy < l.width.slots() && len(l.queue) == 0 {
 		defer l.mu.Unlock()
-		l.busy += weight
+		l.busy++
 		return l.width.round, nil
 	}
-	t := &ticket{called: make(chan struct{}), weight: weight}
+	t := &ticket{called: make(chan struct{})}
 	l.queue = append(l.queue, t)
 	l.mu.Unlock()
 	select {
@@ -83,22 +81,18 @@ func (l *limiter) leave(t *ticket) {
 	defer l.mu.Unlock()
 	select {
 	case <-t.called:
-		l.busy -= t.weight
+		l.busy--
 		l.call()
 	default:
 		t.gone = true
 	}
 }
 
-func (l *limiter) free(weight int) bool {
-	return l.busy+weight <= max(l.width.slots(), weight)
-}
-
-// give returns slots.
-func (l *limiter) give(weight int) {
+// give returns a slot.
+func (l *limiter) give() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.busy -= weight
+	l.busy--
 	l.call()
 }
 
@@ -125,9 +119,24 @@ func (l *limiter) widenTo(ceiling int) {
 	l.call()
 }
 
+// used reports whether a slot is taken or waited for.
+func (l *limiter) used() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.busy > 0 || len(l.queue) > 0
+}
+
+// halveCeiling leaves half of the slots, one at the least.
+func (l *limiter) halveCeiling() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.width.ceiling = max(1, l.width.ceiling/2)
+	l.width.now = min(l.width.now, l.width.ceiling)
+}
+
 // call hands free slots to who has waited longest.
 func (l *limiter) call() {
-	for len(l.queue) > 0 && l.free(l.queue[0].weight) {
+	for len(l.queue) > 0 && l.busy < l.width.slots() {
 		t := l.queue[0]
 		l.queue[0] = nil
 		l.queue = l.queue[1:]
@@ -135,7 +144,7 @@ func (l *limiter) call() {
 			continue
 		}
 		t.round = l.width.round
-		l.busy += t.weight
+		l.busy++
 		close(t.called)
 	}
 }

@@ -74,7 +74,7 @@ func TestSlots(t *testing.T) {
 			}
 			g.Go(func() {
 				defer cancel(nil)
-				if _, err := l.take(ctx, 1); err != nil {
+				if _, err := l.take(ctx); err != nil {
 					if !errors.Is(err, errTimeUp) {
 						t.Errorf("error %v, want the context's cause", err)
 					}
@@ -89,7 +89,7 @@ func TestSlots(t *testing.T) {
 				mu.Lock()
 				running--
 				mu.Unlock()
-				l.give(1)
+				l.give()
 			})
 			synctest.Wait() // so that they queue in this order
 		}
@@ -110,12 +110,12 @@ func TestSlots(t *testing.T) {
 func TestSlotThatNobodyTakes(t *testing.T) {
 	t.Parallel()
 	l := newLimiter(1)
-	if _, err := l.take(t.Context(), 1); err != nil {
+	if _, err := l.take(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	late := &ticket{called: make(chan struct{}), weight: 1}
+	late := &ticket{called: make(chan struct{})}
 	l.queue = append(l.queue, late)
-	l.give(1) // hands it over
+	l.give() // hands it over
 	l.leave(late)
 	if l.busy != 0 {
 		t.Errorf("%d slots are lost", l.busy)

@@ -50,7 +50,7 @@ var acceptable = http.Header{"Accept": {accept}}
 // bytes have: a registry that has no such manifest did not send it.
 func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, error) {
 	c := r.session.hosts.cache
-	m, err := ask(ctx, c, c.manifests, r.place(ref), r, func(ctx context.Context) (Manifest, error) {
+	m, err := ask(ctx, c, &c.manifests, r.place(ref), r.uncached, func(ctx context.Context) (Manifest, error) {
 		m, err := r.fetchManifest(ctx, ref)
 		if err != nil {
 			return Manifest{}, err
@@ -189,6 +189,7 @@ func (r *Repository) PutManifest(ctx context.Context, ref string, m Manifest) (i
 	// Some registries digest their own rendering of the manifest.
 	c.check = func(a *answer) error { return a.names(m) }
 	c.judge = judgeManifest
+	defer r.session.listsOf(r).write(subjectOf(m))()
 	r.session.hosts.cache.wroteManifest(r, ref)
 	defer r.session.hosts.cache.wroteManifest(r, ref)
 	a, err := r.session.send(ctx, c)

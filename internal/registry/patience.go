@@ -46,6 +46,7 @@ const (
 	wasDenied                  // as it may have to be
 	wasOdd                     // the answer is not what registries send
 	isLagging                  // it does not see yet what it was given
+	isDead                     // nothing listens where it points to
 	reasons
 )
 
@@ -124,6 +125,7 @@ func (p *patience) bear(ctx context.Context, err error) (wait time.Duration, end
 func reasonOf(err error, h *host) (reason, bool) {
 	var done final
 	var over spent
+	var away awayError
 	again, marked := err.(errAgain) //nolint:errorlint // one deeper down was borne already
 	switch {
 	case errors.As(err, &over):
@@ -136,6 +138,8 @@ func reasonOf(err error, h *host) (reason, bool) {
 		return 0, false
 	case isOdd(err, h):
 		return wasOdd, true
+	case errors.As(err, &away) && away.isDead():
+		return isDead, true
 	default:
 		return inTrouble, temporary(err) || h.answered.Load() && isUnknownHost(err)
 	}
@@ -192,6 +196,8 @@ func (p *patience) bears(why reason) bool {
 			p.lags = time.Now()
 		}
 		return time.Since(p.lags) < p.host.patience/lagging
+	case why == isDead:
+		return gone < p.host.patience/firstContact
 	case !p.host.answered.Load():
 		return p.stalls < firstStalls && gone-time.Duration(p.stalls)*stallTimeout < p.host.patience/firstContact
 	}

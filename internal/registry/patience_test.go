@@ -270,13 +270,13 @@ func TestWaitsForAHostEndWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, prepare := range map[string]func(h *host){
 			"rest": func(h *host) { h.heard(&http.Response{StatusCode: 429, Header: http.Header{"Retry-After": {"30"}}}) },
-			"slot": func(h *host) { _, _ = h.enter(context.Background(), transfer) },
+			"slot": func(h *host) { _, _ = h.enter(context.Background(), up) },
 		} {
 			h := newHost("127.0.0.1:5000", 1, defaultPatience)
 			prepare(h)
 			ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errTimeUp)
 			began := time.Now()
-			if _, err := h.enter(ctx, transfer); !errors.Is(err, errTimeUp) {
+			if _, err := h.enter(ctx, up); !errors.Is(err, errTimeUp) {
 				t.Errorf("%s: error %v, want the context's cause", name, err)
 			}
 			took(t, began, 3*time.Second, 3*time.Second)

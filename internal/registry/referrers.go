@@ -102,9 +102,76 @@ func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *lists) (p
 
 // lists is what is known of a repository's lists of referrers.
 type lists struct {
-	gate queue.Turn // held while it is found out
-	mu   sync.Mutex
-	has  support
+	gate   queue.Turn // held while it is found out
+	mu     sync.Mutex
+	has    support
+	writes map[v1.Hash]*writing // by subject
+}
+
+// writing is what this session writes to one subject's list.
+type writing struct {
+	count int
+	over  chan struct{}
+}
+
+// write notes that a referrer of the subject is being written, until the function that it
+// returns is called.
+func (l *lists) write(subject v1.Hash) (written func()) {
+	if subject.Hex == "" {
+		return func() {}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.writes == nil {
+		l.writes = map[v1.Hash]*writing{}
+	}
+	w := l.writes[subject]
+	if w == nil {
+		w = &writing{over: make(chan struct{})}
+		l.writes[subject] = w
+	}
+	w.count++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if w.count--; w.count == 0 {
+			close(w.over)
+			delete(l.writes, subject)
+		}
+	}
+}
+
+// AwaitReferrers waits until the referrers of a subject that this run is writing now are
+// written. A registry that reads a list, changes it and writes it without a lock (olareg
+// 0.1.2) takes away with the last of them what it listed meanwhile: a list that is read
+// before that does not tell.
+func (r *Repository) AwaitReferrers(ctx context.Context, subject v1.Hash) error {
+	l := r.session.listsOf(r)
+	l.mu.Lock()
+	w := l.writes[subject]
+	l.mu.Unlock()
+	if w == nil {
+		return nil
+	}
+	select {
+	case <-w.over:
+		return nil
+	case <-ctx.Done():
+		return endedBy(ctx)
+	}
+}
+
+// subjectOf is what a manifest names as its subject; zero if it names none.
+func subjectOf(m Manifest) v1.Hash {
+	var named struct {
+		Subject *struct {
+			Digest v1.Hash `json:"digest"`
+		} `json:"subject"`
+	}
+	if !bytes.Contains(m.Raw, []byte(`"subject"`)) || json.Unmarshal(m.Raw, &named) != nil || named.Subject == nil {
+		return v1.Hash{}
+	}
+	return named.Subject.Digest
 }
 
 type support int

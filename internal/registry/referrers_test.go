@@ -416,3 +416,37 @@ func TestPagesOfTags(t *testing.T) {
 		})
 	}
 }
+
+// TestAwaitReferrers waits for what this run is writing to that subject's list, and for
+// nothing else.
+func TestAwaitReferrers(t *testing.T) {
+	t.Parallel()
+	began, goOn := make(chan struct{}), make(chan struct{})
+	r := answered(t, func(w http.ResponseWriter, q *http.Request) {
+		if q.Method == http.MethodPut {
+			close(began)
+			<-goOn
+		}
+		w.WriteHeader(http.StatusCreated)
+	})
+	subject := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
+	m := referrer(subject, 1)
+	written := make(chan error)
+	go func() {
+		_, err := r.PutManifest(t.Context(), m.Digest.String(), m)
+		written <- err
+	}()
+	<-began
+	if err := r.AwaitReferrers(t.Context(), m.Digest); err != nil {
+		t.Error(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := r.AwaitReferrers(ended, subject.Digest); err == nil {
+		t.Error("it does not wait")
+	}
+	close(goOn)
+	if err := errors.Join(<-written, r.AwaitReferrers(t.Context(), subject.Digest)); err != nil {
+		t.Error(err)
+	}
+}

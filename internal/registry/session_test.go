@@ -770,7 +770,7 @@ func (w *world) client(t *testing.T, chain *credential.Chain, roots *x509.CertPo
 		}
 		var d net.Dialer
 		return d.DialContext(ctx, network, to)
-	})
+	}, 0)
 	t.Cleanup(transport.CloseIdleConnections)
 	return New(Options{Credentials: chain, Transport: transport, Patience: 2 * time.Second})
 }
@@ -831,7 +831,7 @@ func TestOverTLS(t *testing.T) {
 	t.Parallel()
 	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{TLS: true})
 	fill(t, reg, "acme/app")
-	known := newTransport(&tls.Config{RootCAs: pool(t, reg)}, nil)
+	known := newTransport(&tls.Config{RootCAs: pool(t, reg)}, nil, 0)
 	t.Cleanup(known.CloseIdleConnections)
 	r := repository(t, New(Options{Credentials: logins("ci", secret), Transport: known}), credential.Source, reg.Host()+"/acme/app", Pull)
 	if _, err := r.GetManifest(t.Context(), "dev"); err != nil {

@@ -24,9 +24,11 @@ type transports struct {
 	// small is for requests whose bodies are held in memory. Over HTTP/2 they share
 	// one connection to a host, and a second only where the host allows fewer streams.
 	small http.RoundTripper
-	// blobs is for bodies that are streamed. It speaks HTTP/1.1 alone: HTTP/2 puts all
-	// streams on one TCP connection, whose single window then bounds them (ggcr#799).
-	blobs http.RoundTripper
+	// down and up are for bodies that are streamed from a host and to it. They speak
+	// HTTP/1.1 alone: HTTP/2 puts all streams on one TCP connection, whose single window
+	// then bounds them (ggcr#799). They are two, so that the sources which wait for a
+	// target never keep it from getting a connection.
+	down, up http.RoundTripper
 }
 
 // newTransports makes connections when they are needed, never before. Compression
@@ -36,20 +38,19 @@ func newTransports(roots *x509.CertPool, dial dialing, transfers int) (t transpo
 		dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}).DialContext
 	}
 	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
-	small, blobs := newTransport(config, dial), newTransport(config.Clone(), dial)
+	small := newTransport(config, dial, smallConnections)
 	small.Protocols.SetHTTP2(true)
-	small.MaxConnsPerHost, small.MaxIdleConnsPerHost = smallConnections, smallConnections
 	// A connection that died without a word would take all streams with it.
 	small.HTTP2 = &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second}
-	blobs.MaxConnsPerHost = max(transfers, 2) // a copy within one host needs two
-	blobs.MaxIdleConnsPerHost = blobs.MaxConnsPerHost
-	return transports{small, blobs}, func() {
-		small.CloseIdleConnections()
-		blobs.CloseIdleConnections()
+	down, up := newTransport(config.Clone(), dial, transfers), newTransport(config.Clone(), dial, transfers)
+	return transports{small, down, up}, func() {
+		for _, t := range []*http.Transport{small, down, up} {
+			t.CloseIdleConnections()
+		}
 	}
 }
 
-func newTransport(config *tls.Config, dial dialing) *http.Transport {
+func newTransport(config *tls.Config, dial dialing, connections int) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Transport{
@@ -58,7 +59,8 @@ func newTransport(config *tls.Config, dial dialing) *http.Transport {
 		Protocols:              protocols,
 		TLSClientConfig:        config,
 		TLSHandshakeTimeout:    10 * time.Second,
-		MaxIdleConns:           512,
+		MaxConnsPerHost:        connections,
+		MaxIdleConnsPerHost:    connections,
 		IdleConnTimeout:        60 * time.Second,
 		ExpectContinueTimeout:  time.Second,
 		DisableCompression:     true,

@@ -90,7 +90,7 @@ func TestElsewhereIsASCII(t *testing.T) {
 // Compression would have bytes inflated unasked.
 func TestTransportSettings(t *testing.T) {
 	t.Parallel()
-	transport := newTransport(&tls.Config{}, nil)
+	transport := newTransport(&tls.Config{}, nil, 1)
 	if !transport.Protocols.HTTP1() || !transport.DisableCompression || transport.MaxResponseHeaderBytes > 1<<20 {
 		t.Errorf("transport %+v", transport)
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -75,7 +74,7 @@ func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
 		if there {
 			o.count(o.Blob.Size) // which was taken back when the answer did not come
 		}
-		if there || err != nil {
+		if there || err != nil && !errors.Is(err, ErrUnclear) {
 			return false, err
 		}
 	}
@@ -158,7 +157,7 @@ func (o *uploading) mount(ctx context.Context) (*url.URL, error) {
 		o.at().mounted()
 		return nil, o.named(a)
 	case a.status == http.StatusAccepted:
-		return elsewhere(a.url, a.header.Get("Location"))
+		return uploadAt(a.url, a.header.Get("Location"))
 	case a.status != http.StatusNotFound: // which is of this blob alone
 		o.repo.session.refuseMount(c.need)
 	}
@@ -188,7 +187,7 @@ func (o *uploading) single(ctx context.Context) (location *url.URL, done bool, e
 		return nil, true, err
 	case err == nil && a.status == http.StatusAccepted:
 		o.at().tried(never)
-		location, err = elsewhere(a.url, a.header.Get("Location"))
+		location, err = uploadAt(a.url, a.header.Get("Location"))
 		return location, false, err
 	default:
 		o.at().tried(never)
@@ -205,7 +204,7 @@ func (o *uploading) plain(ctx context.Context) (*url.URL, error) {
 	if a.status != http.StatusAccepted {
 		return nil, o.refuse(a)
 	}
-	return elsewhere(a.url, a.header.Get("Location"))
+	return uploadAt(a.url, a.header.Get("Location"))
 }
 
 // load reads a small blob into memory, before anything is sent of it.
@@ -271,7 +270,7 @@ func (o *uploading) patch(ctx context.Context, location *url.URL) (*url.URL, err
 	if err := o.judge(a); err != nil {
 		return nil, err
 	}
-	return elsewhere(location, a.header.Get("Location"))
+	return uploadAt(location, a.header.Get("Location"))
 }
 
 // commit ends a session whose blob was sent. It is not tried again by itself: a
@@ -345,14 +344,6 @@ func (o *uploading) judge(a *answer) error {
 	return err
 }
 
-func withDigest(location *url.URL, digest v1.Hash) *url.URL {
-	u := *location
-	query := u.Query()
-	query.Set("digest", digest.String())
-	u.RawQuery = query.Encode()
-	return &u
-}
-
 // octets are the headers of every body.
 var octets = http.Header{"Content-Type": {"application/octet-stream"}}
 
@@ -381,13 +372,17 @@ func (o *uploading) stream(ctx context.Context, method string, u *url.URL) (*ans
 	ctx, dog := watch(ctx)
 	defer dog.end()
 	dog.pause()
-	source, slots, err := o.open(ctx)
+	source, err := o.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leaveAll(slots)
 	defer source.Close() //nolint:errcheck // it was only read
-	try, err := o.repo.session.prepareTransfer(ctx, o.repo.need(), u, slotOf(slots, o.at()))
+	held, err := o.at().enter(ctx, up)
+	if err != nil {
+		return nil, err
+	}
+	defer held.leave()
+	try, err := o.repo.session.prepareTransfer(ctx, o.repo.need(), u, held)
 	if err != nil {
 		return nil, err
 	}
@@ -408,30 +403,23 @@ func (o *uploading) stream(ctx context.Context, method string, u *url.URL) (*ans
 	return a, err
 }
 
-// open takes the slots of the transfer, and opens the source.
-func (o *uploading) open(ctx context.Context) (source io.ReadCloser, slots []slot, err error) {
-	source, from := o.Open(ctx), o.repo
-	d, streamed := source.(*download)
-	if streamed {
-		from = d.repo
+// open opens the source, once the target can be asked: nobody holds a slot while
+// waiting for a token.
+func (o *uploading) open(ctx context.Context) (io.ReadCloser, error) {
+	if err := o.repo.session.ready(ctx, o.repo.need()); err != nil {
+		return nil, err
 	}
-	for _, r := range []*Repository{o.repo, from} { // nobody holds a slot while waiting for a token
-		if err := r.session.ready(ctx, r.need()); err != nil && r == o.repo {
-			return nil, nil, err
+	source := o.Open(ctx)
+	if d, ok := source.(*download); ok {
+		if d.repo.session.at == o.at() { // each such blob needs two connections
+			o.at().shareSlots()
+		}
+		if err := d.begin(); err != nil {
+			_ = d.Close()
+			return nil, sourceError{err}
 		}
 	}
-	if slots, err = transferSlots(ctx, o.at(), from.session.at); err != nil || !streamed {
-		return source, slots, err
-	}
-	if err := d.begin(slotOf(slots, from.session.at)); err != nil {
-		leaveAll(slots)
-		return nil, nil, sourceError{err}
-	}
-	return source, slots, nil
-}
-
-func slotOf(slots []slot, h *host) slot {
-	return slots[slices.IndexFunc(slots, func(s slot) bool { return s.host == h })]
+	return source, nil
 }
 
 // exchange makes the attempt. Only its steps are limited in time.

@@ -454,7 +454,7 @@ func TestLocationOnAnotherHost(t *testing.T) {
 
 func TestLocationThatIsNotUsed(t *testing.T) {
 	t.Parallel()
-	for _, location := range []string{"", "http://registry.example/up", "http://storage.example/up", "https://10.0.0.1/up",
+	for _, location := range []string{"", "http://registry.example:5000/up", "http://storage.example/up", "https://10.0.0.1/up",
 		"https://169.254.169.254/up", "https://127.0.0.1/up", "ftp://storage.example/up", ":"} {
 		t.Run(location, func(t *testing.T) {
 			t.Parallel()
@@ -487,7 +487,7 @@ func TestLocationAfterPatchThatIsNotUsed(t *testing.T) {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
 			return
 		}
-		w.Header().Set("Location", "http://registry.example/up")
+		w.Header().Set("Location", "http://registry.example:5000/up")
 		w.WriteHeader(http.StatusAccepted)
 	})})
 	w := &world{hosts: map[string]string{"registry.example:443": reg.Host()}}

@@ -122,7 +122,8 @@ var Vendors = []Vendor{
 	{"gitlab", "GitLab", []Trait{
 		referrersAPI(false, apiList), UnknownMediaTypes(), EmptyIndexFails(), SubjectsOnlyImages(), DigestTagIsImage(http.StatusCreated), ManifestLimit(256 << 10),
 	}},
-	{"harbor", "Harbor", []Trait{referrersAPI(true, apiList), ManifestsLag(10), HeadBlobRedirected()}},
+	{"harbor", "Harbor", []Trait{referrersAPI(true, apiList), HeadBlobRedirected()}},
+	{"harbor-replicas", "Harbor, replicas that lag", []Trait{referrersAPI(true, apiList), ManifestsLag(4)}},
 	{"harbor-immutable", "Harbor, immutable tags", []Trait{referrersAPI(true, apiList), ImmutableTags(HarborImmutable, fixedNames)}},
 	{"ecr", "ECR", []Trait{referrersAPI(true, apiList), basicOnly(), ManifestLimit(256 << 10), LayerLimit(500)}},
 	{"ecr-immutable", "ECR, immutable tags", []Trait{referrersAPI(true, apiList), basicOnly(), ImmutableTags(ECRImmutable, fixedNames)}},

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -77,7 +78,7 @@ func (e *Engine) landed(b v1.Descriptor, how arrival) {
 func (e *Engine) bring(ctx context.Context, c *copying, b v1.Descriptor, earlier []*flight) (arrival, error) {
 	from := mountable(ctx, c, earlier)
 	if c.rootThere || from == nil && c.target.mayHold(ctx, b) {
-		if there, err := c.target.repo.HasBlob(ctx, b.Digest); there || err != nil {
+		if there, err := c.target.hasBlob(ctx, b.Digest); there || err != nil {
 			return present, err
 		}
 	}
@@ -91,6 +92,16 @@ func (e *Engine) bring(ctx context.Context, c *copying, b v1.Descriptor, earlier
 		return mounted, err
 	}
 	return sent, err
+}
+
+// hasBlob reports whether the target says that it has a blob. Where it does not tell,
+// the blob is uploaded.
+func (t *target) hasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
+	there, err := t.repo.HasBlob(ctx, digest)
+	if errors.Is(err, registry.ErrUnclear) {
+		return false, nil
+	}
+	return there, err
 }
 
 // mountable is a repository of the target's registry that holds the blob, nil if

@@ -18,6 +18,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/artifact-promotion/promote/internal/transfer"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -445,5 +446,55 @@ func TestSubjectsFirst(t *testing.T) {
 	from, to := r.source(source), r.target(target)
 	if _, err := r.Copy(ctx, r.walk(from, "dev"), from, to, nil); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestReferrersThatAreLost by a registry that has acknowledged them are written again, in
+// the same run and in a rerun of one that was ended before that.
+func TestReferrersThatAreLost(t *testing.T) {
+	t.Parallel()
+	i := small()
+	for n := range 5 {
+		i.Attach(i.Root, "application/x", string(rune('a'+n)))
+	}
+	source := regtest.Serve(t, regtest.Options{Referrers: true})
+	push(t, i, source, sourceRepo, "dev")
+	racy := regtest.Options{Referrers: true, Traits: []regtest.Trait{regtest.RacyReferrers(2)}}
+	t.Run("in one run", func(t *testing.T) {
+		t.Parallel()
+		target := regtest.Serve(t, racy)
+		newRun(t, transfer.Blobs, 0).proof(source, target, "dev")
+		allListed(t, target, i)
+	})
+	t.Run("in a rerun", func(t *testing.T) {
+		t.Parallel()
+		target := regtest.Serve(t, racy)
+		r := newRun(t, transfer.Blobs, 0)
+		from, to := r.source(source), r.target(target)
+		if _, err := r.Copy(t.Context(), r.walk(from, "dev"), from, to, nil); err != nil {
+			t.Fatal(err)
+		}
+		newRun(t, transfer.Blobs, 0).proof(source, target, "dev")
+		allListed(t, target, i)
+	})
+}
+
+// allListed fails unless a program's request lists all attachments of the image.
+func allListed(t *testing.T, r *regtest.Registry, i *regtest.Image) {
+	t.Helper()
+	repo := newRun(t, transfer.Blobs, 0).target(r)
+	root, err := v1.NewHash(i.Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := repo.Referrers(t.Context(), root)
+	want := 0
+	for _, m := range i.Manifests {
+		if m.Subject == i.Root {
+			want++
+		}
+	}
+	if err != nil || len(list) != want {
+		t.Errorf("%d attachments are listed, want %d; error %v", len(list), want, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/graph"
@@ -190,10 +191,10 @@ func (t *target) verifyTag(ctx context.Context, tag string, ours *graph.Node) er
 
 // verifyLists reads the lists of referrers.
 func (t *target) verifyLists(ctx context.Context, g *graph.Graph) error {
-	want := map[v1.Hash][]v1.Descriptor{}
+	want := map[v1.Hash][]*graph.Node{}
 	for _, a := range g.Attachments {
 		if a.Tag == "" && !t.has(t.listed, a.Digest) {
-			want[a.Subject] = append(want[a.Subject], g.Node(a.Digest).Descriptor())
+			want[a.Subject] = append(want[a.Subject], g.Node(a.Digest))
 		}
 	}
 	work, ctx := queue.WithContext(ctx, queue.Width)
@@ -203,18 +204,46 @@ func (t *target) verifyLists(ctx context.Context, g *graph.Graph) error {
 	return work.Wait()
 }
 
-func (t *target) verifyList(ctx context.Context, subject v1.Hash, referrers []v1.Descriptor) error {
+// verifyList sees that the target lists a subject's referrers. One that is still
+// missing when it is looked for a second time is written again, and looked for again:
+// a registry may have acknowledged it and lost it.
+func (t *target) verifyList(ctx context.Context, subject v1.Hash, referrers []*graph.Node) error {
+	want := make([]v1.Descriptor, 0, len(referrers))
+	for _, n := range referrers {
+		want = append(want, n.Descriptor())
+	}
 	if t.finder.Rivalled(subject) {
-		_, err := t.finder.Attach(ctx, subject, referrers)
+		_, err := t.finder.Attach(ctx, subject, want)
 		return err
 	}
+	looked := false
 	return settled(ctx, t.repo, func(*registry.Repository) (bool, error) {
-		missing, err := t.finder.Missing(ctx, subject, referrers)
-		if err == nil && len(missing) > 0 {
-			err = t.lacks(t.repo.Reference(subject.String()), fmt.Sprintf("its attachment %s is stored but not listed", missing[0].Digest))
+		missing, err := t.finder.Missing(ctx, subject, want)
+		if err != nil || len(missing) == 0 {
+			return err == nil, err
 		}
-		return err == nil, err
+		if looked {
+			if err := t.relist(ctx, subject, referrers, missing); err != nil {
+				return false, err
+			}
+		}
+		looked = true
+		return false, t.lacks(t.repo.Reference(subject.String()), fmt.Sprintf("its attachment %s is stored but not listed", missing[0].Digest))
 	})
+}
+
+// relist has the registry take note of referrers that it does not list.
+func (t *target) relist(ctx context.Context, subject v1.Hash, referrers []*graph.Node, missing []v1.Descriptor) error {
+	if api, err := t.finder.HasAPI(ctx, subject); err != nil || !api {
+		return err
+	}
+	var again []registry.Manifest
+	for _, n := range referrers {
+		if slices.ContainsFunc(missing, func(d v1.Descriptor) bool { return d.Digest == n.Digest }) {
+			again = append(again, n.Manifest)
+		}
+	}
+	return t.finder.WriteAgain(ctx, subject, again...)
 }
 
 func (t *target) lacks(ref, what string) error {
