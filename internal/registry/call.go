@@ -105,21 +105,36 @@ func (s *session) whole(ctx context.Context, c call) (*url.URL, error) {
 	return u, nil
 }
 
-// exchange sends a call to one URL, with a fresh token if the first is refused.
+// exchange sends a call to one URL. Where the token may be what is too long, it sends it
+// once more with one for this request alone.
 func (s *session) exchange(ctx context.Context, c call, u *url.URL) (*answer, error) {
+	a, used, err := s.exchangeRenewed(ctx, c, u)
+	if err != nil || !s.mayBeTooLong(c, a, used) {
+		return a, err
+	}
+	c.need.alone = true
+	shorter, _, err := s.exchangeRenewed(ctx, c, u)
+	if err == nil {
+		s.judgeLength(a, shorter)
+	}
+	return shorter, err
+}
+
+// exchangeRenewed sends a call to one URL, with a fresh token if the first is refused.
+func (s *session) exchangeRenewed(ctx context.Context, c call, u *url.URL) (*answer, grant, error) {
 	for nth := 0; ; nth++ {
 		try, err := s.prepare(ctx, c.need, u)
 		if err != nil {
-			return nil, err
+			return nil, grant{}, err
 		}
 		a, err := try.exchange(ctx, c)
 		if err != nil {
-			return nil, err
+			return nil, grant{}, err
 		}
 		if try.renew(a.status, a.header, nth) {
 			continue
 		}
-		return a, try.refusedOddly(a, c.method)
+		return a, try.used, try.refusedOddly(a, c.method)
 	}
 }
 
