@@ -40,6 +40,8 @@ type Error struct {
 	Err    error  // the cause where there was no answer
 
 	unclear bool // ErrUnclear
+
+	missing bool // it was refused, and is taken for what does not exist yet (see creation)
 }
 
 func (e *Error) Error() string {
@@ -74,9 +76,9 @@ func (e *Error) Is(target error) bool {
 	case ErrUnclear:
 		return e.unclear
 	case ErrNotFound:
-		return e.Status == http.StatusNotFound
+		return e.Status == http.StatusNotFound || e.missing
 	case ErrUnauthorized:
-		return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
+		return (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden) && !e.missing
 	case ErrTagImmutable:
 		return e.Status >= 400 && e.Status < 500 &&
 			(e.Code == string(transport.TagInvalidErrorCode) || e.Code == "TAG_IMMUTABLE")

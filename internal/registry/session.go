@@ -39,6 +39,7 @@ type session struct {
 	fits      map[int]bool      // refusals by status that were not for the token's length
 	apart     map[need]bool     // mounts that were refused
 	lists     map[string]*lists // of referrers, by repository
+	creations map[string]*creation
 }
 
 // need is what one request needs a token for.
@@ -76,7 +77,7 @@ func newSession(registry name.Registry, cred credential.Credential, inner transp
 		access: map[string]Access{}, groupOf: map[string]*group{}, fits: map[int]bool{},
 		tokens: map[string]token{}, refused: map[string]bool{},
 		apart: map[need]bool{},
-		lists: map[string]*lists{},
+		lists: map[string]*lists{}, creations: map[string]*creation{},
 	}
 }
 
