@@ -181,10 +181,4 @@ var productMustMend = []failing{
 		why:       "413 to a blob in one piece ends the promotion: there are no chunks.",
 		shows:     "413",
 	},
-	{
-		vendor:    "dockerhub",
-		scenarios: `artifacts attachments_cosign_merged attachments_none basic_auth buildkit_attestations command_line cross_registry docker_schema2 drift environment fixed_tag going_back history metadata_action_tags mount nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest templates`,
-		why:       "A `Retry-After` that is an epoch is taken for seconds: a minute passes each time, the longest that is waited for.",
-		shows:     hangs,
-	},
 }
