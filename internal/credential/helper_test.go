@@ -104,16 +104,13 @@ func TestHelperRunsOnceForHost(t *testing.T) {
 
 // TestHelperEndsWithContext: also when a grandchild keeps the pipe.
 func TestHelperEndsWithContext(t *testing.T) {
-	fakeHelper(t, "fake", "sleep 30 & sleep 30")
+	fakeHelper(t, "fake", "sleep 100 & sleep 100")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	began := time.Now()
+	defer time.AfterFunc(80*time.Second, func() { panic("the pipe is waited for") }).Stop()
 	_, err := (&Chain{Getenv: dockerConfig(t, `{"credsStore": "fake"}`).get}).Find(ctx, Source, repository(t, "ghcr.io/acme/app"))
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want the deadline's", err)
-	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("took %s", took)
 	}
 }
 

@@ -131,7 +131,7 @@ func FuzzParseExpression(f *testing.F) {
 	}
 	e := good()
 	f.Fuzz(func(t *testing.T, text string) {
-		began := time.Now()
+		defer time.AfterFunc(2*time.Minute, func() { panic("judged for longer than two minutes: " + text) }).Stop()
 		x, err := ParseExpression("fuzz", text)
 		if err != nil {
 			inText(t, text, err)
@@ -141,9 +141,6 @@ func FuzzParseExpression(f *testing.F) {
 			if v.Message == "" || len(v.Message) > 2000 || v.Status == document.Pending {
 				t.Errorf("%+v", v)
 			}
-		}
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("took %s", took)
 		}
 	})
 }

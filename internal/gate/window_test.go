@@ -378,12 +378,9 @@ func TestFreezeForCenturiesIsSearchedQuickly(t *testing.T) {
 		windows = append(windows, named(t, fmt.Sprintf("%d-01-01", year), fmt.Sprintf("%d-12-31", year), "Europe/Berlin", ""))
 	}
 	windows = append(windows, named(t, "mon 00:00", "sun 24:00", "America/New_York", ""))
-	began := time.Now()
+	defer time.AfterFunc(2*time.Minute, func() { panic("searched for longer than two minutes") }).Stop()
 	if got := (Policy{Freeze: windows}).Evaluate(Evidence{Now: at(t, "2026-11-22 12:00")})[0]; got.FreeAt != nil || got.Status != document.Pending {
 		t.Errorf("%+v", got)
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("took %s", took)
 	}
 }
 

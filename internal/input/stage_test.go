@@ -325,12 +325,9 @@ func TestManyImages(t *testing.T) {
 	for i := range 500 {
 		c.Images = append(c.Images, fmt.Sprintf("image-%d", i))
 	}
-	start := time.Now()
+	defer time.AfterFunc(time.Minute, func() { panic("settled for longer than a minute") }).Stop()
 	settings, err := settle(c, env{"target-env": "production"})
 	if err != nil || len(settings.Request.Items) != 500 {
 		t.Fatalf("%d items, error %v", len(settings.Request.Items), err)
-	}
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("it took %v", took)
 	}
 }

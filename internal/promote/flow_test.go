@@ -424,23 +424,25 @@ func TestVerificationGuardsTheTag(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: forUs(test.wrap)})
-			push(t, i, source, "acme/app", "dev")
-			r := request(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production")
-			r.Verify = test.level
-			d := run(t, r)
-			if test.want == document.Promoted {
-				expect(t, d, document.Promoted)
-				return
-			}
-			faulted(t, d, test.want, test.says, "verify")
-			expectTag(t, d, ":production", document.TagPending, "", "")
-			if slices.Contains(writes(target), "PUT /v2/prod/app/manifests/production") || d.Promotions[0].Verified != "" {
-				t.Error("the tag moved")
-			}
-			if got := holds(t, target, "prod/app", "production"); got != "" {
-				t.Errorf("the tag holds %s", got)
-			}
+			inBubble(t, func(t *testing.T, m *regtest.Memory) {
+				source, target := regtest.Serve(t, regtest.Options{Memory: m}), regtest.Serve(t, regtest.Options{Memory: m, Wrap: forUs(test.wrap)})
+				push(t, i, source, "acme/app", "dev")
+				r := request(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production")
+				r.Verify = test.level
+				d := runWith(t, t.Context(), at(target), r, &watcher{})
+				if test.want == document.Promoted {
+					expect(t, d, document.Promoted)
+					return
+				}
+				faulted(t, d, test.want, test.says, "verify")
+				expectTag(t, d, ":production", document.TagPending, "", "")
+				if slices.Contains(writes(target), "PUT /v2/prod/app/manifests/production") || d.Promotions[0].Verified != "" {
+					t.Error("the tag moved")
+				}
+				if got := holds(t, target, "prod/app", "production"); got != "" {
+					t.Errorf("the tag holds %s", got)
+				}
+			})
 		})
 	}
 }

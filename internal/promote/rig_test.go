@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
@@ -136,6 +137,19 @@ func request(t testing.TB, source string, targets ...string) promote.Request {
 	t.Helper()
 	return requestOf(item(t, source, targets...))
 }
+
+// inBubble runs a test where time passes as soon as everybody waits, and gives it a network within the process.
+func inBubble(t *testing.T, test func(t *testing.T, m *regtest.Memory)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		m := regtest.NewMemory()
+		defer m.Close() // before the registries, which wait for their connections
+		test(t, m)
+	})
+}
+
+// at is a client that reaches registries as that one is reached, in a bubble too.
+func at(r *regtest.Registry) *registry.Client { return registry.New(registry.Options{Dial: r.Dial()}) }
 
 func anonymous() *registry.Client { return registry.New(registry.Options{}) }
 

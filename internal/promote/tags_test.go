@@ -25,7 +25,7 @@ type stage struct {
 // newStage gives the target's repository those tags on the old image.
 func newStage(t testing.TB, o regtest.Options, tags ...string) *stage {
 	t.Helper()
-	s := &stage{source: regtest.Serve(t, regtest.Options{}), target: regtest.Serve(t, o), old: plain("old"), new: plain("new")}
+	s := &stage{source: regtest.Serve(t, regtest.Options{Memory: o.Memory}), target: regtest.Serve(t, o), old: plain("old"), new: plain("new")}
 	push(t, s.new, s.source, "acme/app", "dev")
 	push(t, s.old, s.target, "prod/app", tags...)
 	s.target.ResetRequests()
@@ -372,37 +372,39 @@ func TestCancelled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithCancelCause(t.Context())
-			defer cancel(nil)
-			var at atomic.Pointer[time.Time]
-			end := func() {
-				now := time.Now()
-				at.CompareAndSwap(nil, &now)
-				cancel(why)
-			}
-			s := newStage(t, regtest.Options{Wrap: forUs(func(next http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-					if test.request != nil && test.request(q) {
+			inBubble(t, func(t *testing.T, m *regtest.Memory) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				var ended atomic.Pointer[time.Time]
+				end := func() {
+					now := time.Now()
+					ended.CompareAndSwap(nil, &now)
+					cancel(why)
+				}
+				s := newStage(t, regtest.Options{Memory: m, Wrap: forUs(func(next http.Handler) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+						if test.request != nil && test.request(q) {
+							end()
+						}
+						if ended.Load() != nil && test.hangs != nil && test.hangs(q) {
+							<-q.Context().Done()
+							return
+						}
+						next.ServeHTTP(w, q)
+					})
+				})}, "first", "second")
+				w := &watcher{onStep: func(title string) {
+					if title == test.step {
 						end()
 					}
-					if at.Load() != nil && test.hangs != nil && test.hangs(q) {
-						<-q.Context().Done()
-						return
-					}
-					next.ServeHTTP(w, q)
-				})
-			})}, "first", "second")
-			w := &watcher{onStep: func(title string) {
-				if title == test.step {
-					end()
+				}}
+				d := runWith(t, ctx, at(s.target), request(t, s.source.Host()+"/acme/app:dev", s.to("first"), s.to("second")), w)
+				took := time.Since(*ended.Load())
+				if took > 7*time.Second {
+					t.Errorf("the report came after %v", took)
 				}
-			}}
-			d := runWith(t, ctx, anonymous(), request(t, s.source.Host()+"/acme/app:dev", s.to("first"), s.to("second")), w)
-			took := time.Since(*at.Load())
-			if took > 7*time.Second {
-				t.Errorf("the report came after %v", took)
-			}
-			s.judge(t, d, test.moved)
+				s.judge(t, d, test.moved)
+			})
 		})
 	}
 }
@@ -439,31 +441,33 @@ func (s *stage) judge(t *testing.T, d document.Report, mayBeDone bool) {
 // TestCancelledWhilePuttingBack: what takes its time is cut short then.
 func TestCancelledWhilePuttingBack(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancelCause(t.Context())
-	defer cancel(nil)
-	var at atomic.Pointer[time.Time]
-	s := newStage(t, regtest.Options{Wrap: forUs(func(next http.Handler) http.Handler {
-		var puts atomic.Int32
-		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			switch {
-			case on(http.MethodPut, "/manifests/second")(q):
-				w.WriteHeader(http.StatusForbidden)
-			case on(http.MethodPut, "/manifests/first")(q) && puts.Add(1) == 2:
-				now := time.Now()
-				at.Store(&now)
-				cancel(errors.New("SIGTERM"))
-				<-q.Context().Done()
-			default:
-				next.ServeHTTP(w, q)
-			}
-		})
-	})}, "first", "second")
-	d := runWith(t, ctx, anonymous(), request(t, s.source.Host()+"/acme/app:dev", s.to("first"), s.to("second")), &watcher{})
-	if took := time.Since(*at.Load()); took > 7*time.Second {
-		t.Errorf("the report came after %v", took)
-	}
-	expect(t, d, document.Failed)
-	expectTag(t, d, ":first", document.TagLeft, s.old.Root, s.new.Root)
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		var ended atomic.Pointer[time.Time]
+		s := newStage(t, regtest.Options{Memory: m, Wrap: forUs(func(next http.Handler) http.Handler {
+			var puts atomic.Int32
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				switch {
+				case on(http.MethodPut, "/manifests/second")(q):
+					w.WriteHeader(http.StatusForbidden)
+				case on(http.MethodPut, "/manifests/first")(q) && puts.Add(1) == 2:
+					now := time.Now()
+					ended.Store(&now)
+					cancel(errors.New("SIGTERM"))
+					<-q.Context().Done()
+				default:
+					next.ServeHTTP(w, q)
+				}
+			})
+		})}, "first", "second")
+		d := runWith(t, ctx, at(s.target), request(t, s.source.Host()+"/acme/app:dev", s.to("first"), s.to("second")), &watcher{})
+		if took := time.Since(*ended.Load()); took > 7*time.Second {
+			t.Errorf("the report came after %v", took)
+		}
+		expect(t, d, document.Failed)
+		expectTag(t, d, ":first", document.TagLeft, s.old.Root, s.new.Root)
+	})
 }
 
 // TestTagReadAgainBeforeItMoves: a large image is verified for long, and somebody

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
@@ -29,7 +30,19 @@ const repo = "acme/app"
 // finder is a new run's finder.
 func finder(t *testing.T, r *regtest.Registry) *referrer.Finder {
 	t.Helper()
-	return finderOf(t, registry.New(registry.Options{}), r)
+	client := registry.New(registry.Options{Dial: r.Dial()})
+	t.Cleanup(client.Close)
+	return finderOf(t, client, r)
+}
+
+// inBubble runs a test where time passes as soon as everybody waits, and gives it a network within the process.
+func inBubble(t *testing.T, test func(t *testing.T, m *regtest.Memory)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		m := regtest.NewMemory()
+		defer m.Close() // before the registries, which wait for their connections
+		test(t, m)
+	})
 }
 
 func finderOf(t *testing.T, c *registry.Client, r *regtest.Registry) *referrer.Finder {
@@ -288,39 +301,42 @@ func (readCloser) Close() error { return nil }
 // TestAttachToAListWithLinesOfWhatIsGone: a clean-up that deletes untagged
 // manifests must not block every later promotion.
 func TestAttachToAListWithLinesOfWhatIsGone(t *testing.T) {
-	var written atomic.Bool
-	var stale string
-	r := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
-		next = strict(next)
-		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			if strings.Contains(q.URL.Path, "/manifests/sha256-") && q.UserAgent() != regtest.Agent {
-				switch {
-				case q.Method == http.MethodGet && !written.Load():
-					w.Header().Set("Content-Type", string(types.OCIImageIndex))
-					w.Header().Set("Docker-Content-Digest", registry.NewManifest("", []byte(stale)).Digest.String())
-					_, _ = w.Write([]byte(stale))
-					return
-				case q.Method == http.MethodPut:
-					defer written.Store(true)
-					answer := &status{ResponseWriter: w}
-					next.ServeHTTP(answer, q)
-					written.Store(answer.code == http.StatusCreated)
-					return
+	t.Parallel()
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		var written atomic.Bool
+		var stale string
+		r := regtest.Serve(t, regtest.Options{Memory: m, Wrap: func(next http.Handler) http.Handler {
+			next = strict(next)
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				if strings.Contains(q.URL.Path, "/manifests/sha256-") && q.UserAgent() != regtest.Agent {
+					switch {
+					case q.Method == http.MethodGet && !written.Load():
+						w.Header().Set("Content-Type", string(types.OCIImageIndex))
+						w.Header().Set("Docker-Content-Digest", registry.NewManifest("", []byte(stale)).Digest.String())
+						_, _ = w.Write([]byte(stale))
+						return
+					case q.Method == http.MethodPut:
+						defer written.Store(true)
+						answer := &status{ResponseWriter: w}
+						next.ServeHTTP(answer, q)
+						written.Store(answer.code == http.StatusCreated)
+						return
+					}
 				}
-			}
-			next.ServeHTTP(w, q)
-		})
-	}})
-	s, all := subject(t, r, 2)
-	gone := `{"mediaType":"` + string(types.OCIManifestSchema1) + `","digest":"sha256:` + strings.Repeat("0", 64) + `","size":1}`
-	kept, _ := json.Marshal(all[0])
-	stale = `{"schemaVersion":2,"manifests":[` + gone + `,` + string(kept) + `]}`
-	if wrote, err := finder(t, r).Attach(t.Context(), s, all); !wrote || err != nil {
-		t.Errorf("wrote %v, error %v", wrote, err)
-	}
-	if raw, digests := listed(t, r, s); !slices.Equal(digests, []v1.Hash{all[0].Digest, all[1].Digest}) {
-		t.Errorf("listed %s", raw)
-	}
+				next.ServeHTTP(w, q)
+			})
+		}})
+		s, all := subject(t, r, 2)
+		gone := `{"mediaType":"` + string(types.OCIManifestSchema1) + `","digest":"sha256:` + strings.Repeat("0", 64) + `","size":1}`
+		kept, _ := json.Marshal(all[0])
+		stale = `{"schemaVersion":2,"manifests":[` + gone + `,` + string(kept) + `]}`
+		if wrote, err := finder(t, r).Attach(t.Context(), s, all); !wrote || err != nil {
+			t.Errorf("wrote %v, error %v", wrote, err)
+		}
+		if raw, digests := listed(t, r, s); !slices.Equal(digests, []v1.Hash{all[0].Digest, all[1].Digest}) {
+			t.Errorf("listed %s", raw)
+		}
+	})
 }
 
 type status struct {
@@ -508,70 +524,76 @@ func (b *barrier) pass() {
 // TestAttachGivesUp: a rival that always takes our line away.
 func TestAttachGivesUp(t *testing.T) {
 	t.Parallel()
-	r := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			if q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/sha256-") {
-				w.WriteHeader(http.StatusCreated) // and it is gone again
-				return
-			}
-			next.ServeHTTP(w, q)
-		})
-	}})
-	s, all := subject(t, r, 1)
-	began := time.Now()
-	wrote, err := finder(t, r).Attach(t.Context(), s, all)
-	if took := time.Since(began); took < 2*time.Second || took > 15*time.Second {
-		t.Errorf("gave up after %v", took)
-	}
-	if !wrote || err == nil || !strings.Contains(err.Error(), "stored but not listed") || !strings.Contains(registry.HintOf(err), "again") {
-		t.Errorf("wrote %v, error %v", wrote, err)
-	}
-	if n := len(writes(r)); n < 3 || n > 10 {
-		t.Errorf("%d writes", n)
-	}
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		r := regtest.Serve(t, regtest.Options{Memory: m, Wrap: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				if q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/sha256-") {
+					w.WriteHeader(http.StatusCreated) // and it is gone again
+					return
+				}
+				next.ServeHTTP(w, q)
+			})
+		}})
+		s, all := subject(t, r, 1)
+		began := time.Now()
+		wrote, err := finder(t, r).Attach(t.Context(), s, all)
+		if took := time.Since(began); took < 2*time.Second || took > 15*time.Second {
+			t.Errorf("gave up after %v", took)
+		}
+		if !wrote || err == nil || !strings.Contains(err.Error(), "stored but not listed") || !strings.Contains(registry.HintOf(err), "again") {
+			t.Errorf("wrote %v, error %v", wrote, err)
+		}
+		if n := len(writes(r)); n < 3 || n > 10 {
+			t.Errorf("%d writes", n)
+		}
+	})
 }
 
 // TestAttachWaitsForTheAPI: a registry's own index may lag behind.
 func TestAttachWaitsForTheAPI(t *testing.T) {
 	t.Parallel()
-	var asked atomic.Int32
-	r := regtest.Serve(t, regtest.Options{Referrers: true, Wrap: func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			if strings.Contains(q.URL.Path, "/referrers/") && asked.Add(1) <= 3 {
-				w.Header().Set("Content-Type", string(types.OCIImageIndex))
-				_, _ = w.Write([]byte(`{"schemaVersion":2,"manifests":[]}`))
-				return
-			}
-			next.ServeHTTP(w, q)
-		})
-	}})
-	s, all := subject(t, r, 1)
-	if wrote, err := finder(t, r).Attach(t.Context(), s, all); wrote || err != nil || len(writes(r)) > 0 {
-		t.Errorf("wrote %v, error %v, writes %v", wrote, err, writes(r))
-	}
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		var asked atomic.Int32
+		r := regtest.Serve(t, regtest.Options{Memory: m, Referrers: true, Wrap: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				if strings.Contains(q.URL.Path, "/referrers/") && asked.Add(1) <= 3 {
+					w.Header().Set("Content-Type", string(types.OCIImageIndex))
+					_, _ = w.Write([]byte(`{"schemaVersion":2,"manifests":[]}`))
+					return
+				}
+				next.ServeHTTP(w, q)
+			})
+		}})
+		s, all := subject(t, r, 1)
+		if wrote, err := finder(t, r).Attach(t.Context(), s, all); wrote || err != nil || len(writes(r)) > 0 {
+			t.Errorf("wrote %v, error %v, writes %v", wrote, err, writes(r))
+		}
+	})
 }
 
 // TestAttachEndsWithItsContext also while it waits.
 func TestAttachEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	r := regtest.Serve(t, regtest.Options{Referrers: true, Wrap: func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			if strings.Contains(q.URL.Path, "/referrers/") {
-				w.Header().Set("Content-Type", string(types.OCIImageIndex))
-				_, _ = w.Write([]byte(`{"manifests":[]}`))
-				return
-			}
-			next.ServeHTTP(w, q)
-		})
-	}})
-	s, all := subject(t, r, 1)
-	why := errors.New("enough")
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 400*time.Millisecond, why)
-	defer cancel()
-	began := time.Now()
-	if _, err := finder(t, r).Attach(ctx, s, all); !errors.Is(err, why) || time.Since(began) > 3*time.Second {
-		t.Errorf("error %v after %v", err, time.Since(began))
-	}
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		r := regtest.Serve(t, regtest.Options{Memory: m, Referrers: true, Wrap: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				if strings.Contains(q.URL.Path, "/referrers/") {
+					w.Header().Set("Content-Type", string(types.OCIImageIndex))
+					_, _ = w.Write([]byte(`{"manifests":[]}`))
+					return
+				}
+				next.ServeHTTP(w, q)
+			})
+		}})
+		s, all := subject(t, r, 1)
+		why := errors.New("enough")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 400*time.Millisecond, why)
+		defer cancel()
+		began := time.Now()
+		if _, err := finder(t, r).Attach(ctx, s, all); !errors.Is(err, why) || time.Since(began) > 3*time.Second {
+			t.Errorf("error %v after %v", err, time.Since(began))
+		}
+	})
 }
 
 // TestTheAPIIsAskedForOnce, and once more to be sure that there is none, however
@@ -702,39 +724,41 @@ func TestAttachToAListThatIsFull(t *testing.T) {
 // TestAttachLooksAgain: where somebody else writes too, it does so once more as a rule.
 func TestAttachLooksAgain(t *testing.T) {
 	t.Parallel()
-	var s v1.Hash
-	var all []v1.Descriptor
-	var rival func() // after our nth read that follows a write
-	var armed, puts atomic.Int32
-	r := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			next.ServeHTTP(w, q)
-			if q.UserAgent() == regtest.Agent || !strings.Contains(q.URL.Path, "/manifests/sha256-") {
-				return
-			}
-			switch {
-			case q.Method == http.MethodPut && puts.Add(1) == 1:
-				rival() // it read before, and takes our line away
-			case q.Method == http.MethodGet && puts.Load() == 2 && armed.Add(1) == 1:
-				rival() // and once more, after we saw our line
-			}
-		})
-	}})
-	s, all = subject(t, r, 2)
-	theirs, _ := json.Marshal(all[1])
-	rival = func() {
-		list(t, r, s, `{"schemaVersion":2,"mediaType":"`+string(types.OCIImageIndex)+`","manifests":[`+string(theirs)+`]}`)
-	}
-	f := finder(t, r)
-	if _, err := f.Attach(t.Context(), s, all[:1]); err != nil {
-		t.Fatal(err)
-	}
-	if _, digests := listed(t, r, s); len(digests) != 2 {
-		t.Errorf("listed %v", digests)
-	}
-	if !f.Rivalled(s) || armed.Load() < 2 {
-		t.Errorf("a rival was seen: %v; %d looks", f.Rivalled(s), armed.Load())
-	}
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		var s v1.Hash
+		var all []v1.Descriptor
+		var rival func() // after our nth read that follows a write
+		var armed, puts atomic.Int32
+		r := regtest.Serve(t, regtest.Options{Memory: m, Wrap: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				next.ServeHTTP(w, q)
+				if q.UserAgent() == regtest.Agent || !strings.Contains(q.URL.Path, "/manifests/sha256-") {
+					return
+				}
+				switch {
+				case q.Method == http.MethodPut && puts.Add(1) == 1:
+					rival() // it read before, and takes our line away
+				case q.Method == http.MethodGet && puts.Load() == 2 && armed.Add(1) == 1:
+					rival() // and once more, after we saw our line
+				}
+			})
+		}})
+		s, all = subject(t, r, 2)
+		theirs, _ := json.Marshal(all[1])
+		rival = func() {
+			list(t, r, s, `{"schemaVersion":2,"mediaType":"`+string(types.OCIImageIndex)+`","manifests":[`+string(theirs)+`]}`)
+		}
+		f := finder(t, r)
+		if _, err := f.Attach(t.Context(), s, all[:1]); err != nil {
+			t.Fatal(err)
+		}
+		if _, digests := listed(t, r, s); len(digests) != 2 {
+			t.Errorf("listed %v", digests)
+		}
+		if !f.Rivalled(s) || armed.Load() < 2 {
+			t.Errorf("a rival was seen: %v; %d looks", f.Rivalled(s), armed.Load())
+		}
+	})
 }
 
 // TestFallbackListOfNothings is refused, and not held.

@@ -109,6 +109,7 @@ func contentAdvice(host string, err error) string {
 	var refused refusal
 	var token *tokenError
 	var upload misdirected
+	var size sizeError
 	switch {
 	case errors.As(err, &upload):
 		return host + " sends uploads to where none should go, so nobody went. If a proxy ends TLS before it, have the proxy pass on what the client used: Host with its port, and X-Forwarded-Proto: https. Else set the registry's external address."
@@ -118,6 +119,8 @@ func contentAdvice(host string, err error) string {
 		return "The token service of " + host + " gave no token that can be used: check that it runs, and that no proxy or login page answers in its place." + goesOn
 	case errors.Is(err, ErrTooLarge):
 		return host + " sends more than is read of such an answer, which images do not need. Check what it serves there: a proxy or another service may answer in its place."
+	case errors.As(err, &size):
+		return "Either the image's manifest is wrong about the size of this blob, or what " + host + " stores of it is not whole. Push the image there again; if it says the same then, build it again: its digest will be another."
 	case errors.Is(err, ErrMismatch):
 		return "The registry serves other bytes than the digest names. Nothing was promoted on them. If another run says the same, what " + host + " stores is damaged: push the image there again."
 	}

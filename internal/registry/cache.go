@@ -14,9 +14,11 @@ const (
 	// tagAge is how long a read by tag is believed, and one that found nothing: who
 	// reads the same again within a step gets the same answer.
 	tagAge = 2 * time.Second
-	// maxCached bounds the bytes of manifests that are kept. What is beyond is read
-	// again when it is asked for again.
+	// maxCached bounds the bytes of manifests that are kept, and maxKept how many: a run
+	// of 200 images reads 8,000, and asks for those of eight images at a time. What is
+	// beyond is read again when it is asked for again.
 	maxCached = 16 << 20
+	maxKept   = 2000
 )
 
 // cache keeps what a run has read, by repository and session. A read by digest is
@@ -30,6 +32,7 @@ type cache struct {
 	sessions  []*session
 	bytes     map[v1.Hash][]byte // of manifests, each once whatever repository it was read from
 	size      int
+	kept      []place // manifests by digest, the oldest first
 }
 
 func newCache() *cache { return &cache{bytes: map[v1.Hash][]byte{}} }
@@ -163,7 +166,12 @@ func (c *cache) keep(r *Repository, ref string, m Manifest) Manifest {
 		delete(c.manifests.all, r.place(ref))
 		return m
 	}
-	c.manifests.put(r.place(m.Digest.String()), &read[Manifest]{kept: true, value: m})
+	at := r.place(m.Digest.String())
+	c.manifests.put(at, &read[Manifest]{kept: true, value: m})
+	if c.kept = append(c.kept, at); len(c.kept) > maxKept {
+		delete(c.manifests.all, c.kept[0])
+		c.kept = c.kept[1:]
+	}
 	return m
 }
 

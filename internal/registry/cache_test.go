@@ -206,7 +206,14 @@ func TestCacheIsBounded(t *testing.T) {
 		m := NewManifest("x", append([]byte(fmt.Sprint(n)), make([]byte, MaxManifest-1)...))
 		c.keep(repo("c"), m.Digest.String(), m)
 	}
-	if c.size > maxCached || len(c.bytes) != 4 {
+	for n := range 2 * maxKept {
+		m := NewManifest("x", []byte(fmt.Sprint("little ", n)))
+		c.keep(repo("d"), m.Digest.String(), m)
+	}
+	if n := len(c.manifests.all); n > maxKept {
+		t.Errorf("%d manifests are kept", n)
+	}
+	if c.size > maxCached || len(c.bytes) > 2*maxKept+4 {
 		t.Errorf("%d bytes of %d manifests are kept", c.size, len(c.bytes))
 	}
 }

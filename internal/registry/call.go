@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 const (
@@ -31,6 +33,9 @@ type call struct {
 
 	// extract keeps of a body below 300 what is wanted, while it comes; nil: all of it.
 	extract func(body io.Reader) ([]byte, error)
+	// blob is what the answer is to be, where it is one.
+	blob *v1.Descriptor
+
 	// whole reports whether a body that broke off had all come; nil: it had not.
 	whole func(body []byte) bool
 	// check is asked about every answer below 300; an error has it asked for again.
@@ -71,24 +76,44 @@ func (c *call) assess(a *answer) error {
 }
 
 // follow sends a call one time, and again where a read is redirected: always from
-// the registry's own URL, for what it redirects to expires.
+// the registry's own URL, for what it redirects to expires. One that has expired
+// is asked for again; but a URL that is signed for GET refuses every HEAD.
 func (s *session) follow(ctx context.Context, c call) (*answer, error) {
+	for renewed := 0; ; renewed++ {
+		a, hops, err := s.followOnce(ctx, c)
+		if err != nil || hops == 0 || renewed == maxRenewals || c.method != http.MethodGet || !mayHaveExpired(a.status) {
+			return a, err
+		}
+	}
+}
+
+func (s *session) followOnce(ctx context.Context, c call) (a *answer, hops int, err error) {
 	u, err := s.whole(ctx, c)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	for range maxRedirects + 1 {
+	for hops := range maxRedirects + 1 {
 		a, err := s.exchange(ctx, c, u)
 		if err != nil {
-			return nil, err
+			return nil, hops, err
 		}
 		next, err := a.redirect(c.method)
 		if next == nil || err != nil {
-			return a, err
+			return a, hops, err
 		}
 		u = next
 	}
-	return nil, tooManyRedirects
+	return nil, 0, tooManyRedirects
+}
+
+// maxRenewals is how often a URL that a registry redirects to is asked for again,
+// after the host that it leads to has refused it.
+const maxRenewals = 2
+
+// mayHaveExpired reports whether storage answers so to a URL whose time is over: S3
+// and Azure with 403, Google with 400 (ExpiredToken).
+func mayHaveExpired(status int) bool {
+	return status == http.StatusBadRequest || status == http.StatusUnauthorized || status == http.StatusForbidden
 }
 
 // whole is the call's URL.
@@ -155,6 +180,12 @@ func (a *attempt) exchange(ctx context.Context, c call) (*answer, error) {
 	resp, err := a.send(ctx, c.method, body, int64(len(c.body)), again)
 	if err != nil {
 		return nil, err
+	}
+	if c.blob != nil {
+		if err := checkSize(resp, *c.blob); err != nil {
+			_ = resp.Body.Close()
+			return nil, err
+		}
 	}
 	got := &answer{url: a.url, extract: c.extract}
 	if c.peek {

@@ -44,6 +44,7 @@ type download struct {
 	offset   int64
 	patience patience
 	whole    bool // the registry cannot be asked for a range
+	renewed  int  // how often a URL was refused that the registry had redirected to
 
 	held slot // of the host, for as long as bytes flow
 	kept bool // also while it waits to try again: it is an upload's source
@@ -101,7 +102,8 @@ func (d *download) after(err error) error {
 		return d.check()
 	}
 	d.close()
-	if errors.Is(err, ErrMismatch) { // what was read is handed out already
+	var size sizeError
+	if errors.Is(err, ErrMismatch) && !errors.As(err, &size) { // what was read is handed out already
 		return d.fail(err)
 	}
 	end := d.patience.after(d.ctx, err)
@@ -147,8 +149,8 @@ func (d *download) open() error {
 	}
 	u := d.repo.session.base(c)
 	u.Path = d.repo.path("blobs/" + d.blob.Digest.String())
-	for range maxRedirects + 1 {
-		if u, err = d.ask(u); u == nil || err != nil {
+	for hop := range maxRedirects + 1 {
+		if u, err = d.ask(u, hop > 0); u == nil || err != nil {
 			return err
 		}
 	}
@@ -168,7 +170,7 @@ func (d *download) enter() (err error) {
 }
 
 // ask asks at one URL, and returns the one that it points to, if it does.
-func (d *download) ask(u *url.URL) (next *url.URL, err error) {
+func (d *download) ask(u *url.URL, redirected bool) (next *url.URL, err error) {
 	for nth := 0; ; nth++ {
 		try, err := d.repo.session.prepareTransfer(d.ctx, d.repo.need(), u, d.held)
 		if err != nil {
@@ -187,6 +189,9 @@ func (d *download) ask(u *url.URL) (next *url.URL, err error) {
 			return nil, err
 		case status != nil && try.renew(status.status, status.header, nth):
 			continue
+		case status != nil && redirected && d.renewed < maxRenewals && mayHaveExpired(status.status):
+			d.renewed++
+			return nil, errAgain{error: fmt.Errorf("the registry redirected to a host that answered %s", status), answer: status}
 		case status != nil:
 			status.loggedIn = try.loggedIn(status)
 			return nil, cmp.Or(try.refusedOddly(status, http.MethodGet), d.refuse(status))
@@ -210,6 +215,10 @@ func (d *download) send(ctx context.Context, dog *watchdog, try *attempt) (next 
 	if next, err := a.redirect(http.MethodGet); next != nil || err != nil {
 		drain(resp)
 		return next, nil, err
+	}
+	if err := checkSize(resp, d.blob); err != nil {
+		_ = resp.Body.Close()
+		return nil, nil, err
 	}
 	if refused, err = d.position(resp); refused != nil || err != nil {
 		_ = resp.Body.Close()

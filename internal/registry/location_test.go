@@ -116,3 +116,22 @@ func TestLocationAtClosedPort(t *testing.T) {
 		lacks(t, err.Error()+HintOf(err), secret)
 	})
 }
+
+// So does one at the storage that a read is redirected to.
+func TestRedirectToClosedPort(t *testing.T) {
+	t.Parallel()
+	bubbleWithout(t, "127.0.0.1:1", open200(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://127.0.0.1:1/blob?signature="+secret, http.StatusTemporaryRedirect)
+	}), func(t *testing.T, r *Repository) {
+		for _, size := range []int{10, 100_000} {
+			began := time.Now()
+			_, err := readBlob(t, r, descriptor(content(size)))
+			if !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("error %v, want a refused connection", err)
+			}
+			took(t, began, time.Second, defaultPatience/firstContact+5*time.Second)
+			contains(t, err.Error(), `at "127.0.0.1:1", where the registry points`)
+			lacks(t, err.Error()+HintOf(err), secret)
+		}
+	})
+}

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 }
 
 func settled(goroutines int) bool {
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); runtime.Gosched() {
 		if runtime.NumGoroutine() <= goroutines {
 			return true
 		}

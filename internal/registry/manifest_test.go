@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/regtest"
@@ -412,12 +411,10 @@ func TestRedirectLoop(t *testing.T) {
 	}
 	contains(t, err.Error(), "more than 5 redirects")
 	wantRequests(t, reg, "manifests/dev", 6)
-	began := time.Now()
 	_, err = io.ReadAll(r.OpenBlob(t.Context(), v1.Descriptor{Digest: digestOf(nil), Size: 1}))
 	if err == nil {
 		t.Fatal("no error")
 	}
 	contains(t, err.Error(), "more than 5 redirects")
-	took(t, began, 0, time.Second)
 	wantRequests(t, reg, "blobs/", 6)
 }

@@ -25,11 +25,12 @@ const (
 	waitFirst = 600 // part of the patience that is waited at first: 100 ms
 	waitMost  = 15  // part of it that is waited at most: 4 s
 
-	damages  = 8  // answers that cannot be right; also how often a blob is read anew
-	refusals = 6  // answers that would be final had they come first from a healthy host
-	forgets  = 10 // of authority that it gave: it forgets all tokens when it forgets one
-	oddities = 4  // answers that are not believed: no healthy host sends them
-	denials  = 3  // of authority to do what the session was never let do
+	damages       = 8  // answers that cannot be right; also how often a blob is read anew
+	refusals      = 6  // answers that would be final had they come first from a healthy host
+	forgets       = 10 // of authority that it gave: it forgets all tokens when it forgets one
+	oddities      = 4  // answers that are not believed: no healthy host sends them
+	misstatements = 2  // of a blob's size, until they are believed
+	denials       = 3  // of authority to do what the session was never let do
 
 	retryAfterMax = time.Minute // a longer Retry-After is not waited for
 	putOffs       = 9           // times the patience, a host is waited for that asks for nothing but to come back later
@@ -47,6 +48,7 @@ const (
 	wasOdd                     // the answer is not what registries send
 	isLagging                  // it does not see yet what it was given
 	isDead                     // nothing listens where it points to
+	isMisstated                // the blob has another size than its manifest says
 	reasons
 )
 
@@ -126,12 +128,15 @@ func reasonOf(err error, h *host) (reason, bool) {
 	var done final
 	var over spent
 	var away awayError
+	var size sizeError
 	again, marked := err.(errAgain) //nolint:errorlint // one deeper down was borne already
 	switch {
 	case errors.As(err, &over):
 		return 0, false
 	case marked:
 		return again.reason, true
+	case errors.As(err, &size): // which was asked for twice
+		return 0, false
 	case errors.Is(err, ErrMismatch):
 		return wasDamaged, true
 	case errors.As(err, &done):
@@ -183,6 +188,8 @@ func (p *patience) bears(why reason) bool {
 		return false
 	case why == wasDamaged:
 		return p.counts[why] < damages
+	case why == isMisstated:
+		return p.counts[why] < misstatements
 	case why == wasOdd:
 		return p.counts[why] < oddities
 	case why == wasRefused:

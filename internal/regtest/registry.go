@@ -235,6 +235,14 @@ func (r *Registry) Access(user, password string) Access {
 	return a
 }
 
+// Dial is how clients reach the registry; nil: over TCP, as it is on no Memory.
+func (r *Registry) Dial() func(ctx context.Context, network, address string) (net.Conn, error) {
+	if r.memory == nil {
+		return nil
+	}
+	return r.memory.DialContext
+}
+
 // Requests lists everything that clients sent, in order of arrival, requests for tokens included.
 func (r *Registry) Requests() []Request { return r.log.list() }
 

@@ -263,11 +263,8 @@ func TestMergeOfManyLayers(t *testing.T) {
 			n.Raw = list(many)
 		}
 	}
-	began := time.Now()
-	_, err := r.Copy(t.Context(), g, from, to, nil)
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("took %v (error %v)", took, err)
-	}
+	defer time.AfterFunc(2*time.Minute, func() { panic("6000 layers are merged for longer than two minutes") }).Stop()
+	_, _ = r.Copy(t.Context(), g, from, to, nil)
 }
 
 // TestMergeWithARival: somebody else writes the tag after the copy did, after the first repair, and after

@@ -174,20 +174,22 @@ func TestUndoOfWhatCannotBeRead(t *testing.T) {
 // TestUndoThroughReadsThatLag: the tag shows for a while what it was moved to, after it was put back.
 func TestUndoThroughReadsThatLag(t *testing.T) {
 	t.Parallel()
-	for _, exists := range []bool{true, false} {
-		l := &lagging{}
-		s := newTagged(t, exists, regtest.Options{Delete: true, Wrap: onTag("production", l.handle)})
-		s.point(s.new)
-		s.observe() // what every read that lags shows
-		l.stale.Store(3)
-		if state, err := transfer.Undo(t.Context(), s.repo, "production", hash(t, s.old), hash(t, s.new)); state != transfer.Back || err != nil {
-			t.Errorf("exists %v: %v, %v", exists, state, err)
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		for _, exists := range []bool{true, false} {
+			l := &lagging{}
+			s := newTagged(t, exists, regtest.Options{Memory: m, Delete: true, Wrap: onTag("production", l.handle)})
+			s.point(s.new)
+			s.observe() // what every read that lags shows
+			l.stale.Store(3)
+			if state, err := transfer.Undo(t.Context(), s.repo, "production", hash(t, s.old), hash(t, s.new)); state != transfer.Back || err != nil {
+				t.Errorf("exists %v: %v, %v", exists, state, err)
+			}
+			if l.stale.Load() > 0 {
+				t.Error("no read lagged")
+			}
+			if got := holds(t, s.at, "production"); got != s.old {
+				t.Errorf("the tag holds %q, want %q", got, s.old)
+			}
 		}
-		if l.stale.Load() > 0 {
-			t.Error("no read lagged")
-		}
-		if got := holds(t, s.at, "production"); got != s.old {
-			t.Errorf("the tag holds %q, want %q", got, s.old)
-		}
-	}
+	})
 }

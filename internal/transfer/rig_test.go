@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/document"
@@ -38,6 +39,23 @@ type run struct {
 
 func newRun(t *testing.T, level transfer.Level, transfers int) run {
 	return run{t, registry.New(registry.Options{Transfers: transfers}), transfer.New(level)}
+}
+
+// newRunAt makes a run that reaches registries as they are reached, in a bubble too.
+func newRunAt(t *testing.T, level transfer.Level, at *regtest.Registry) run {
+	client := registry.New(registry.Options{Dial: at.Dial()})
+	t.Cleanup(client.Close)
+	return run{t, client, transfer.New(level)}
+}
+
+// inBubble runs a test where time passes as soon as everybody waits, and gives it a network within the process.
+func inBubble(t *testing.T, test func(t *testing.T, m *regtest.Memory)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		m := regtest.NewMemory()
+		defer m.Close() // before the registries, which wait for their connections
+		test(t, m)
+	})
 }
 
 func (r run) open(side credential.Side, at *regtest.Registry, repo string) *registry.Repository {

@@ -27,8 +27,8 @@ type tagged struct {
 
 func newTagged(t *testing.T, exists bool, o regtest.Options) *tagged {
 	t.Helper()
-	source := regtest.Serve(t, regtest.Options{})
-	s := &tagged{run: newRun(t, transfer.Blobs, 0), at: regtest.Serve(t, o), third: regtest.Build(regtest.Spec{Seed: "third"})}
+	source, at := regtest.Serve(t, regtest.Options{Memory: o.Memory}), regtest.Serve(t, o)
+	s := &tagged{run: newRunAt(t, transfer.Blobs, at), at: at, third: regtest.Build(regtest.Spec{Seed: "third"})}
 	image := regtest.Build(regtest.Spec{Seed: "new"})
 	push(t, image, source, sourceRepo, "dev")
 	s.new = image.Root
@@ -154,70 +154,76 @@ func TestMoveOfATagThatCannotBeChanged(t *testing.T) {
 // TestMoveOutlivesTheRun by a little: cut off, nobody would know what the tag holds.
 func TestMoveOutlivesTheRun(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	slow := onTag("production", func(next http.Handler, w http.ResponseWriter, q *http.Request) {
-		if q.Method == http.MethodPut {
-			cancel()
-			time.Sleep(300 * time.Millisecond)
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		slow := onTag("production", func(next http.Handler, w http.ResponseWriter, q *http.Request) {
+			if q.Method == http.MethodPut {
+				cancel()
+				time.Sleep(300 * time.Millisecond)
+			}
+			next.ServeHTTP(w, q)
+		})
+		s := newTagged(t, true, regtest.Options{Memory: m, Wrap: slow})
+		o := s.observe()
+		if err := transfer.Move(ctx, s.proof, o); err != nil {
+			t.Error(err)
 		}
-		next.ServeHTTP(w, q)
+		if err := transfer.Confirm(ctx, s.proof, o); err != nil {
+			t.Error(err)
+		}
+		if got := holds(t, s.at, "production"); got != s.new {
+			t.Errorf("the tag holds %s", got)
+		}
 	})
-	s := newTagged(t, true, regtest.Options{Wrap: slow})
-	o := s.observe()
-	if err := transfer.Move(ctx, s.proof, o); err != nil {
-		t.Error(err)
-	}
-	if err := transfer.Confirm(ctx, s.proof, o); err != nil {
-		t.Error(err)
-	}
-	if got := holds(t, s.at, "production"); got != s.new {
-		t.Errorf("the tag holds %s", got)
-	}
 }
 
 // TestMoveThatHangs ends soon after the run.
 func TestMoveThatHangs(t *testing.T) {
 	t.Parallel()
-	why := errors.New("enough")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	defer cancel(nil)
-	s := newTagged(t, true, regtest.Options{Wrap: onTag("production", func(next http.Handler, w http.ResponseWriter, q *http.Request) {
-		if q.Method == http.MethodPut {
-			cancel(why)
-			<-q.Context().Done()
-			return
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		why := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		s := newTagged(t, true, regtest.Options{Memory: m, Wrap: onTag("production", func(next http.Handler, w http.ResponseWriter, q *http.Request) {
+			if q.Method == http.MethodPut {
+				cancel(why)
+				<-q.Context().Done()
+				return
+			}
+			next.ServeHTTP(w, q)
+		})})
+		o := s.observe()
+		began := time.Now()
+		if err := transfer.Move(ctx, s.proof, o); !errors.Is(err, why) {
+			t.Errorf("error %v", err)
 		}
-		next.ServeHTTP(w, q)
-	})})
-	o := s.observe()
-	began := time.Now()
-	if err := transfer.Move(ctx, s.proof, o); !errors.Is(err, why) {
-		t.Errorf("error %v", err)
-	}
-	if took := time.Since(began); took > 4*time.Second {
-		t.Errorf("took %v", took)
-	}
+		if took := time.Since(began); took > 4*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
 }
 
 // TestConfirmAcceptsReadsThatLag behind the write.
 func TestConfirmAcceptsReadsThatLag(t *testing.T) {
 	t.Parallel()
-	for _, exists := range []bool{true, false} {
-		l := &lagging{}
-		s := newTagged(t, exists, regtest.Options{Wrap: onTag("production", l.handle)})
-		o := s.observe()
-		l.stale.Store(3)
-		if err := transfer.Move(t.Context(), s.proof, o); err != nil {
-			t.Fatal(err)
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		for _, exists := range []bool{true, false} {
+			l := &lagging{}
+			s := newTagged(t, exists, regtest.Options{Memory: m, Wrap: onTag("production", l.handle)})
+			o := s.observe()
+			l.stale.Store(3)
+			if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+				t.Fatal(err)
+			}
+			if err := transfer.Confirm(t.Context(), s.proof, o); err != nil {
+				t.Errorf("exists %v: %v", exists, err)
+			}
+			if l.stale.Load() > 0 {
+				t.Error("no read lagged")
+			}
 		}
-		if err := transfer.Confirm(t.Context(), s.proof, o); err != nil {
-			t.Errorf("exists %v: %v", exists, err)
-		}
-		if l.stale.Load() > 0 {
-			t.Error("no read lagged")
-		}
-	}
+	})
 }
 
 // lagging answers some reads of a tag as the first one was answered.
@@ -268,21 +274,23 @@ func (r *recorded) replay(w http.ResponseWriter) {
 // TestConfirmGivesUp on a tag that never shows the new digest.
 func TestConfirmGivesUp(t *testing.T) {
 	t.Parallel()
-	l := &lagging{}
-	s := newTagged(t, true, regtest.Options{Wrap: onTag("production", l.handle)})
-	o := s.observe()
-	l.stale.Store(1000)
-	if err := transfer.Move(t.Context(), s.proof, o); err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	err := transfer.Confirm(t.Context(), s.proof, o)
-	if err == nil || !strings.Contains(err.Error(), "shows the old one") || registry.HintOf(err) == "" {
-		t.Errorf("error %v", err)
-	}
-	if took := time.Since(began); took < 5*time.Second || took > 20*time.Second {
-		t.Errorf("gave up after %v", took)
-	}
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		l := &lagging{}
+		s := newTagged(t, true, regtest.Options{Memory: m, Wrap: onTag("production", l.handle)})
+		o := s.observe()
+		l.stale.Store(1000)
+		if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		err := transfer.Confirm(t.Context(), s.proof, o)
+		if err == nil || !strings.Contains(err.Error(), "shows the old one") || registry.HintOf(err) == "" {
+			t.Errorf("error %v", err)
+		}
+		if took := time.Since(began); took < 5*time.Second || took > 20*time.Second {
+			t.Errorf("gave up after %v", took)
+		}
+	})
 }
 
 func TestConfirmSeesOthers(t *testing.T) {

@@ -96,20 +96,22 @@ func TestVerifyWhatIsSaidToBeThere(t *testing.T) {
 		for _, level := range slices.Concat(test.seen, test.not) {
 			t.Run(test.name+" at level "+string(level), func(t *testing.T) {
 				t.Parallel()
-				h := &hurt{}
-				source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: h.wrap})
-				push(t, v.Image, source, sourceRepo, "dev")
-				push(t, v.Image, target, targetRepo)
-				if test.hurt != "" {
-					h.set(test.hurt, test.answer)
-				}
-				r := newRun(t, level, 0)
-				from, to := r.source(source), r.target(target)
-				proof, err := r.Verify(t.Context(), r.walk(from, "dev"), from, to)
-				check(t, proof, err, level, slices.Contains(test.seen, level), test.says)
-				if w := writes(target); len(w) > 0 {
-					t.Error("writes:", w)
-				}
+				inBubble(t, func(t *testing.T, m *regtest.Memory) {
+					h := &hurt{}
+					source, target := regtest.Serve(t, regtest.Options{Memory: m}), regtest.Serve(t, regtest.Options{Memory: m, Wrap: h.wrap})
+					push(t, v.Image, source, sourceRepo, "dev")
+					push(t, v.Image, target, targetRepo)
+					if test.hurt != "" {
+						h.set(test.hurt, test.answer)
+					}
+					r := newRunAt(t, level, target)
+					from, to := r.source(source), r.target(target)
+					proof, err := r.Verify(t.Context(), r.walk(from, "dev"), from, to)
+					check(t, proof, err, level, slices.Contains(test.seen, level), test.says)
+					if w := writes(target); len(w) > 0 {
+						t.Error("writes:", w)
+					}
+				})
 			})
 		}
 	}
@@ -148,18 +150,20 @@ func TestVerifyAfterACopy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := &hurt{}
-			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: h.wrap})
-			push(t, v.Image, source, sourceRepo, "dev")
-			r := newRun(t, test.level, 0)
-			from, to := r.source(source), r.target(target)
-			g := r.walk(from, "dev")
-			if _, err := r.Copy(t.Context(), g, from, to, nil); err != nil {
-				t.Fatal(err)
-			}
-			h.set(test.hurt, test.answer)
-			proof, err := r.Verify(t.Context(), g, from, to)
-			check(t, proof, err, test.level, true, test.says)
+			inBubble(t, func(t *testing.T, m *regtest.Memory) {
+				h := &hurt{}
+				source, target := regtest.Serve(t, regtest.Options{Memory: m}), regtest.Serve(t, regtest.Options{Memory: m, Wrap: h.wrap})
+				push(t, v.Image, source, sourceRepo, "dev")
+				r := newRunAt(t, test.level, target)
+				from, to := r.source(source), r.target(target)
+				g := r.walk(from, "dev")
+				if _, err := r.Copy(t.Context(), g, from, to, nil); err != nil {
+					t.Fatal(err)
+				}
+				h.set(test.hurt, test.answer)
+				proof, err := r.Verify(t.Context(), g, from, to)
+				check(t, proof, err, test.level, true, test.says)
+			})
 		})
 	}
 }
@@ -167,45 +171,49 @@ func TestVerifyAfterACopy(t *testing.T) {
 // TestVerifyWaitsForReadsThatLag behind the copy.
 func TestVerifyWaitsForReadsThatLag(t *testing.T) {
 	t.Parallel()
-	v := newVerified()
-	h := &hurt{}
-	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: h.wrap})
-	push(t, v.Image, source, sourceRepo, "dev")
-	push(t, v.Image, target, targetRepo)
-	for _, ref := range []string{v.child, v.layer, v.list} {
-		h.set(ref, missing)
-	}
-	time.AfterFunc(700*time.Millisecond, func() {
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		v := newVerified()
+		h := &hurt{}
+		source, target := regtest.Serve(t, regtest.Options{Memory: m}), regtest.Serve(t, regtest.Options{Memory: m, Wrap: h.wrap})
+		push(t, v.Image, source, sourceRepo, "dev")
+		push(t, v.Image, target, targetRepo)
 		for _, ref := range []string{v.child, v.layer, v.list} {
-			h.set(ref, nil)
+			h.set(ref, missing)
+		}
+		time.AfterFunc(700*time.Millisecond, func() {
+			for _, ref := range []string{v.child, v.layer, v.list} {
+				h.set(ref, nil)
+			}
+		})
+		r := newRunAt(t, transfer.Blobs, target)
+		from, to := r.source(source), r.target(target)
+		if _, err := r.Verify(t.Context(), r.walk(from, "dev"), from, to); err != nil {
+			t.Error(err)
 		}
 	})
-	r := newRun(t, transfer.Blobs, 0)
-	from, to := r.source(source), r.target(target)
-	if _, err := r.Verify(t.Context(), r.walk(from, "dev"), from, to); err != nil {
-		t.Error(err)
-	}
 }
 
 // TestVerifyEndsWithItsContext also while it waits for reads that lag.
 func TestVerifyEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	v := newVerified()
-	h := &hurt{}
-	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: h.wrap})
-	push(t, v.Image, source, sourceRepo, "dev")
-	h.set(v.child, missing)
-	push(t, v.Image, target, targetRepo)
-	r := newRun(t, transfer.Blobs, 0)
-	from, to := r.source(source), r.target(target)
-	g := r.walk(from, "dev")
-	why := errors.New("enough")
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 500*time.Millisecond, why)
-	defer cancel()
-	began := time.Now()
-	if _, err := r.Verify(ctx, g, from, to); !errors.Is(err, why) || time.Since(began) > 3*time.Second {
-		t.Errorf("error %v after %v", err, time.Since(began))
-	}
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		v := newVerified()
+		h := &hurt{}
+		source, target := regtest.Serve(t, regtest.Options{Memory: m}), regtest.Serve(t, regtest.Options{Memory: m, Wrap: h.wrap})
+		push(t, v.Image, source, sourceRepo, "dev")
+		h.set(v.child, missing)
+		push(t, v.Image, target, targetRepo)
+		r := newRunAt(t, transfer.Blobs, target)
+		from, to := r.source(source), r.target(target)
+		g := r.walk(from, "dev")
+		why := errors.New("enough")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 500*time.Millisecond, why)
+		defer cancel()
+		began := time.Now()
+		if _, err := r.Verify(ctx, g, from, to); !errors.Is(err, why) || time.Since(began) > 3*time.Second {
+			t.Errorf("error %v after %v", err, time.Since(began))
+		}
+	})
 }
 
 // TestVerifyInOneRepository reads blobs only where all of them are asked for.
@@ -274,24 +282,26 @@ func TestVerifyReadsABlobOnce(t *testing.T) {
 // registry's fault; one that always is, is.
 func TestReadBackAgain(t *testing.T) {
 	t.Parallel()
-	v := verified{Image: regtest.Build(regtest.Spec{LayerSize: 100_000})} // too large to be held in memory
-	layer := v.Blobs[0].Digest
-	for times, seen := range map[int32]bool{1: false, 1000: true} {
-		var reads atomic.Int32
-		source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-				if q.Method == http.MethodGet && q.UserAgent() != regtest.Agent && strings.HasSuffix(q.URL.Path, layer) && reads.Add(1) <= times {
-					_, _ = w.Write(bytes.Repeat([]byte("x"), 100_000))
-					return
-				}
-				next.ServeHTTP(w, q)
-			})
-		}})
-		push(t, v.Image, source, sourceRepo, "dev")
-		_, proof, err := newRun(t, transfer.Content, 0).copyAndVerify(source, target, "dev")
-		check(t, proof, err, transfer.Content, seen, layer)
-		if n := reads.Load(); n < 2 || n > 4 {
-			t.Errorf("it was read %d times", n)
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		v := verified{Image: regtest.Build(regtest.Spec{LayerSize: 100_000})} // too large to be held in memory
+		layer := v.Blobs[0].Digest
+		for times, seen := range map[int32]bool{1: false, 1000: true} {
+			var reads atomic.Int32
+			source, target := regtest.Serve(t, regtest.Options{Memory: m}), regtest.Serve(t, regtest.Options{Memory: m, Wrap: func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					if q.Method == http.MethodGet && q.UserAgent() != regtest.Agent && strings.HasSuffix(q.URL.Path, layer) && reads.Add(1) <= times {
+						_, _ = w.Write(bytes.Repeat([]byte("x"), 100_000))
+						return
+					}
+					next.ServeHTTP(w, q)
+				})
+			}})
+			push(t, v.Image, source, sourceRepo, "dev")
+			_, proof, err := newRunAt(t, transfer.Content, target).copyAndVerify(source, target, "dev")
+			check(t, proof, err, transfer.Content, seen, layer)
+			if n := reads.Load(); n < 2 || n > 4 {
+				t.Errorf("it was read %d times", n)
+			}
 		}
-	}
+	})
 }
