@@ -70,7 +70,7 @@ type mob struct {
 
 func gather(t *testing.T, where gathering, api bool, seed uint64) {
 	m := &mob{T: t, world: &world{}, gathering: where, memory: regtest.NewMemory()}
-	target, chaos, err := regtest.StartChaos(regtest.Options{Memory: m.memory, Delete: true, Referrers: api},
+	target, chaos, err := regtest.StartChaos(regtest.Options{Memory: m.memory, Delete: true, Traits: traitsOf(vendorsCut[api][seed%2])},
 		regtest.ChaosOptions{Seed: seed, Delay: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ import (
 )
 
 // raceSeeds is how many interleavings a race is run in.
-var raceSeeds = flag.Uint64("races", 12, "in how many interleavings each race is run")
+var raceSeeds = flag.Uint64("races", 6, "in how many interleavings each race is run")
 
 // history is what a registry did with manifests that were asked for by tag, in its order.
 type history struct {
@@ -100,7 +100,7 @@ type race struct {
 func newRace(t *testing.T, seed uint64) *race {
 	t.Helper()
 	r := &race{memory: regtest.NewMemory()}
-	target, _, err := regtest.StartChaos(regtest.Options{Memory: r.memory, Delete: true, Wrap: r.history.wrap},
+	target, _, err := regtest.StartChaos(regtest.Options{Memory: r.memory, Delete: true, Traits: traitsOf(vendorsCut[false][seed%2]), Wrap: r.history.wrap},
 		regtest.ChaosOptions{Seed: seed, Delay: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
