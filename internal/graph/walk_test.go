@@ -452,6 +452,7 @@ func numberedLines(mediaType types.MediaType, n int) []string {
 
 // TestBounds: an image made to exhaust the program is refused after few requests.
 func TestBounds(t *testing.T) {
+	long(t)
 	tests := []struct {
 		name string
 		make func(h *hostile)
@@ -587,5 +588,13 @@ func TestListDamagedOnTheWay(t *testing.T) {
 	}
 	if answers.Load() != 2 {
 		t.Errorf("the list was asked for %d times", answers.Load())
+	}
+}
+
+// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: it runs without -short")
 	}
 }

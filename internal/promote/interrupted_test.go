@@ -50,6 +50,7 @@ func TestFinish(t *testing.T) {
 
 // TestFinishThatFails puts everything back to what it was before the run that was killed.
 func TestFinishThatFails(t *testing.T) {
+	long(t)
 	for n := range ships {
 		for _, name := range []string{"production", "v1"} {
 			for _, moved := range moments {

@@ -65,6 +65,7 @@ func work(text string) int {
 // after: n is spread over the whole of the run. Then every tag is the old digest, or the new one with everything below
 // it; and the next run completes what is missing.
 func TestKill(t *testing.T) {
+	long(t)
 	var all []setting
 	for _, s := range settings() {
 		s.layers, s.images = 2, min(2, s.images)
@@ -95,6 +96,7 @@ func TestKill(t *testing.T) {
 // rollback in a new run goes there too, unless the one that was killed had come to its end; and another promotion finds
 // all as it was or all rolled back. What the ledger lists is what has happened.
 func TestKillRollback(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := setting{name: "rollback", images: 2, layers: 1, layerSize: 10, verify: "blobs", bare: true, vendor: vendorsCut[false][0]}
 	m := newMurder(t, s)

@@ -39,6 +39,7 @@ func (g gathering) of(n int) (env, tag, repo string) {
 // where nobody else moves the tag, each that succeeded does. The chain shows forks, as it must, and nothing else. Without
 // -sweep each place has one kind of registry.
 func TestTwentyAtOnce(t *testing.T) {
+	long(t)
 	for n, where := range []gathering{
 		{name: "one environment", env: "production", tag: "production", repo: "prod/app"},
 		{name: "one environment, with fixed tags", env: "production", tag: "production", repo: "prod/app", dated: true},

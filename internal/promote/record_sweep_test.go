@@ -88,6 +88,7 @@ func (s sequel) String() string {
 // promotion that moved the tags once, with the right outcome, and none that did not; the environment holds what the
 // ledger says; the chain is whole; and a rollback goes to what was there before.
 func TestRecordSweep(t *testing.T) {
+	long(t)
 	for _, s := range scenes() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

@@ -145,6 +145,7 @@ func (w *world) listedSo(ctx context.Context, p *parcel, successor bool) error {
 // TestReleaseSweep cuts a release of three images, each to a moving and a fixed tag, at each of its requests in the ways
 // of TestSweep. Afterwards all of its tags are new, or all are old, or the next run makes it so, whatever it promotes.
 func TestReleaseSweep(t *testing.T) {
+	long(t)
 	for _, s := range atVendors([]setting{
 		{name: "release", images: 3},
 		{name: "release with tokens in one registry", images: 3, inside: true, auth: true, oneScope: true},
