@@ -27,7 +27,7 @@ var mostRequests = []struct {
 	source, target   string
 }{
 	{"cross-registry", 275 + recording, 2, "S/acme/app:dev", "T/acme/app:prod"},
-	{"again", 112, 2, "S/acme/app:dev", "T/acme/app:prod"},
+	{"again", 122, 2, "S/acme/app:dev", "T/acme/app:prod"},
 	{"retag", 11 + recording, 1, "S/acme/tagged:dev", "S/acme/tagged:prod"},
 	{"other repository", 170 + recording, 1, "S/acme/app:dev", "S/acme/other:prod"},
 }

@@ -128,34 +128,16 @@ var refusesRecords = []failing{
 // productMustMend are scenarios that fail for another defect of the program.
 var productMustMend = []failing{
 	{
-		vendor: "harbor", sometimes: true,
-		scenarios: `artifacts several_images`,
-		why:       "An odd answer to the HEAD of a blob ends the promotion, in place of an upload.",
-		shows:     "look for blob.*403",
-	},
-	{
 		vendor: "harbor-replicas", sometimes: true,
 		scenarios: `command_line one_platform single_manifest tag_promotion target_env`,
 		why:       "404 to a manifest PUT is taken for a typo, not for lag, and is not tried again.",
 		shows:     "NOT_FOUND: artifact",
 	},
 	{
-		vendor:    "harbor",
-		scenarios: `attachments_cosign_merged environment history metadata_action_tags plan plan_several release rerun rollback rollback_release`,
-		why:       "An odd answer to the HEAD of a blob ends the promotion, in place of an upload.",
-		shows:     "look for blob.*403",
-	},
-	{
 		vendor:    "harbor-replicas",
 		scenarios: `artifacts attachments_cosign_merged attachments_none basic_auth buildkit_attestations cross_registry docker_schema2 drift environment fixed_tag going_back history metadata_action_tags mount nested_index plan plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries templates`,
 		why:       "404 to a manifest PUT is taken for a typo, not for lag, and is not tried again.",
 		shows:     "NOT_FOUND: artifact",
-	},
-	{
-		vendor:    "artifactory",
-		scenarios: `artifacts attachments_cosign_merged attachments_none basic_auth buildkit_attestations cross_registry docker_schema2 drift environment history metadata_action_tags nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest`,
-		why:       "An odd answer to the HEAD of a blob ends the promotion, in place of an upload; n=1000 is not made smaller after a 400.",
-		shows:     "look for blob.*405|PAGINATION_NUMBER_INVALID",
 	},
 	{
 		vendor:    "cdn",
@@ -180,18 +162,6 @@ var productMustMend = []failing{
 		scenarios: `artifacts attachments_none basic_auth buildkit_attestations cross_registry docker_schema2 drift environment history metadata_action_tags mount nested_index one_platform plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest`,
 		why:       "403 to the read of a tag in a repository that does not exist yet ends a first promotion to it.",
 		shows:     "403 Forbidden: DENIED",
-	},
-	{
-		vendor:    "nexus",
-		scenarios: `attachments_cosign_merged environment history metadata_action_tags plan plan_several release rerun rollback rollback_release several_images`,
-		why:       "An odd answer to the HEAD of a blob ends the promotion, in place of an upload.",
-		shows:     "look for blob.*400",
-	},
-	{
-		vendor:    "proxy",
-		scenarios: `artifacts attachments_none basic_auth buildkit_attestations cross_registry docker_schema2 drift environment history metadata_action_tags nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback several_images several_registries single_manifest`,
-		why:       "413 to a blob in one piece ends the promotion: there are no chunks.",
-		shows:     "413",
 	},
 	{
 		vendor:    "quay",

@@ -296,7 +296,7 @@ func TestChildThatIsABlob(t *testing.T) {
 
 // TestBlobThatCannotBeLookedFor: what was not answered is not missing.
 func TestBlobThatCannotBeLookedFor(t *testing.T) {
-	refused := regtest.Answer(func(q *http.Request) bool { return q.Method == http.MethodHead }, http.StatusForbidden, "application/json", nil)
+	refused := regtest.Answer(func(q *http.Request) bool { return strings.Contains(q.URL.Path, "/blobs/") }, http.StatusForbidden, "application/json", nil)
 	strict := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if q.UserAgent() == regtest.Agent {

@@ -32,7 +32,7 @@ type Book struct {
 // Open returns the ledger called key, an environment's name or else the first moving
 // tag's. The finder is the one that the run uses for the repository.
 func Open(repo *registry.Repository, finder *referrer.Finder, key string) *Book {
-	return &Book{repo: repo, finder: finder, key: key, looked: map[string]*found{}, serials: map[int]int{}}
+	return &Book{repo: repo.Uncached(), finder: finder, key: key, looked: map[string]*found{}, serials: map[int]int{}}
 }
 
 // Reference is the ledger's tag.

@@ -80,7 +80,7 @@ func TagFor(tag string) string {
 // ReadJournal reads the journal of a tag; nil if there is none. What is there and
 // is none is an error: it would be overwritten.
 func ReadJournal(ctx context.Context, repo *registry.Repository, tag string) (*Journal, error) {
-	m, err := repo.GetManifest(ctx, TagFor(tag))
+	m, err := repo.Uncached().GetManifest(ctx, TagFor(tag))
 	if errors.Is(err, registry.ErrNotFound) {
 		return nil, nil
 	}

@@ -106,7 +106,7 @@ func (r *run) journalAt(ctx context.Context, from move, place ledger.Place) (*le
 	if err != nil {
 		return nil, nil, fmt.Errorf("follow the journal of %s: %w", from.target.Reference(from.text), err)
 	}
-	j, err := ledger.ReadJournal(ctx, repo.Uncached(), place.Tag)
+	j, err := ledger.ReadJournal(ctx, repo, place.Tag)
 	return j, repo, err
 }
 
@@ -220,7 +220,7 @@ func (r *run) await(ctx context.Context, i *interrupted) error {
 			return context.Cause(ctx)
 		case <-time.After(pause):
 		}
-		now, err := ledger.ReadJournal(ctx, i.repo.Uncached(), i.head.Head.Tag)
+		now, err := ledger.ReadJournal(ctx, i.repo, i.head.Head.Tag)
 		if err != nil {
 			return err
 		}
@@ -312,7 +312,7 @@ func (r *run) readJournals(ctx context.Context) error {
 
 func (m move) readJournal(ctx context.Context) (err error) {
 	m.lookedAt = time.Now()
-	m.journal, err = ledger.ReadJournal(ctx, m.target.Uncached(), m.text)
+	m.journal, err = ledger.ReadJournal(ctx, m.target, m.text)
 	m.looked = err == nil
 	return err
 }

@@ -77,7 +77,7 @@ func (r *run) readLedgers(ctx context.Context) error {
 			continue
 		}
 		p.ledger.finder = r.engine.Finder(p.target)
-		p.ledger.book = ledger.Open(p.target.Uncached(), p.ledger.finder, name)
+		p.ledger.book = ledger.Open(p.target, p.ledger.finder, name)
 		g.Go(func() error { return p.ledger.read(ctx) })
 	}
 	return g.Wait()

@@ -171,14 +171,14 @@ func (s *station) holds() string {
 // isMidway reports whether a release may be moving the first moving tag, or was ended
 // while it did. Where that cannot be found out, it may be.
 func (s *station) isMidway(ctx context.Context) bool {
-	j, err := ledger.ReadJournal(ctx, s.repo.Uncached(), s.Tags[0])
+	j, err := ledger.ReadJournal(ctx, s.repo, s.Tags[0])
 	if err != nil || j == nil || j.Done {
 		return err != nil
 	}
 	if j.Head.Repository != s.repo.Name() {
 		return true
 	}
-	head, err := ledger.ReadJournal(ctx, s.repo.Uncached(), j.Head.Tag)
+	head, err := ledger.ReadJournal(ctx, s.repo, j.Head.Tag)
 	return err != nil || head != nil && !head.Done && head.Release == j.Release && head.Head == j.Head
 }
 

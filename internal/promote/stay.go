@@ -34,7 +34,7 @@ func (r *run) readStay(ctx context.Context, i *image) error {
 	}
 	s := &i.from.records
 	s.repo = repo
-	s.book = ledger.Open(repo.Uncached(), referrer.NewFinder(repo), i.from.Environment)
+	s.book = ledger.Open(repo, referrer.NewFinder(repo), i.from.Environment)
 	if s.page, err = s.book.Read(ctx); err == nil {
 		err = s.replay(ctx)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -82,7 +83,10 @@ func connectionAdvice(host string, err error) string {
 		dns     *net.DNSError
 		record  tls.RecordHeaderError
 	)
+	var away awayError
 	switch {
+	case errors.As(err, &away) && errors.Is(err, syscall.ECONNREFUSED):
+		return "Nothing answers at " + strconv.Quote(Cut(away.host.name, 100)) + ", where " + host + " sends its clients: its external address, or that of its storage, may be set wrong. The runner must be able to reach it."
 	case errors.As(err, &unknown):
 		return "The certificate of " + host + " is signed by an authority that is not known here: give its PEM in the input ca-certificates."
 	case errors.As(err, &dns):
@@ -101,13 +105,19 @@ func connectionAdvice(host string, err error) string {
 func contentAdvice(host string, err error) string {
 	var refused refusal
 	var token *tokenError
+	var upload misdirected
+	var size sizeError
 	switch {
+	case errors.As(err, &upload):
+		return host + " sends uploads to where none should go, so nobody went. If a proxy ends TLS before it, have the proxy pass on what the client used: Host with its port, and X-Forwarded-Proto: https. Else set the registry's external address."
 	case errors.As(err, &refused):
 		return host + " sends its clients to where none should go, so nobody went. Its configuration may be wrong: its external address, its token service and its storage must be https addresses that the runner can reach."
 	case errors.As(err, &token):
 		return "The token service of " + host + " gave no token that can be used: check that it runs, and that no proxy or login page answers in its place." + goesOn
 	case errors.Is(err, ErrTooLarge):
 		return host + " sends more than is read of such an answer, which images do not need. Check what it serves there: a proxy or another service may answer in its place."
+	case errors.As(err, &size):
+		return "Either the image's manifest is wrong about the size of this blob, or what " + host + " stores of it is not whole. Push the image there again; if it says the same then, build it again: its digest will be another."
 	case errors.Is(err, ErrMismatch):
 		return "The registry serves other bytes than the digest names. Nothing was promoted on them. If another run says the same, what " + host + " stores is damaged: push the image there again."
 	}

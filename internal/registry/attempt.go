@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -107,7 +108,7 @@ func (a *attempt) send(ctx context.Context, method string, body io.ReadCloser, s
 	}).WithContext(ctx)
 	resp, err := a.transport().RoundTrip(req)
 	if err != nil {
-		return nil, cause(ctx, err)
+		return nil, a.failed(ctx, cause(ctx, err))
 	}
 	a.host.heard(resp)
 	a.slot.heard(resp)
@@ -115,6 +116,32 @@ func (a *attempt) send(ctx context.Context, method string, body io.ReadCloser, s
 		a.session.worked(method)
 	}
 	return resp, nil
+}
+
+// failed names the host where it is another than the one that was asked first: the
+// reader of the message would look for the fault there.
+func (a *attempt) failed(ctx context.Context, err error) error {
+	if a.challenge != nil || ctx.Err() != nil {
+		return err
+	}
+	return awayError{a.host, err}
+}
+
+// awayError is that of a request to where a registry pointed.
+type awayError struct {
+	host  *host
+	error error
+}
+
+func (e awayError) Error() string {
+	return fmt.Sprintf("at %q, where the registry points: %v", Cut(e.host.name, 100), e.error)
+}
+
+func (e awayError) Unwrap() error { return e.error }
+
+// isDead tells a host that the registry points to and that takes no connections.
+func (e awayError) isDead() bool {
+	return errors.Is(e.error, syscall.ECONNREFUSED) && !e.host.answered.Load()
 }
 
 // transport is the one that suits the request.

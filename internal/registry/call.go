@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 const (
@@ -27,6 +29,12 @@ type call struct {
 	body   []byte
 	need   need
 	limit  int64 // bytes of the answer's body
+	peek   bool  // no more than limit is read of the body, whatever there is
+
+	// extract keeps of a body below 300 what is wanted, while it comes; nil: all of it.
+	extract func(body io.Reader) ([]byte, error)
+	// blob is what the answer is to be, where it is one.
+	blob *v1.Descriptor
 
 	// whole reports whether a body that broke off had all come; nil: it had not.
 	whole func(body []byte) bool
@@ -42,6 +50,8 @@ type answer struct {
 	header http.Header
 	body   []byte
 	url    *url.URL // that was asked, after redirects
+
+	extract func(body io.Reader) ([]byte, error) // see call
 }
 
 // String is the status with what the registry says of it.
@@ -65,11 +75,11 @@ func (c *call) assess(a *answer) error {
 
 // follow sends a call one time, and again where a read is redirected: always from
 // the registry's own URL, for what it redirects to expires. One that has expired
-// meanwhile is asked for again.
+// is asked for again; but a URL that is signed for GET refuses every HEAD.
 func (s *session) follow(ctx context.Context, c call) (*answer, error) {
 	for renewed := 0; ; renewed++ {
 		a, hops, err := s.followOnce(ctx, c)
-		if err != nil || hops == 0 || renewed == maxRenewals || !mayHaveExpired(a.status) {
+		if err != nil || hops == 0 || renewed == maxRenewals || c.method != http.MethodGet || !mayHaveExpired(a.status) {
 			return a, err
 		}
 	}
@@ -154,11 +164,26 @@ func (a *attempt) exchange(ctx context.Context, c call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	got := &answer{url: a.url}
+	if c.blob != nil {
+		if err := checkSize(resp, *c.blob); err != nil {
+			_ = resp.Body.Close()
+			return nil, err
+		}
+	}
+	got := &answer{url: a.url, extract: c.extract}
+	if c.peek {
+		resp.Body = peeked{io.LimitReader(resp.Body, c.limit), resp.Body}
+	}
 	if err := got.read(resp, c.limit); err != nil && (c.whole == nil || !c.whole(got.body)) {
 		return nil, cause(ctx, err)
 	}
 	return got, nil
+}
+
+// peeked is the beginning of a body.
+type peeked struct {
+	io.Reader
+	io.Closer
 }
 
 // read reads the body, bounded.
@@ -168,17 +193,33 @@ func (a *answer) read(resp *http.Response, limit int64) error {
 	if resp.StatusCode >= 300 {
 		limit = maxErrorBody
 	}
+	if a.extract != nil && resp.StatusCode < 300 {
+		return a.readExtract(resp, limit)
+	}
 	var err error
 	if a.body, err = readAll(resp, limit+1); err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
 	if int64(len(a.body)) > limit {
 		if resp.StatusCode < 300 {
-			return errAgain{error: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit), reason: wasOdd}
+			return tooLarge(limit)
 		}
 		a.body = a.body[:limit]
 	}
 	return nil
+}
+
+func tooLarge(limit int64) error {
+	return errAgain{error: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit), reason: wasOdd}
+}
+
+// readExtract reads a body of which only a part is kept.
+func (a *answer) readExtract(resp *http.Response, limit int64) (err error) {
+	body := &io.LimitedReader{R: resp.Body, N: limit + 1}
+	if a.body, err = a.extract(body); body.N <= 0 {
+		return tooLarge(limit)
+	}
+	return err
 }
 
 // readAll reads at most that many bytes of a body, into as much memory as the

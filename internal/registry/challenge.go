@@ -177,6 +177,7 @@ func told(e *transport.Error) string {
 type guarded struct {
 	session *session
 	scheme  string
+	token   bool // it asks for one
 
 	mu      sync.Mutex // ggcr asks by both schemes at once
 	answer  *answer    // to the last request that was sent
@@ -218,6 +219,13 @@ func (g *guarded) send(req *http.Request) (*http.Response, *answer, error) {
 	a := &answer{url: req.URL}
 	if err := a.read(resp, maxErrorBody); err != nil {
 		return nil, nil, cause(ctx, err)
+	}
+	if resp.StatusCode == http.StatusUnauthorized {
+		oneChallenge(resp.Header)
+	}
+	if resp.StatusCode == http.StatusOK && g.token {
+		resp.Body = io.NopCloser(bytes.NewReader(wholeSeconds(a.body)))
+		return resp, a, nil
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(a.body))
 	return resp, a, nil
@@ -273,7 +281,8 @@ func (s *session) learn(asked *transport.Challenge, status int, header http.Head
 	if s.known() != asked { // another request was faster
 		return true
 	}
-	refused := &http.Response{StatusCode: status, Header: header, Body: http.NoBody}
+	refused := &http.Response{StatusCode: status, Header: header.Clone(), Body: http.NoBody}
+	oneChallenge(refused.Header)
 	c, err := transport.Ping(context.Background(), s.host, canned{refused})
 	if err != nil || c.Scheme == "" {
 		return false

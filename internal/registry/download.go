@@ -16,16 +16,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// HasBlob reports whether the repository holds a blob. It asks as often as
-// GetManifest does.
-func (r *Repository) HasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
-	c := r.session.hosts.cache
-	there, err := ask(ctx, c, &c.blobs, r.place(digest.String()), r.uncached, func(ctx context.Context) (bool, error) {
-		return r.has(ctx, r.call(http.MethodHead, "blobs/"+digest.String()), digest.String(), "look for blob")
-	})
-	return there, r.fail("look for blob", digest.String(), err)
-}
-
 // OpenBlob reads a blob. The reader takes up a broken download where it stopped,
 // with the hash carried on, always from the registry's own URL: what it
 // redirects to expires. At the end it fails with ErrMismatch, in place of
@@ -112,7 +102,8 @@ func (d *download) after(err error) error {
 		return d.check()
 	}
 	d.close()
-	if errors.Is(err, ErrMismatch) { // what was read is handed out already
+	var size sizeError
+	if errors.Is(err, ErrMismatch) && !errors.As(err, &size) { // what was read is handed out already
 		return d.fail(err)
 	}
 	end := d.patience.after(d.ctx, err)
@@ -223,6 +214,10 @@ func (d *download) send(ctx context.Context, dog *watchdog, try *attempt) (next 
 	if next, err := a.redirect(http.MethodGet); next != nil || err != nil {
 		drain(resp)
 		return next, nil, err
+	}
+	if err := checkSize(resp, d.blob); err != nil {
+		_ = resp.Body.Close()
+		return nil, nil, err
 	}
 	if refused, err = d.position(resp); refused != nil || err != nil {
 		_ = resp.Body.Close()

@@ -21,6 +21,9 @@ var (
 	ErrUnsupported  = errors.New("not supported by the registry")
 	ErrTooLarge     = errors.New("answer too large")
 	ErrMismatch     = errors.New("content does not match its digest")
+	// ErrUnclear says that a registry answered neither that it has a blob nor that it
+	// lacks it.
+	ErrUnclear = errors.New("not known to be there")
 )
 
 // Error says which operation on which side and reference went wrong, what the
@@ -34,6 +37,8 @@ type Error struct {
 	Detail string // the registry's own words, cut short: a stranger's text
 	Hint   string // what to do; may have several lines
 	Err    error  // the cause where there was no answer
+
+	unclear bool // ErrUnclear
 }
 
 func (e *Error) Error() string {
@@ -65,6 +70,8 @@ func (*Error) final() {}
 // Is matches the sentinels of this package by status and code.
 func (e *Error) Is(target error) bool {
 	switch target {
+	case ErrUnclear:
+		return e.unclear
 	case ErrNotFound:
 		return e.Status == http.StatusNotFound
 	case ErrUnauthorized:

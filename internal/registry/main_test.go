@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -331,6 +332,12 @@ func lacks(t *testing.T, text string, parts ...string) {
 // handler is a registry, and the repository is on it.
 func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Repository)) {
 	t.Helper()
+	bubbleWithout(t, "", h, test)
+}
+
+// bubbleWithout is bubble, with an address where nothing listens.
+func bubbleWithout(t *testing.T, closed string, h http.HandlerFunc, test func(t *testing.T, r *Repository)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		network := regtest.NewPipes()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -340,7 +347,12 @@ func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Reposit
 			defer close(served)
 			_ = server.Serve(network)
 		}()
-		transport := newTransport(&tls.Config{}, network.DialContext, 0)
+		transport := newTransport(&tls.Config{}, func(ctx context.Context, kind, address string) (net.Conn, error) {
+			if address == closed {
+				return nil, &net.OpError{Op: "dial", Net: kind, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+			}
+			return network.DialContext(ctx, kind, address)
+		}, 0)
 		defer func() {
 			cancel() // a handler that does not read the body does not see the client go
 			transport.CloseIdleConnections()

@@ -55,7 +55,7 @@ func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, err
 		if err != nil {
 			return Manifest{}, err
 		}
-		return c.keep(r, ref, m), nil
+		return c.keep(r, m), nil
 	})
 	return m, r.fail("read manifest", ref, err)
 }

@@ -56,7 +56,7 @@ func TestManifestRoundTrip(t *testing.T) {
 
 func TestLookThatIsRefused(t *testing.T) {
 	t.Parallel()
-	reg := regtest.Serve(t, regtest.Options{Wrap: strikes(always, "^HEAD /v2/acme/app/", status(http.StatusForbidden))})
+	reg := regtest.Serve(t, regtest.Options{Wrap: strikes(always, "^(HEAD|GET) /v2/acme/app/", status(http.StatusForbidden))})
 	r := target(t, reg, "acme/app")
 	for _, look := range []func() (bool, error){
 		func() (bool, error) { return r.HasManifest(t.Context(), digestOf(nil)) },

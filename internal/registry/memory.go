@@ -45,7 +45,7 @@ func (m *memory) Close() error {
 // readSmall reads a blob into memory, again if it is not what its digest says.
 func (r *Repository) readSmall(ctx context.Context, blob v1.Descriptor) ([]byte, error) {
 	c := r.call(http.MethodGet, "blobs/"+blob.Digest.String())
-	c.limit = blob.Size
+	c.limit, c.blob = blob.Size, &blob
 	c.whole = func(body []byte) bool { return isBlob(blob, body) == nil }
 	c.check = func(a *answer) error {
 		if a.status == http.StatusOK {

@@ -17,10 +17,11 @@ type outgoing struct {
 	left  int64
 	moved func(int64)
 
-	over atomic.Bool
-	mu   sync.Mutex
-	sent int64
-	err  error
+	over  atomic.Bool
+	whole atomic.Bool // all of it was read
+	mu    sync.Mutex
+	sent  int64
+	err   error
 }
 
 func (b *outgoing) Read(p []byte) (int, error) {
@@ -41,6 +42,9 @@ func (b *outgoing) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	b.count(int64(n))
+	if b.left <= 0 {
+		b.whole.Store(true)
+	}
 	b.dog.expect(b.mayTake(err))
 	return n, err
 }
@@ -77,8 +81,9 @@ func (b *outgoing) count(n int64) {
 
 // end stops the source, or one that stalls would hold the body; waits until
 // nobody reads it any more; and returns the error that the source had before.
-func (b *outgoing) end() error {
+func (b *outgoing) end(stop func()) error {
 	b.over.Store(true)
+	stop()
 	b.dog.end()
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -25,11 +25,12 @@ const (
 	waitFirst = 600 // part of the patience that is waited at first: 100 ms
 	waitMost  = 15  // part of it that is waited at most: 4 s
 
-	damages  = 8  // answers that cannot be right; also how often a blob is read anew
-	refusals = 6  // answers that would be final had they come first from a healthy host
-	forgets  = 10 // of authority that it gave: it forgets all tokens when it forgets one
-	oddities = 4  // answers that are not believed: no healthy host sends them
-	denials  = 3  // of authority to do what the session was never let do
+	damages       = 8  // answers that cannot be right; also how often a blob is read anew
+	refusals      = 6  // answers that would be final had they come first from a healthy host
+	forgets       = 10 // of authority that it gave: it forgets all tokens when it forgets one
+	oddities      = 4  // answers that are not believed: no healthy host sends them
+	misstatements = 2  // of a blob's size, until they are believed
+	denials       = 3  // of authority to do what the session was never let do
 
 	retryAfterMax = time.Minute // a longer Retry-After is not waited for
 	putOffs       = 9           // times the patience, a host is waited for that asks for nothing but to come back later
@@ -46,6 +47,8 @@ const (
 	wasDenied                  // as it may have to be
 	wasOdd                     // the answer is not what registries send
 	isLagging                  // it does not see yet what it was given
+	isDead                     // nothing listens where it points to
+	isMisstated                // the blob has another size than its manifest says
 	reasons
 )
 
@@ -121,18 +124,24 @@ func (p *patience) bear(ctx context.Context, err error) (wait time.Duration, end
 func reasonOf(err error, h *host) (reason, bool) {
 	var done final
 	var over spent
+	var away awayError
+	var size sizeError
 	again, marked := err.(errAgain) //nolint:errorlint // one deeper down was borne already
 	switch {
 	case errors.As(err, &over):
 		return 0, false
 	case marked:
 		return again.reason, true
+	case errors.As(err, &size): // which was asked for twice
+		return 0, false
 	case errors.Is(err, ErrMismatch):
 		return wasDamaged, true
 	case errors.As(err, &done):
 		return 0, false
 	case isOdd(err, h):
 		return wasOdd, true
+	case errors.As(err, &away) && away.isDead():
+		return isDead, true
 	default:
 		return inTrouble, temporary(err) || h.answered.Load() && isUnknownHost(err)
 	}
@@ -176,6 +185,8 @@ func (p *patience) bears(why reason) bool {
 		return false
 	case why == wasDamaged:
 		return p.counts[why] < damages
+	case why == isMisstated:
+		return p.counts[why] < misstatements
 	case why == wasOdd:
 		return p.counts[why] < oddities
 	case why == wasRefused:
@@ -189,6 +200,8 @@ func (p *patience) bears(why reason) bool {
 			p.lags = time.Now()
 		}
 		return time.Since(p.lags) < p.host.patience/lagging
+	case why == isDead:
+		return gone < p.host.patience/firstContact
 	case !p.host.answered.Load():
 		return p.stalls < firstStalls && gone-time.Duration(p.stalls)*stallTimeout < p.host.patience/firstContact
 	}

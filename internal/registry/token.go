@@ -3,9 +3,11 @@ package registry
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -156,7 +158,7 @@ func (s *session) tokenHost() *host {
 
 func (s *session) askOnce(ctx context.Context, scopes []string) (token, error) {
 	c := s.known()
-	g := &guarded{session: s, scheme: scheme(c)}
+	g := &guarded{session: s, scheme: scheme(c), token: true}
 	began := time.Now()
 	t, err := transport.Exchange(ctx, s.host, authn.FromConfig(s.cred.Auth), g, scopes, c)
 	if err != nil {
@@ -172,6 +174,27 @@ func (s *session) askOnce(ctx context.Context, scopes []string) (token, error) {
 	}
 	// The margin must not eat a short-lived token whole.
 	return token{value: value, expires: began.Add(max(life, tokenMargin+time.Second))}, nil
+}
+
+// wholeSeconds makes whole seconds of an `expires_in` that is a text or a fraction, as
+// some token services send it (the specification's examples have an integer, its text
+// no type). go-containerregistry reads an int, and nothing else: the whole answer would
+// be lost. It reads no `issued_at`; a token's life is counted from when it was asked for.
+func wholeSeconds(answer []byte) []byte {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(answer, &members) != nil || members["expires_in"] == nil {
+		return answer
+	}
+	text := strings.Trim(string(members["expires_in"]), `" `)
+	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds >= 1 && seconds < 1<<31 {
+		members["expires_in"] = json.RawMessage(strconv.Itoa(int(seconds)))
+	} else {
+		delete(members, "expires_in") // as if it did not say
+	}
+	if whole, err := json.Marshal(members); err == nil {
+		return whole
+	}
+	return answer
 }
 
 // judge decides what a failed exchange is worth: an answer of success without a

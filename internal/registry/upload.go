@@ -17,6 +17,7 @@ type Upload struct {
 	From      *Repository                         // where it is read; nil: Open says
 	Open      func(context.Context) io.ReadCloser // reads the blob from its start; its errors are final
 	MountFrom *Repository                         // where the registry may take it over from; nil: nowhere
+	Insist    bool                                // it is sent, though the registry may say that it has it
 	Moved     func(bytes int64)                   // called as bytes go out, with negative numbers when they went for nothing
 }
 
@@ -52,8 +53,13 @@ type uploading struct {
 	repo *Repository
 	Upload
 	patience patience
+	lost     bool   // an answer to such a thing did not come
 	begun    bool   // the host was sent something that may have completed the blob
 	chunked  bool   // PATCH, then PUT: some registries refuse a large body in one PUT
+	chunk    int64  // bytes of a PATCH at the most; 0: all
+	least    int64  // bytes of a PATCH but the last, at the least
+	closes   int    // connections in a row that were closed on a large body
+	refused  int64  // bytes of the last of these
 	bytes    []byte // of a small blob, once it was read
 	loaded   bool
 }
@@ -64,20 +70,39 @@ func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
 		if err == nil {
 			return mounted, nil
 		}
-		if end := o.patience.after(ctx, err); end != nil {
-			return false, o.repo.fail("write blob", o.Blob.Digest.String(), end)
-		}
-		if !o.begun {
+		var large bodyTooLarge
+		if errors.As(err, &large) && o.shrink(large.size, maxChunk) {
 			continue
 		}
-		there, err := o.repo.Uncached().HasBlob(ctx, o.Blob.Digest)
-		if there {
-			o.count(o.Blob.Size) // which was taken back when the answer did not come
+		end := o.after(ctx, err)
+		if o.begun && !o.Insist && (end == nil || o.lost && ctx.Err() == nil) {
+			there, err := o.repo.Uncached().HasBlob(ctx, o.Blob.Digest)
+			if there {
+				o.count(o.Blob.Size) // which was taken back when the answer did not come
+			}
+			if there || err != nil && !errors.Is(err, ErrUnclear) {
+				return false, err
+			}
 		}
-		if there || err != nil {
-			return false, err
+		if end != nil {
+			return false, o.fail(end)
 		}
 	}
+}
+
+// after decides whether there is another attempt, and waits for it. What refuses the
+// blob after an answer was lost may do so because of the first attempt, which may
+// still be stored: that is waited for.
+func (o *uploading) after(ctx context.Context, err error) (end error) {
+	var source sourceError
+	var e *Error
+	answered := errors.As(err, &e) && e.Status != 0
+	o.lost = o.lost || o.begun && !answered && !errors.As(err, &source)
+	end = o.patience.after(ctx, err)
+	if end != nil && o.lost && ctx.Err() == nil && answered && e.Status >= 400 && e.Status < 500 && !errors.As(err, &source) {
+		return o.patience.after(ctx, errAgain{error: end, reason: isLagging})
+	}
+	return end
 }
 
 func (o *uploading) at() *host { return o.repo.session.at }
@@ -157,7 +182,8 @@ func (o *uploading) mount(ctx context.Context) (*url.URL, error) {
 		o.at().mounted()
 		return nil, o.named(a)
 	case a.status == http.StatusAccepted:
-		return elsewhere(a.url, a.header.Get("Location"))
+		o.wants(a.header)
+		return uploadAt(a.url, a.header.Get("Location"))
 	case a.status != http.StatusNotFound: // which is of this blob alone
 		o.repo.session.refuseMount(c.need)
 	}
@@ -187,7 +213,7 @@ func (o *uploading) single(ctx context.Context) (location *url.URL, done bool, e
 		return nil, true, err
 	case err == nil && a.status == http.StatusAccepted:
 		o.at().tried(never)
-		location, err = elsewhere(a.url, a.header.Get("Location"))
+		location, err = uploadAt(a.url, a.header.Get("Location"))
 		return location, false, err
 	default:
 		o.at().tried(never)
@@ -204,7 +230,8 @@ func (o *uploading) plain(ctx context.Context) (*url.URL, error) {
 	if a.status != http.StatusAccepted {
 		return nil, o.refuse(a)
 	}
-	return elsewhere(a.url, a.header.Get("Location"))
+	o.wants(a.header)
+	return uploadAt(a.url, a.header.Get("Location"))
 }
 
 // load reads a small blob into memory, before anything is sent of it.
@@ -221,16 +248,25 @@ func (o *uploading) load(ctx context.Context) (err error) {
 
 // put sends the blob in one request.
 func (o *uploading) put(ctx context.Context, location *url.URL) error {
-	a, err := o.body(ctx, http.MethodPut, withDigest(location, o.Blob.Digest))
+	a, err := o.body(ctx, withDigest(location, o.Blob.Digest))
 	if err != nil {
+		o.closed(err, o.Blob.Size)
 		return err
 	}
+	o.closes = 0
 	if o.wantsChunks(a) {
 		o.chunked = true
 		if code, _ := diagnose(a); code != "BLOB_UPLOAD_INVALID" { // which may be of this session alone
 			o.at().bodyRefused(o.Blob.Size, a.status == http.StatusRequestEntityTooLarge)
 		}
-		return errAgain{error: o.refuse(a), answer: a, reason: wasRefused}
+		err := o.refuse(a)
+		if a.status == http.StatusRequestEntityTooLarge {
+			err = o.refuseSize(a, o.Blob.Size)
+		}
+		if a.status == http.StatusRequestEntityTooLarge && !o.small() {
+			return err
+		}
+		return errAgain{error: err, answer: a, reason: wasRefused}
 	}
 	if err = o.stored(a); err == nil {
 		o.at().bodyTaken(o.Blob.Size)
@@ -254,23 +290,6 @@ func formRefused(status int) bool {
 		return true
 	}
 	return false
-}
-
-// patch sends the blob and returns the session's new location.
-func (o *uploading) patch(ctx context.Context, location *url.URL) (*url.URL, error) {
-	a, err := o.body(ctx, http.MethodPatch, location)
-	if err != nil {
-		return nil, err
-	}
-	if code, _ := diagnose(a); formRefused(a.status) && (code == "" || code == "UNSUPPORTED") {
-		o.chunked = false
-		o.at().noPatch()
-		return nil, errAgain{error: o.refuse(a), answer: a, reason: wasRefused}
-	}
-	if err := o.judge(a); err != nil {
-		return nil, err
-	}
-	return elsewhere(location, a.header.Get("Location"))
 }
 
 // commit ends a session whose blob was sent. It is not tried again by itself: a
@@ -344,26 +363,20 @@ func (o *uploading) judge(a *answer) error {
 	return err
 }
 
-func withDigest(location *url.URL, digest v1.Hash) *url.URL {
-	u := *location
-	query := u.Query()
-	query.Set("digest", digest.String())
-	u.RawQuery = query.Encode()
-	return &u
-}
-
 // octets are the headers of every body.
 var octets = http.Header{"Content-Type": {"application/octet-stream"}}
 
-// body sends the blob as the body of one request, from memory if it is small.
-func (o *uploading) body(ctx context.Context, method string, u *url.URL) (*answer, error) {
+// body sends the blob as the body of one PUT, from memory if it is small.
+func (o *uploading) body(ctx context.Context, u *url.URL) (*answer, error) {
 	if !o.small() {
-		return o.stream(ctx, method, u)
+		s, err := o.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer s.close()
+		return s.send(ctx, http.MethodPut, u, o.Blob.Size)
 	}
-	c := call{method: method, header: octets, body: o.bytes, need: o.repo.need(), limit: maxErrorBody}
-	if method == http.MethodPatch {
-		c.header = http.Header{"Content-Type": octets["Content-Type"], "Content-Range": {o.contentRange()}}
-	}
+	c := call{method: http.MethodPut, header: octets, body: o.bytes, need: o.repo.need(), limit: maxErrorBody}
 	a, err := o.repo.session.exchange(ctx, c, u)
 	if err == nil && a.status < 300 {
 		o.count(o.Blob.Size)
@@ -371,71 +384,9 @@ func (o *uploading) body(ctx context.Context, method string, u *url.URL) (*answe
 	return a, err
 }
 
-func (o *uploading) contentRange() string { return fmt.Sprintf("0-%d", max(0, o.Blob.Size-1)) }
-
-// stream sends a blob as it is read. The source answers before the target is asked to
-// take anything: a registry that copies to itself may hold a lock while it reads an
-// upload, and would never answer (seen with "crane registry serve").
-func (o *uploading) stream(ctx context.Context, method string, u *url.URL) (*answer, error) {
-	ctx, dog := watch(ctx)
-	defer dog.end()
-	dog.pause()
-	source, err := o.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer source.Close() //nolint:errcheck // it was only read
-	held, err := o.at().enter(ctx, up)
-	if err != nil {
-		return nil, err
-	}
-	defer held.leave()
-	try, err := o.repo.session.prepareTransfer(ctx, o.repo.need(), u, held)
-	if err != nil {
-		return nil, err
-	}
-	dog.expect(stallTimeout)
-	body := &outgoing{inner: source, dog: dog, left: o.Blob.Size, moved: o.Moved}
-	a, err := o.exchange(ctx, try, method, body, o.Blob.Size)
-	failed := body.end()
-	if err == nil && a.status < 300 {
-		return a, nil
-	}
-	body.undo()
-	if failed != nil {
-		return nil, sourceError{failed}
-	}
-	if err == nil && (a.status == http.StatusUnauthorized || a.status == http.StatusForbidden) {
-		try.renew(http.StatusUnauthorized, a.header, 0) // for the next attempt: this body is gone
-	}
-	return a, err
-}
-
-// open opens the source, once the target can be asked: nobody holds a slot while
-// waiting for a token.
-func (o *uploading) open(ctx context.Context) (io.ReadCloser, error) {
-	if err := o.repo.session.ready(ctx, o.repo.need()); err != nil {
-		return nil, err
-	}
-	source := o.Open(ctx)
-	if d, ok := source.(*download); ok {
-		if d.repo.session.at == o.at() { // each such blob needs two connections
-			o.at().shareSlots()
-		}
-		if err := d.begin(); err != nil {
-			_ = d.Close()
-			return nil, sourceError{err}
-		}
-	}
-	return source, nil
-}
-
 // exchange makes the attempt. Only its steps are limited in time.
 func (o *uploading) exchange(ctx context.Context, try *attempt, method string, body io.Reader, size int64) (*answer, error) {
 	try.header["Content-Type"] = octets["Content-Type"]
-	if method == http.MethodPatch {
-		try.header["Content-Range"] = []string{o.contentRange()}
-	}
 	var closer io.ReadCloser
 	if body != nil {
 		closer = io.NopCloser(body)

@@ -2,7 +2,12 @@ package transfer
 
 import (
 	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
 
+	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/queue"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -13,6 +18,10 @@ type flight struct {
 	done chan struct{}
 	how  arrival
 	err  error
+
+	again     sync.Once // it is sent because a manifest that names it was refused
+	resent    bool      // it was
+	resendErr error
 }
 
 // arrival is how a blob came to be at the target.
@@ -77,7 +86,7 @@ func (e *Engine) landed(b v1.Descriptor, how arrival) {
 func (e *Engine) bring(ctx context.Context, c *copying, b v1.Descriptor, earlier []*flight) (arrival, error) {
 	from := mountable(ctx, c, earlier)
 	if c.rootThere || from == nil && c.target.mayHold(ctx, b) {
-		if there, err := c.target.repo.HasBlob(ctx, b.Digest); there || err != nil {
+		if there, err := c.target.hasBlob(ctx, b.Digest); there || err != nil {
 			return present, err
 		}
 	}
@@ -91,6 +100,69 @@ func (e *Engine) bring(ctx context.Context, c *copying, b v1.Descriptor, earlier
 		return mounted, err
 	}
 	return sent, err
+}
+
+// hasBlob reports whether the target says that it has a blob. Where it does not tell,
+// the blob is uploaded.
+func (t *target) hasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
+	there, err := t.repo.HasBlob(ctx, digest)
+	if errors.Is(err, registry.ErrUnclear) {
+		return false, nil
+	}
+	return there, err
+}
+
+// resend sends blobs of a manifest that the registry refuses because it lacks one of
+// them. What it only said to have, or to have mounted, is sent once whatever it says
+// (cc-utils#1752, distribution-spec#569: HEAD 200 for a blob that is gone). What it
+// took is sent again if it is no longer there: unreferenced blobs are collected after
+// hours (GitLab 24, zot 1), and a long copy may take as long. It reports whether any
+// of them was sent so, by whomever.
+func (c *copying) resend(ctx context.Context, blobs []v1.Descriptor) (any bool, err error) {
+	var sent atomic.Bool
+	q, ctx := queue.WithContext(ctx, queue.Width)
+	for _, b := range blobs {
+		q.Go(func() error {
+			again, mine, err := c.engine.resend(ctx, c.target, c.source, b)
+			if again {
+				sent.Store(true)
+			}
+			if again && mine {
+				c.count(func(n *document.Copied) { n.Blobs, n.Bytes = n.Blobs+1, n.Bytes+b.Size })
+			}
+			return err
+		})
+	}
+	err = q.Wait()
+	return sent.Load(), err
+}
+
+// resend sends one blob again, once a run. It reports whether the blob was sent so,
+// and whether this call did it.
+func (e *Engine) resend(ctx context.Context, t *target, source *registry.Repository, b v1.Descriptor) (again, mine bool, err error) {
+	t.mu.Lock()
+	f := t.blobs[b.Digest]
+	t.mu.Unlock()
+	if f == nil { // nobody has brought it in this run
+		return false, false, nil
+	}
+	f.again.Do(func() {
+		mine = true
+		f.resent, f.resendErr = e.resendOnce(ctx, t, source, b, f.how)
+	})
+	return f.resent, mine, f.resendErr
+}
+
+func (e *Engine) resendOnce(ctx context.Context, t *target, source *registry.Repository, b v1.Descriptor, how arrival) (bool, error) {
+	if how == sent {
+		there, err := t.repo.Uncached().HasBlob(ctx, b.Digest)
+		if there || err != nil && !errors.Is(err, registry.ErrUnclear) {
+			return false, err
+		}
+	}
+	e.Progress.expectAgain(b.Size)
+	_, err := t.repo.PutBlob(ctx, registry.Upload{Blob: b, From: source, Insist: true, Moved: e.Progress.moved})
+	return err == nil, err
 }
 
 // mountable is a repository of the target's registry that holds the blob, nil if

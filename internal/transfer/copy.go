@@ -271,16 +271,41 @@ func (c *copying) write(ctx context.Context, s *step) error {
 // not there yet (distribution-spec, "Pushing Manifests with Subject"); where one
 // does not, it is written again after its subject.
 func (c *copying) put(ctx context.Context, s *step, ref string) error {
-	indexed, err := c.target.repo.PutManifest(ctx, ref, s.Manifest)
+	put := func() (err error) {
+		s.indexed, err = c.target.repo.PutManifest(ctx, ref, s.Manifest)
+		return err
+	}
+	err := put()
 	var refused *registry.Error
 	if err != nil && s.Subject.Hex != "" && errors.As(err, &refused) && refused.Status >= 400 && refused.Status < 500 {
 		if waitErr := c.written(ctx, s.Subject); waitErr != nil {
 			return err
 		}
-		indexed, err = c.target.repo.PutManifest(ctx, ref, s.Manifest)
+		err = put()
 	}
-	s.indexed = indexed
-	return err
+	if !lacksBlob(err) {
+		return err
+	}
+	return c.withBlobs(ctx, append(s.Blobs[:len(s.Blobs):len(s.Blobs)], c.blobChildren(s)...), err, put)
+}
+
+// withBlobs writes a manifest again that was refused for want of a blob, if there is
+// one of its blobs to send again.
+func (c *copying) withBlobs(ctx context.Context, blobs []v1.Descriptor, refused error, write func() error) error {
+	switch again, err := c.resend(ctx, blobs); {
+	case err != nil:
+		return err
+	case again:
+		return write()
+	}
+	return refused
+}
+
+// lacksBlob tells the refusal of a manifest that names a blob which the registry does
+// not have (distribution-spec, "Error codes").
+func lacksBlob(err error) bool {
+	var refused *registry.Error
+	return errors.As(err, &refused) && (refused.Code == "MANIFEST_BLOB_UNKNOWN" || refused.Code == "BLOB_UNKNOWN")
 }
 
 // list makes a subject's referrers findable at the target, once all of them are

@@ -204,7 +204,12 @@ func (c *copying) merge(ctx context.Context, m *merged) error {
 	if err := c.written(ctx, m.from.Digest); err != nil {
 		return err
 	}
-	if err := c.target.putMerged(ctx, m); err != nil {
+	put := func() error { return c.target.putMerged(ctx, m) }
+	err := put()
+	if lacksBlob(err) {
+		err = c.withBlobs(ctx, m.from.Blobs, err, put)
+	}
+	if err != nil {
 		return err
 	}
 	c.count(func(n *document.Copied) { n.Manifests++ })

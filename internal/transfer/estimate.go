@@ -85,7 +85,7 @@ func (c *counting) blob(b v1.Descriptor, there bool) {
 	}
 	c.queue.Go(func() error {
 		if c.target.mayHold(c.ctx, b) {
-			if there, err := c.target.repo.HasBlob(c.ctx, b.Digest); there || err != nil {
+			if there, err := c.target.hasBlob(c.ctx, b.Digest); there || err != nil {
 				return err
 			}
 		}

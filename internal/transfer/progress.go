@@ -27,6 +27,9 @@ func (p *Progress) expect(size int64) {
 	p.totalBlobs.Add(1)
 }
 
+// expectAgain adds the bytes of a blob that is sent although it was there.
+func (p *Progress) expectAgain(size int64) { p.totalBytes.Add(size) }
+
 // spare takes back a blob's bytes: they need not be sent.
 func (p *Progress) spare(size int64) { p.totalBytes.Add(-size) }
 

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func (e *Engine) Verify(ctx context.Context, g *graph.Graph, source, target *reg
 	}
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return t.verifyManifests(ctx, g, !source.Same(target)) })
-	work.Go(func() error { return e.verifyBlobs(ctx, t, g.Blobs, level) })
+	work.Go(func() error { return e.verifyBlobs(ctx, t, source, g.Blobs, level) })
 	if !source.Same(target) {
 		work.Go(func() error { return t.verifyLists(ctx, g) })
 	}
@@ -87,20 +88,20 @@ func (t *target) verifyManifest(ctx context.Context, digest v1.Hash) error {
 	return nil
 }
 
-func (e *Engine) verifyBlobs(ctx context.Context, t *target, blobs []v1.Descriptor, level Level) error {
+func (e *Engine) verifyBlobs(ctx context.Context, t *target, source *registry.Repository, blobs []v1.Descriptor, level Level) error {
 	if level == Manifests {
 		return nil
 	}
 	work, ctx := queue.WithContext(ctx, queue.Width)
 	for _, b := range blobs {
-		work.Go(func() error { return e.verifyBlob(ctx, t, b, level) })
+		work.Go(func() error { return e.verifyBlob(ctx, t, source, b, level) })
 	}
 	return work.Wait()
 }
 
-func (e *Engine) verifyBlob(ctx context.Context, t *target, b v1.Descriptor, level Level) error {
+func (e *Engine) verifyBlob(ctx context.Context, t *target, source *registry.Repository, b v1.Descriptor, level Level) error {
 	if level == Content {
-		return e.readBack(ctx, t, b)
+		return e.readBackOrResend(ctx, t, source, b)
 	}
 	return t.verifyExists(ctx, b)
 }
@@ -132,6 +133,20 @@ func (t *target) verifyExists(ctx context.Context, b v1.Descriptor) error {
 		return fmt.Errorf("verify: %w", err)
 	}
 	return nil
+}
+
+// readBackOrResend reads a blob back. One that the registry said to have and does not
+// is sent once, and read back then: a registry may take its manifest all the same.
+func (e *Engine) readBackOrResend(ctx context.Context, t *target, source *registry.Repository, b v1.Descriptor) error {
+	err := e.readBack(ctx, t, b)
+	if !errors.Is(err, registry.ErrNotFound) || source.Same(t.repo) {
+		return err
+	}
+	again, _, resendErr := e.resend(ctx, t, source, b)
+	if !again {
+		return cmp.Or(resendErr, err)
+	}
+	return e.readBack(ctx, t, b)
 }
 
 // rereads is how often a blob is read back: a byte that was changed on the way is

@@ -1,0 +1,412 @@
+package registry
+
+import (
+	"context"
+	"encoding"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// A proxy before a registry refuses bodies above a limit with 413, or closes the
+// connection (1 MB at nginx by default, 100 MB at Cloudflare). Blobs are then sent in
+// chunks of half of what was refused, and of half of that, until they are taken.
+const (
+	maxChunk = 64 << 20 // to begin with
+	minChunk = smallBlob
+
+	// maxClosed is the first chunk where connections are closed: what was refused so
+	// was sent for nothing, for as long as nobody knows why.
+	maxClosed = 16 << 20
+	// closes is how many connections in a row are closed on a body until it is taken
+	// for a limit.
+	closes = 2
+)
+
+// bodyTooLarge is the refusal of a body for its size.
+type bodyTooLarge struct {
+	error
+	size int64
+}
+
+func (e bodyTooLarge) Unwrap() error { return e.error }
+
+// refuseSize is the error for a body that was refused for its size.
+func (o *uploading) refuseSize(a *answer, size int64) error {
+	err := o.refuse(a)
+	var e *Error
+	if errors.As(err, &e) {
+		e.Detail = strings.TrimPrefix(e.Detail+fmt.Sprintf("; the request had %s bytes", grouped(size)), "; ")
+		e.Hint = o.limitHint(size)
+	}
+	return bodyTooLarge{err, size}
+}
+
+// limitHint is what to do about a proxy that takes no chunk however small, or none
+// that is as large as the registry wants it.
+func (o *uploading) limitHint(size int64) string {
+	host := o.at().name
+	hint := fmt.Sprintf("%s, or a proxy before it, takes no request of %s bytes. Raise the proxy's limit on the size of requests (nginx: client_max_body_size).", host, grouped(size))
+	if o.least > minChunk {
+		hint += fmt.Sprintf(" The registry wants chunks of at least %s bytes.", grouped(o.least))
+	}
+	return hint
+}
+
+// fail is the error that an upload ends with.
+func (o *uploading) fail(end error) error {
+	var e *Error
+	err := o.repo.fail("write blob", o.Blob.Digest.String(), end)
+	if o.closes >= closes && errors.As(err, &e) && e.Hint == "" {
+		e.Hint = fmt.Sprintf("%s, or a proxy before it, closes the connection on a request of %s bytes. It may have a limit on the size of requests (nginx: client_max_body_size), or be in trouble: see its log.", o.at().name, grouped(o.refused))
+	}
+	return err
+}
+
+// shrink makes chunks smaller than a body that was refused for its size, and reports
+// whether there is anything smaller to try.
+func (o *uploading) shrink(refused, most int64) bool {
+	next := max(min(refused/2, most), minChunk, o.least)
+	if next >= refused {
+		return false
+	}
+	o.chunked, o.chunk = true, next
+	return true
+}
+
+// closed counts a connection that was closed on a large body.
+func (o *uploading) closed(err error, size int64) {
+	if size < minChunk || !isClosed(err) {
+		o.closes = 0
+		return
+	}
+	if o.closes++; o.closes >= closes {
+		o.refused = size
+		o.shrink(size, maxClosed)
+	}
+}
+
+// isClosed tells a connection that ended while a body was sent. net/http has several
+// words for it, not all of them exported.
+func isClosed(err error) bool {
+	var source sourceError
+	var e *Error
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &source), errors.As(err, &e), errors.Is(err, errStalled), errors.Is(err, errDrips):
+		return false
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return false
+	}
+	return temporary(err)
+}
+
+// chunkSize is how much of the blob goes with one request.
+func (o *uploading) chunkSize() int64 {
+	size := o.Blob.Size
+	for _, most := range []int64{o.chunk, o.at().chunk()} {
+		if most > 0 {
+			size = min(size, most)
+		}
+	}
+	return max(size, o.least)
+}
+
+// wants notes what size of chunks the registry asks for (distribution-spec, "Pushing
+// a blob in chunks").
+func (o *uploading) wants(header http.Header) {
+	if least, ok := digits(header.Get("OCI-Chunk-Min-Length")); ok {
+		o.least = min(least, o.Blob.Size)
+	}
+}
+
+// patch sends the blob in chunks, and returns the session's new location. Where a
+// chunk fails, the registry is asked how much has arrived, and the rest is sent.
+func (o *uploading) patch(ctx context.Context, location *url.URL) (*url.URL, error) {
+	if o.small() {
+		return o.patchSmall(ctx, location)
+	}
+	s, err := o.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	for s.offset < o.Blob.Size {
+		next, err := o.patchOne(ctx, s, location)
+		if err != nil && s.offset > 0 {
+			next, err = o.resume(ctx, s, location, err)
+		}
+		if err != nil {
+			o.count(-s.offset)
+			return nil, err
+		}
+		location = next
+	}
+	if o.refused > 0 { // in vain, by closed connections: these chunks show that it was their size
+		o.at().bodyRefused(o.refused, true)
+	}
+	return location, nil
+}
+
+func (o *uploading) patchSmall(ctx context.Context, location *url.URL) (*url.URL, error) {
+	c := call{method: http.MethodPatch, body: o.bytes, need: o.repo.need(), limit: maxErrorBody,
+		header: http.Header{"Content-Type": octets["Content-Type"], "Content-Range": {contentRange(0, o.Blob.Size)}}}
+	a, err := o.repo.session.exchange(ctx, c, location)
+	if err != nil {
+		return nil, err
+	}
+	next, err := o.patched(a, location, 0, o.Blob.Size)
+	if err == nil {
+		o.count(o.Blob.Size)
+	}
+	return next, err
+}
+
+func contentRange(first, size int64) string {
+	return fmt.Sprintf("%d-%d", first, first+max(0, size-1))
+}
+
+// patchOne sends the next chunk.
+func (o *uploading) patchOne(ctx context.Context, s *supply, location *url.URL) (*url.URL, error) {
+	n := min(o.chunkSize(), o.Blob.Size-s.offset)
+	a, err := s.send(ctx, http.MethodPatch, location, n)
+	if err != nil {
+		if s.offset == 0 {
+			o.closed(err, n)
+		}
+		return nil, err
+	}
+	next, err := o.patched(a, location, s.offset, n)
+	if err != nil {
+		if a.status < 300 {
+			o.count(-n) // send has counted them
+		}
+		return nil, err
+	}
+	s.patience.advance(n)
+	return next, s.mark(n)
+}
+
+// patched judges the answer to a chunk.
+func (o *uploading) patched(a *answer, location *url.URL, first, size int64) (*url.URL, error) {
+	code, _ := diagnose(a)
+	switch {
+	case a.status == http.StatusRequestEntityTooLarge && !o.small():
+		o.at().bodyRefused(size, true)
+		return nil, o.refuseSize(a, size)
+	case first == 0 && formRefused(a.status) && (code == "" || code == "UNSUPPORTED"):
+		o.chunked = false
+		o.at().noPatch()
+		return nil, errAgain{error: o.refuse(a), answer: a, reason: wasRefused}
+	}
+	if err := o.judge(a); err != nil {
+		return nil, err
+	}
+	return uploadAt(location, a.header.Get("Location"))
+}
+
+// resume asks how much of the blob has arrived after a chunk failed, and has the rest
+// sent (distribution-spec, "Pushing a blob in chunks": the Range of the session). It
+// returns the failure where the session cannot go on.
+func (o *uploading) resume(ctx context.Context, s *supply, location *url.URL, failure error) (*url.URL, error) {
+	if !canResume(failure) {
+		return nil, failure
+	}
+	if end := s.patience.after(ctx, failure); end != nil {
+		return nil, spent{end}
+	}
+	a, err := o.repo.session.exchange(ctx, call{method: http.MethodGet, need: o.repo.need(), limit: maxErrorBody}, location)
+	if err != nil || a.status >= 300 {
+		return nil, failure
+	}
+	arrived, ok := arrivedBytes(a.header.Get("Range"))
+	if !ok || arrived < s.offset || arrived > o.Blob.Size {
+		return nil, failure
+	}
+	before := s.offset
+	if err := s.restart(ctx, arrived); err != nil {
+		return nil, err
+	}
+	o.count(s.offset - before)
+	if a.header.Get("Location") == "" {
+		return location, nil
+	}
+	return uploadAt(location, a.header.Get("Location"))
+}
+
+// canResume tells a failure after which the session may go on from one of the session
+// itself, of the source, or of the chunk.
+func canResume(failure error) bool {
+	var large bodyTooLarge
+	var source sourceError
+	var e *Error
+	switch {
+	case errors.As(failure, &large), errors.As(failure, &source):
+		return false
+	case errors.As(failure, &e):
+		return temporaryStatus(e.Status) || e.Status == http.StatusUnauthorized || e.Status == http.StatusRequestedRangeNotSatisfiable
+	}
+	return temporary(failure)
+}
+
+// arrivedBytes reads the Range of a session, "0-99". A session without a byte says
+// "0-0" (distribution), which is not told from one with one byte: no chunk is as small.
+func arrivedBytes(value string) (int64, bool) {
+	first, last, dash := strings.Cut(strings.TrimPrefix(value, "bytes="), "-")
+	n, ok := digits(last)
+	if !dash || !ok || first != "0" {
+		return 0, false
+	}
+	if n == 0 {
+		return 0, true
+	}
+	return n + 1, true
+}
+
+// supply is what an upload reads, with the slot of its target. It can be read again
+// from the start of the chunk that is on its way.
+type supply struct {
+	*uploading
+	patience patience // with this session
+	stop     context.CancelFunc
+	source   io.ReadCloser
+	held     slot
+	offset   int64  // of the chunk
+	hash     []byte // of what came before it, where the source is a download
+}
+
+// open opens the source, once the target can be asked: nobody holds a slot while
+// waiting for a token. The source answers before the target is asked to take anything:
+// a registry that copies to itself may hold a lock while it reads an upload, and would
+// never answer (seen with "crane registry serve").
+func (o *uploading) open(ctx context.Context) (*supply, error) {
+	if err := o.repo.session.ready(ctx, o.repo.need()); err != nil {
+		return nil, err
+	}
+	s := &supply{uploading: o, patience: patience{host: o.at()}}
+	return s, s.read(ctx, o.Open)
+}
+
+// read opens a source that ends with the supply, and takes the slot of the target
+// once it has answered. After an error nothing is left to close.
+func (s *supply) read(ctx context.Context, open func(context.Context) io.ReadCloser) (err error) {
+	inner, stop := context.WithCancel(ctx)
+	s.stop, s.source = stop, open(inner)
+	if d, ok := s.source.(*download); ok {
+		if d.repo.session.at == s.at() { // each such blob needs two connections
+			s.at().shareSlots()
+		}
+		if err := d.begin(); err != nil {
+			s.close()
+			return sourceError{err}
+		}
+	}
+	if s.held, err = s.at().enter(ctx, up); err != nil {
+		s.close()
+	}
+	return err
+}
+
+func (s *supply) close() {
+	s.stop()
+	_ = s.source.Close() // it was only read
+	s.held.leave()
+	s.held = slot{}
+}
+
+// mark notes that a chunk has arrived.
+func (s *supply) mark(size int64) error {
+	s.offset += size
+	d, ok := s.source.(*download)
+	if !ok || s.offset == s.Blob.Size {
+		return nil
+	}
+	state, ok := d.hash.(encoding.BinaryMarshaler)
+	if !ok {
+		return nil
+	}
+	var err error
+	s.hash, err = state.MarshalBinary()
+	return err
+}
+
+// restart reads the source again, from an offset that is not before the chunk's. Who
+// waits for a slot of the source holds none of the target.
+func (s *supply) restart(ctx context.Context, offset int64) error {
+	at, open := int64(0), s.Open
+	if d, ok := s.source.(*download); ok && s.hash != nil {
+		at = s.offset
+		open = func(ctx context.Context) io.ReadCloser { return d.from(ctx, at, s.hash) }
+	}
+	s.close()
+	if err := s.read(ctx, open); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(io.Discard, s.source, offset-at); err != nil {
+		return sourceError{err}
+	}
+	if offset == s.Blob.Size { // where a wrong digest shows
+		if err := (&outgoing{inner: s.source}).past(); err != io.EOF { //nolint:errorlint // as it is returned
+			return sourceError{err}
+		}
+	}
+	return s.mark(offset - s.offset)
+}
+
+// from is the download from an offset on, with the hash of what is before it.
+func (d *download) from(ctx context.Context, offset int64, state []byte) io.ReadCloser {
+	next := &download{ctx: ctx, repo: d.repo, blob: d.blob, offset: offset, whole: d.whole, patience: patience{host: d.patience.host}}
+	hash, err := v1.Hasher(d.blob.Digest.Algorithm)
+	if err == nil {
+		next.hash = hash
+		err = hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(state) //nolint:forcetypeassert // as it was marshalled
+	}
+	if err != nil {
+		next.err = d.fail(err)
+	}
+	return next
+}
+
+// send sends so many bytes of the source as the body of one request.
+func (s *supply) send(ctx context.Context, method string, u *url.URL, size int64) (*answer, error) {
+	try, err := s.repo.session.prepareTransfer(ctx, s.repo.need(), u, s.held)
+	if err != nil {
+		return nil, err
+	}
+	if method == http.MethodPatch {
+		try.header["Content-Range"] = []string{contentRange(s.offset, size)}
+	}
+	ctx, dog := watch(ctx)
+	defer dog.end()
+	last := s.offset+size == s.Blob.Size
+	body := &outgoing{inner: s.source, dog: dog, left: size, moved: s.Moved}
+	if !last {
+		body.inner = io.LimitReader(s.source, size)
+	}
+	a, err := s.exchange(ctx, try, method, body, size)
+	good := err == nil && a.status < 300
+	stop := s.stop
+	if good && !last && body.whole.Load() {
+		stop = func() {} // the source is read on
+	}
+	failed := body.end(stop)
+	if good && (last || body.whole.Load()) {
+		return a, nil
+	}
+	body.undo()
+	switch {
+	case failed != nil:
+		return nil, sourceError{failed}
+	case good:
+		return nil, errAgain{error: errors.New("the registry took a chunk before it had all of it")}
+	case err == nil && (a.status == http.StatusUnauthorized || a.status == http.StatusForbidden):
+		try.renew(http.StatusUnauthorized, a.header, 0) // for the next attempt: this body is gone
+	}
+	return a, err
+}
