@@ -187,6 +187,7 @@ func TestCacheBySession(t *testing.T) {
 
 // Manifests beyond the bound are not kept, and the same bytes are kept once.
 func TestCacheIsBounded(t *testing.T) {
+	long(t)
 	t.Parallel()
 	c := newCache()
 	s := &session{}
