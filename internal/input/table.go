@@ -95,7 +95,7 @@ var Table = []Input{
 	{Name: "override-gates", Kind: ListCSV, Example: "freeze",
 		Description: "Gates that do not hold this once: such as the config lets be overridden (`overridable`). Needs `reason`."},
 	{Name: "concurrency", Kind: Number, Example: "8",
-		Description: "The most blobs copied at the same time from, or to, one registry: 1 to 64. `48` if not given; fewer while a registry asks for it or slows down."},
+		Description: "The most blobs copied at the same time from, or to, one registry, each over a connection of its own: 1 to 64. `24` if not given; fewer while a registry asks for it."},
 	{Name: "timeout", Kind: Duration, Default: "30m", Example: "30m",
 		Description: "Time for the whole run, at most `24h`."},
 	{Name: "github-token", Kind: String, Default: "${{ github.token }}", Example: "${{ github.token }}", Secret: true,
