@@ -79,6 +79,12 @@ func (c *copying) survey(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.surveyTags(ctx) })
 	g.Go(func() error { return c.surveyNodes(ctx) })
+	if len(c.referrers()) > 0 { // how they are listed there
+		g.Go(func() error {
+			_, err := c.target.finder.HasAPI(ctx, c.graph.Root)
+			return err
+		})
+	}
 	return g.Wait()
 }
 
