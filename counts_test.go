@@ -35,6 +35,7 @@ var mostRequests = []struct {
 // TestRequestCounts holds what each scenario may cost, on the registry of this
 // process or, with -distribution, on CNCF distribution.
 func TestRequestCounts(t *testing.T) {
+	long(t)
 	source, target := startCounted(t), startCounted(t)
 	for _, repository := range []string{"acme/app", "acme/tagged"} {
 		if err := regtest.ReferenceImage().Push(t.Context(), source.Access("ann", "secret"), repository, "dev"); err != nil {

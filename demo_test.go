@@ -10,6 +10,7 @@ import (
 // TestDemo runs the demo through the program itself: every step must end as its
 // story says, or the exit code is not 0.
 func TestDemo(t *testing.T) {
+	long(t)
 	var stdout, stderr bytes.Buffer
 	code := run(t.Context(), nil, []string{"demo"}, &stdout, &stderr)
 	if code != 0 {

@@ -36,6 +36,7 @@ func largePlan(images int) *document.Plan {
 
 // A step that could not be started with its plan as an input has its path.
 func TestLargePlanIsAFile(t *testing.T) {
+	long(t)
 	for _, test := range []struct {
 		images int
 		inFile bool

@@ -36,6 +36,7 @@ var (
 //
 // Without -registry a few run against a registry in this process, which asks for TLS, a login and a prefix.
 func TestRegistry(t *testing.T) {
+	long(t)
 	up, some := upFromFlags(t), []string(nil)
 	if up == nil {
 		up, some = upHere(t), []string{"attachments_none", "environment", "single_manifest"}

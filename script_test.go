@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -35,10 +36,31 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"promote": main})
 }
 
+// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: it runs without -short")
+	}
+}
+
 // TestScripts runs the scenarios of testdata/script. Their commands are those of
 // testscript and the ones of the table below.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, scriptParams())
+	p := scriptParams()
+	if testing.Short() {
+		p.Dir = ""
+		for _, name := range basic {
+			p.Files = append(p.Files, filepath.Join("testdata", "script", name+".txtar"))
+		}
+	}
+	testscript.Run(t, p)
+}
+
+// basic are the scenarios that -short runs: one of each thing that the program does.
+var basic = []string{
+	"attachments", "bad_input", "command_line", "cross_registry", "drift", "environment", "fixed_tag", "gates_passed",
+	"history", "other_repository", "plan", "release", "rerun_repairs", "rollback", "tag_promotion",
 }
 
 func scriptParams() testscript.Params {

@@ -37,6 +37,7 @@ var vendorScenarios = strings.Fields(`
 
 // TestVendors runs scenarios on registries with the ways of vendors. What is known to fail stands in vendor_failing_test.go.
 func TestVendors(t *testing.T) {
+	long(t)
 	checkFailing(t)
 	for _, scenario := range vendorScenarios {
 		for _, v := range vendorsOf(t, scenario) {

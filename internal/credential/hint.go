@@ -8,18 +8,25 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// Hint says, in several lines, what to do when a registry answered 401 or 403
-// to a request with the credential: which side, which repository, which
-// credential, and the registry's recipe in a workflow.
-func Hint(side Side, repo name.Repository, c Credential, status int) string {
-	h := hint{side: side, repo: repo, credential: c, host: hostOf(repo.RegistryStr())}
-	h.say("%s answered %d for the %s repository %s; the credential used was: %s.", shown(h.host), status, side, h.repository(), c)
+// Refusal is what a registry answered to a request with a credential.
+type Refusal struct {
+	Status int // 401, 403, or 404
+	// LoggedIn says that the credential itself was accepted: a token was given for it, or
+	// it was let do other things. Some registries answer a missing right with 401 all the
+	// same (docker_auth, Gitea).
+	LoggedIn bool
+}
+
+// Hint says, in several lines, what to do when a registry refused a request with the
+// credential: which side, which repository, which credential, and the registry's recipe
+// in a workflow.
+func Hint(side Side, repo name.Repository, c Credential, refusal Refusal) string {
+	h := hint{side: side, repo: repo, credential: c, refusal: refusal, host: hostOf(repo.RegistryStr())}
+	h.say("%s answered %d for the %s repository %s; the credential used was: %s.", shown(h.host), refusal.Status, side, h.repository(), c)
 	if c.Notice != "" {
 		h.say("Note: %s.", strings.TrimSuffix(c.Notice, "."))
 	}
-	if status == http.StatusUnauthorized && !h.anonymous() {
-		h.say("The registry did not take it: expired, mistyped, of another registry, or a secret of an environment that this job does not name.")
-	}
+	h.judge()
 	switch vendorOf(h.host) {
 	case gitHub:
 		h.forGitHub()
@@ -34,8 +41,36 @@ func Hint(side Side, repo name.Repository, c Credential, status int) string {
 	case dockerHub:
 		h.forDockerHub()
 	default:
-		h.forOther(status)
+		h.forOther()
 	}
+	return strings.Join(h.lines, "\n")
+}
+
+// judge says what the refusal means: a login that was not taken, a right that is
+// missing, or a name of nothing, which many registries do not tell apart (GHCR, Docker
+// Hub: 403; others: 401 or 404).
+func (h *hint) judge() {
+	switch {
+	case h.refusal.LoggedIn && !h.anonymous():
+		h.say("The login was accepted, the right to %s is missing; or there is no such repository: check the name %s.", h.either("pull", "push"), h.repository())
+	case h.refusal.Status == http.StatusUnauthorized && !h.anonymous():
+		h.say("The registry did not take it: expired, mistyped, of another registry, or a secret of an environment that this job does not name.")
+	default:
+		h.say("It answers so too where there is no such repository: check the name %s.", h.repository())
+	}
+}
+
+// LimitHint says what to do when a registry limits how often it is asked, and asks to be
+// left alone for longer than anybody waits.
+func LimitHint(side Side, repo name.Repository, c Credential, wait string) string {
+	h := hint{side: side, repo: repo, credential: c, host: hostOf(repo.RegistryStr())}
+	h.say("%s asks to be left alone for %s, which is longer than is waited for; the credential used was: %s.", shown(h.host), wait, c)
+	if !h.anonymous() {
+		h.say("Run the promotion again after that time, or give a credential with a higher limit.")
+		return strings.Join(h.lines, "\n")
+	}
+	h.say("Who does not log in has the lowest limit: log in, or run the promotion again after that time.")
+	h.containerRecipe()
 	return strings.Join(h.lines, "\n")
 }
 
@@ -44,6 +79,7 @@ type hint struct {
 	side       Side
 	repo       name.Repository
 	credential Credential
+	refusal    Refusal
 	host       string
 	lines      []string
 }
@@ -185,24 +221,28 @@ func (h *hint) forAzure() {
 }
 
 func (h *hint) forDockerHub() {
-	h.say("Docker Hub takes the user name (not the e-mail address) and an access token with %s permission as password; for an organisation's repository the user must be a member of a team that may %s it. A repository that does not exist looks the same.",
+	h.say("Docker Hub takes the user name (not the e-mail address) and an access token with %s permission as password; for an organisation's repository the user must be a member of a team that may %s it.",
 		h.either("Read", "Read & Write"), h.either("read", "write"))
 	h.containerRecipe()
 }
 
-func (h *hint) forOther(status int) {
-	switch {
-	case h.anonymous() && h.side == Target:
-		h.say("The repository may also have to be created first.")
-	case !h.anonymous() && status == http.StatusForbidden:
-		h.say("The login was taken, but may not %s this repository: give it that right, check the repository's name, and whether it must be created first.", h.either("read", "write"))
+func (h *hint) forOther() {
+	if h.side == Target && h.refusal.Status != http.StatusUnauthorized || h.side == Target && h.anonymous() {
+		h.say("Where the registry creates no repository by itself, it must be created first.")
+	}
+	if !h.anonymous() && h.refusal.Status == http.StatusForbidden && !h.refusal.LoggedIn {
+		h.say("If the name is right, the login may not %s this repository: give it that right.", h.either("read", "write"))
 	}
 	h.containerRecipe()
 }
 
 // containerRecipe brings a docker login across the container's wall: GitHub
-// mounts $RUNNER_TEMP/_github_home as /github/home, and no other home.
+// mounts $RUNNER_TEMP/_github_home as /github/home, and no other home. Where a credential
+// was given, its absence is not what is wrong.
 func (h *hint) containerRecipe() {
+	if !h.anonymous() {
+		return
+	}
 	h.say("A container action does not see the login of docker/login-action. Either give this step the credential:")
 	h.snippet(append([]string{"- uses: artifact-promotion/promote@v1", "  with:"}, h.given()...)...)
 	h.say("Or let the login step write where this action can read; it appears there as /github/home/.docker:")

@@ -21,47 +21,59 @@ func TestHint(t *testing.T) {
 		repo       string
 		credential Credential
 		status     int
+		loggedIn   bool
 		want, not  []string
 	}{
-		{"GHCR, anonymous", Source, "ghcr.io/acme/app", none, 401,
+		{"GHCR, anonymous", Source, "ghcr.io/acme/app", none, 401, false,
 			[]string{"ghcr.io answered 401 for the source repository ghcr.io/acme/app", "none (anonymous)", "${{ github.token }}", "packages: read", "source-password", "read:packages"},
 			[]string{"packages: write", "cannot create"}},
-		{"GHCR, token", Target, "ghcr.io/acme/app", token, 403,
+		{"GHCR, token", Target, "ghcr.io/acme/app", token, 403, false,
 			[]string{"the github-token input", "packages: write", "Manage Actions access", "role Write", "cannot create a new package", "target-password"},
 			[]string{"packages: read", "did not take it"}},
-		{"GHCR, own token", Target, "ghcr.io/acme/app", inputs, 403,
+		{"GHCR, own token", Target, "ghcr.io/acme/app", inputs, 403, false,
 			[]string{"the target-username and target-password inputs", "write:packages", "single sign-on", "packages: write"},
 			[]string{"Manage Actions access"}},
-		{"ECR, anonymous", Source, privateAmazon, none, 401,
+		{"ECR, anonymous", Source, privateAmazon, none, 401, false,
 			[]string{"aws-actions/configure-aws-credentials@v4", "arn:aws:iam::123456789012:role/", "aws-region: eu-west-1", "stays on the host", "source-username"},
 			[]string{"create-repository"}},
-		{"ECR, refused", Target, privateAmazon, inputs, 403,
+		{"ECR, refused", Target, privateAmazon, inputs, 403, false,
 			[]string{"ecr:PutImage", "aws ecr create-repository --region eu-west-1 --repository-name team/app"},
 			[]string{"configure-aws-credentials"}},
-		{"ECR, reading", Source, privateAmazon, inputs, 403, []string{"ecr:BatchGetImage"}, []string{"ecr:PutImage", "create-repository"}},
-		{"ECR Public", Target, publicAmazon, none, 401,
+		{"ECR, reading", Source, privateAmazon, inputs, 403, false, []string{"ecr:BatchGetImage"}, []string{"ecr:PutImage", "create-repository"}},
+		{"ECR Public", Target, publicAmazon, none, 401, false,
 			[]string{"aws-region: us-east-1", "aws ecr-public create-repository --region us-east-1 --repository-name app"}, nil},
-		{"ECR Public, refused", Source, publicAmazon, inputs, 403, []string{"sts:GetServiceBearerToken"}, []string{"PutImage", "create-repository"}},
-		{"Google, anonymous", Target, googleRepository, none, 401,
+		{"ECR Public, refused", Source, publicAmazon, inputs, 403, false, []string{"sts:GetServiceBearerToken"}, []string{"PutImage", "create-repository"}},
+		{"Google, anonymous", Target, googleRepository, none, 401, false,
 			[]string{"google-github-actions/auth@v2", "after actions/checkout", "roles/artifactregistry.writer", "_json_key"}, nil},
-		{"Google, refused", Source, googleRepository, inputs, 403, []string{"roles/artifactregistry.reader"}, []string{"google-github-actions"}},
-		{"Azure, anonymous", Target, azureRepository, none, 401,
+		{"Google, refused", Source, googleRepository, inputs, 403, false, []string{"roles/artifactregistry.reader"}, []string{"google-github-actions"}},
+		{"Azure, anonymous", Target, azureRepository, none, 401, false,
 			[]string{"AZURE_CLIENT_ID: ${{ vars.AZURE_CLIENT_ID }}", "id-token: write", "AZURE_CLIENT_SECRET", "AcrPush"}, nil},
-		{"Azure, refused", Source, azureRepository, inputs, 403, []string{"AcrPull", "Repository Reader"}, []string{"AZURE_CLIENT_ID"}},
-		{"Docker Hub, anonymous", Target, "acme/app", none, 401,
+		{"Azure, refused", Source, azureRepository, inputs, 403, false, []string{"AcrPull", "Repository Reader"}, []string{"AZURE_CLIENT_ID"}},
+		{"Docker Hub, anonymous", Target, "acme/app", none, 401, false,
 			[]string{"docker.io answered 401 for the target repository docker.io/acme/app", "not the e-mail address", "Read & Write", "docker/login-action@v3", "From a shell: docker login"},
 			[]string{"registry:", "index.docker.io"}},
-		{"Docker Hub, wrong password", Source, "acme/app", inputs, 401,
-			[]string{"The registry did not take it", "Read permission"}, []string{"Read & Write"}},
-		{"other, anonymous", Target, "registry.example:5000/acme/app", none, 401,
+		{"Docker Hub, wrong password", Source, "acme/app", inputs, 401, false,
+			[]string{"The registry did not take it", "Read permission"}, []string{"Read & Write", "docker/login-action"}},
+		{"other, anonymous", Target, "registry.example:5000/acme/app", none, 401, false,
 			[]string{"does not see the login of docker/login-action", "target-username: ${{", "DOCKER_CONFIG: ${{ runner.temp }}/_github_home/.docker", "/github/home/.docker", "registry: registry.example:5000", "docker login registry.example:5000"}, nil},
-		{"other, wrong password", Target, "registry.example/acme/app", inputs, 401,
-			[]string{"The registry did not take it"}, []string{"login was taken"}},
-		{"other, no right", Target, "registry.example/acme/app", inputs, 403,
-			[]string{"may not write this repository"}, []string{"did not take it"}},
+		{"other, wrong password", Target, "registry.example/acme/app", inputs, 401, false,
+			[]string{"The registry did not take it"}, []string{"login was accepted", "docker/login-action"}},
+		{"other, no right", Target, "registry.example/acme/app", inputs, 403, false,
+			[]string{"may not write this repository", "check the name registry.example/acme/app"}, []string{"did not take it", "docker/login-action"}},
+		{"401 for a missing right", Target, "registry.example/acme/app", inputs, 401, true,
+			[]string{"The login was accepted, the right to push is missing", "check the name registry.example/acme/app"}, []string{"did not take it", "mistyped", "docker/login-action"}},
+		{"401 for a missing right to read", Source, "registry.example/acme/app", inputs, 401, true,
+			[]string{"the right to pull is missing"}, []string{"mistyped"}},
+		{"anonymous token", Source, "registry.example/acme/app", none, 401, true,
+			[]string{"check the name registry.example/acme/app", "docker/login-action"}, []string{"login was accepted"}},
+		{"Docker Hub, a typo", Source, "acme/ap", inputs, 403, false,
+			[]string{"check the name docker.io/acme/ap", "member of a team"}, []string{"docker/login-action"}},
+		{"GHCR, a typo", Source, "ghcr.io/acme/ap", token, 403, false, []string{"check the name ghcr.io/acme/ap"}, nil},
+		{"no such repository", Target, "registry.example/acme/ap", inputs, 404, false,
+			[]string{"check the name registry.example/acme/ap", "created first"}, []string{"did not take it", "docker/login-action"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := Hint(test.side, repository(t, test.repo), test.credential, test.status)
+			got := Hint(test.side, repository(t, test.repo), test.credential, Refusal{test.status, test.loggedIn})
 			for _, want := range test.want {
 				if !strings.Contains(got, want) {
 					t.Errorf("does not say %q:\n%s", want, got)
@@ -81,7 +93,7 @@ func TestHint(t *testing.T) {
 }
 
 func TestHintTellsNotice(t *testing.T) {
-	got := Hint(Source, repository(t, "registry.example/app"), Credential{Notice: "the helper is missing"}, 401)
+	got := Hint(Source, repository(t, "registry.example/app"), Credential{Notice: "the helper is missing"}, Refusal{Status: 401})
 	if !strings.Contains(got, "\nNote: the helper is missing.\n") {
 		t.Errorf("hint:\n%s", got)
 	}
@@ -92,7 +104,7 @@ func TestHintSnippetsAreYAML(t *testing.T) {
 	snippets := 0
 	for _, repo := range []string{"ghcr.io/a/b", "a/b", "registry.example/a", privateAmazon, publicAmazon, googleRepository, azureRepository} {
 		for _, credential := range []Credential{{}, {Auth: authn.AuthConfig{Username: "u"}, Origin: "o"}} {
-			for _, snippet := range snippetsOf(Hint(Target, repository(t, repo), credential, 403)) {
+			for _, snippet := range snippetsOf(Hint(Target, repository(t, repo), credential, Refusal{Status: 403})) {
 				snippets++
 				var value any
 				if err := yaml.UnmarshalWithOptions([]byte(snippet), &value, yaml.Strict()); err != nil {
@@ -125,4 +137,20 @@ func snippetsOf(hint string) []string {
 		inside = set
 	}
 	return all
+}
+
+func TestLimitHint(t *testing.T) {
+	inputs := Credential{Auth: authn.AuthConfig{Username: "u", Password: "hunter2"}, Origin: "o"}
+	for _, test := range []struct {
+		credential Credential
+		want, not  string
+	}{
+		{Credential{Origin: anonymous}, "log in, or run the promotion again after that time.\nA container action does not see the login of docker/login-action", "higher limit"},
+		{inputs, "give a credential with a higher limit", "docker/login-action"},
+	} {
+		got := LimitHint(Source, repository(t, "acme/app"), test.credential, "6h")
+		if !strings.Contains(got, "docker.io asks to be left alone for 6h") || !strings.Contains(got, test.want) || strings.Contains(got, test.not) || strings.Contains(got, "hunter2") {
+			t.Errorf("hint:\n%s", got)
+		}
+	}
 }

@@ -188,6 +188,7 @@ func TestParsePlanTakesSHA512(t *testing.T) {
 }
 
 func TestParsePlanIsBounded(t *testing.T) {
+	long(t)
 	tags := func(n int) Plan {
 		p := planOf(0, 1, 2)
 		for i := range n - 3 {
@@ -295,6 +296,7 @@ func TestUnpackRefusesBitsWithoutMeaning(t *testing.T) {
 // TestEveryChangedByteIsSeen changes each byte of a plan's JSON, and each of its
 // text, to every other one.
 func TestEveryChangedByteIsSeen(t *testing.T) {
+	long(t)
 	raw := example().Encode()
 	digest := DigestOf(raw)
 	for i := range raw {
@@ -493,4 +495,12 @@ func FuzzUnpack(f *testing.F) {
 			t.Errorf("%q unpacks to %q, want %q (%v)", text, raw, want, err)
 		}
 	})
+}
+
+// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: it runs without -short")
+	}
 }

@@ -214,6 +214,9 @@ func look(zone *time.Location, first time.Time, minutes int) []string {
 // TestWindowsAgreeWithTheClock compares windows drawn at random, over weeks in
 // which clocks change, with someone who looks at the clock.
 func TestWindowsAgreeWithTheClock(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long: it runs without -short")
+	}
 	random := rand.New(rand.NewPCG(4, 11))
 	for _, c := range []struct{ zone, sunday string }{
 		{"Europe/Berlin", "2026-03-29"}, {"Europe/Berlin", "2026-10-25"},

@@ -51,6 +51,7 @@ type Walker struct {
 	attached map[v1.Hash][]Attachment
 	notices  []string
 	leftOut  int // beyond maxNotices
+	slowList sync.Once
 
 	manifests, blobsNamed, bytes int
 }
@@ -98,6 +99,7 @@ func (e *MissingError) Unwrap() error { return e.Err }
 // called while another call runs: roots that are walked together share what they
 // have in common.
 func (w *Walker) Walk(ctx context.Context, roots ...registry.Manifest) error {
+	walking := ctx
 	g, ctx := queue.WithContext(ctx, queue.Width)
 	for _, root := range roots {
 		if first(w, w.visited, root.Digest) {
@@ -105,7 +107,19 @@ func (w *Walker) Walk(ctx context.Context, roots ...registry.Manifest) error {
 			g.Go(func() error { return v.enter(ctx, root, "", 0) })
 		}
 	}
-	return g.Wait()
+	err := g.Wait()
+	if slow := w.finder.SlowList(walking); slow != nil {
+		w.noticeSlowList(slow)
+	}
+	return err
+}
+
+// noticeSlowList says once that the tags that attachments may have were asked for one
+// by one, which takes its time.
+func (w *Walker) noticeSlowList(why error) {
+	w.slowList.Do(func() {
+		w.notice(fmt.Sprintf("The tags of %s could not be listed in time, so each that an attachment may have was asked for by itself: %s", w.repo.Name(), registry.Cut(why.Error(), 300)))
+	})
 }
 
 // edge is a line of a subject's list.

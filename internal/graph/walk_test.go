@@ -452,6 +452,7 @@ func numberedLines(mediaType types.MediaType, n int) []string {
 
 // TestBounds: an image made to exhaust the program is refused after few requests.
 func TestBounds(t *testing.T) {
+	long(t)
 	tests := []struct {
 		name string
 		make func(h *hostile)
@@ -660,5 +661,13 @@ func TestOddEntries(t *testing.T) {
 		if len(g.Attachments) != 1 || len(g.Notices) == 0 || !strings.Contains(strings.Join(g.Notices, "\n"), "blake3:") {
 			t.Errorf("%s: %d attachments, notices %q", name, len(g.Attachments), g.Notices)
 		}
+	}
+}
+
+// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: it runs without -short")
 	}
 }

@@ -33,6 +33,7 @@ func (g *rig) caughtUp(b *Book) (*Page, CaughtUp) {
 
 // TestImmutableRepository: what each run writes is found by the next, chained, in order, and its user is told what to set.
 func TestImmutableRepository(t *testing.T) {
+	long(t)
 	for name, is := range immutables {
 		t.Run(name, func(t *testing.T) {
 			withAndWithout(t, func(t *testing.T, o regtest.Options) {
@@ -207,6 +208,7 @@ func TestImmutableParts(t *testing.T) {
 
 // TestFiveWritersInAnImmutableRepository at once lose nothing.
 func TestFiveWritersInAnImmutableRepository(t *testing.T) {
+	long(t)
 	withAndWithout(t, func(t *testing.T, o regtest.Options) {
 		for seed := range uint64(4) {
 			o.Immutable = immutables["all tags"]
@@ -285,5 +287,13 @@ func TestVersionsThatAreNone(t *testing.T) {
 	g.promote(0, g.images[0], "")
 	if _, err := g.book().Write(t.Context(), full.with(testEntry(1))); err == nil || errors.Is(err, errTaken) || !strings.Contains(err.Error(), "versions") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: it runs without -short")
 	}
 }

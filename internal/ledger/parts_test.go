@@ -141,6 +141,7 @@ func TestParts(t *testing.T) {
 
 // TestThousandRecords are listed in time over a distance of 40 ms, and only as far as they are asked for.
 func TestThousandRecords(t *testing.T) {
+	long(t)
 	synctest.Test(t, func(t *testing.T) {
 		memory := regtest.NewMemory()
 		at, err := regtest.Start(regtest.Options{Memory: memory, Network: &regtest.Network{RTT: 40 * time.Millisecond, BytesPerSecond: 25 << 20}})

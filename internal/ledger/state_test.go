@@ -231,6 +231,7 @@ func broughtOf(s State) string {
 
 // TestStateAgainstAModel: random promotions, failures and rollbacks, most of them to where a rollback goes by itself.
 func TestStateAgainstAModel(t *testing.T) {
+	long(t)
 	for seed := range uint64(3000) {
 		dice := rand.New(rand.NewPCG(seed, 2))
 		var words []string

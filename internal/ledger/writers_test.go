@@ -37,6 +37,7 @@ func slow(seed uint64) func(http.Handler) http.Handler {
 
 // TestTwentyWritersAtOnce lose no record for good, and each of them ends well.
 func TestTwentyWritersAtOnce(t *testing.T) {
+	long(t)
 	withAndWithout(t, func(t *testing.T, o regtest.Options) {
 		for seed := range uint64(4) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {

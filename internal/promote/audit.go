@@ -122,7 +122,7 @@ func (a *auditing) audit(ctx context.Context) {
 		a.judgeTags()
 		a.judgeChain(ctx)
 		a.judgeLedger()
-		a.judgeSilence()
+		a.judgeSilence(ctx)
 		a.repair(ctx)
 	}
 	a.judgeImages(ctx)

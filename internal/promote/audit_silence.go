@@ -1,6 +1,7 @@
 package promote
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -12,14 +13,14 @@ import (
 // for one that is in order.
 //
 // What could not be read, or not as a whole, is a finding already.
-func (a *auditing) judgeSilence() {
+func (a *auditing) judgeSilence(ctx context.Context) {
 	tag, holds := a.existing()
 	switch {
 	case a.names.err != nil || !a.history.Whole:
 	case len(a.history.Lines) > 0:
 		a.judgeUnnamed()
 	case holds == "" && len(a.names.tags) == 0:
-		a.absent()
+		a.absent(ctx)
 	case a.From == "" && a.Environment != "" && (holds != "" || len(a.Tags) == 0):
 		a.builds = true
 	case holds == "":
@@ -41,12 +42,17 @@ func (a *auditing) existing() (tag, holds string) {
 
 func (a *auditing) tagReference(tag string) string { return a.Repository.Name() + ":" + tag }
 
-// absent finds a repository in which there is nothing to see. Registries answer in the
-// same way for one that is not there and for one that nobody may know of.
-func (a *auditing) absent() {
+// absent finds a repository in which there is nothing to see. Most registries answer in
+// the same way for one that is not there and for one that nobody may know of; some list
+// no tags, as if it were there (olareg, Nexus).
+func (a *auditing) absent(ctx context.Context) {
+	what := "does not exist or cannot be read"
+	if exists, known, err := a.repo.Exists(ctx); err == nil && known && exists {
+		what = "has no tags or does not exist"
+	}
 	a.find(document.Finding{
 		Kind: document.FindingMissing, Reference: a.Repository.Name(),
-		Message: fmt.Sprintf("%srepository %s does not exist or cannot be read. %s", a.about(), a.Repository.Name(), a.expected()),
+		Message: fmt.Sprintf("%srepository %s %s. %s", a.about(), a.Repository.Name(), what, a.expected()),
 		Hint: "Check the repository's name and that this credential may read it. If it was deleted, find out who did that. " +
 			"If nothing was promoted there yet, do that first.",
 	})

@@ -53,13 +53,13 @@ func TestAuditOfNothing(t *testing.T) {
 		"no repository": {
 			make: func(*shop) {},
 			want: document.FindingMissing, reference: "/shop/app",
-			says: []string{"production: repository REPO does not exist or cannot be read. Expected: the tag production and the ledger REPO:promotion-ledger-production."},
+			says: []string{"production: repository REPO has no tags or does not exist. Expected: the tag production and the ledger REPO:promotion-ledger-production."},
 			hint: "Check the repository's name and that this credential may read it.",
 		},
 		"everything deleted": {
 			make: func(s *shop) { lost(s) },
 			want: document.FindingMissing, reference: "/shop/app",
-			says: []string{"production: repository REPO does not exist or cannot be read."}, hint: "If it was deleted, find out who did that.",
+			says: []string{"production: repository REPO has no tags or does not exist."}, hint: "If it was deleted, find out who did that.",
 		},
 		"everything of the environment deleted": {
 			make: func(s *shop) { lost(s, "staging") },
@@ -89,7 +89,7 @@ func TestAuditOfNothing(t *testing.T) {
 			make:  func(s *shop) { s.promote("production", a) },
 			stage: func(s *shop) promote.Stage { return s.alone("shop/apq", "production") },
 			want:  document.FindingMissing, reference: "/shop/apq",
-			says: []string{"repository HOST/shop/apq does not exist or cannot be read."}, hint: "Check the repository's name",
+			says: []string{"repository HOST/shop/apq has no tags or does not exist."}, hint: "Check the repository's name",
 		},
 		"a target that was never promoted to": {
 			make:  func(s *shop) { s.push(a, "latest") },
@@ -244,6 +244,17 @@ func TestAuditWithoutAList(t *testing.T) {
 		if got := strings.Contains(d.Findings[0].Message, "The registry did not list every tag, so records may be there that were not seen."); got != (status == http.StatusNotFound) {
 			t.Errorf("%d: it says %q", status, d.Findings[0].Message)
 		}
+	}
+}
+
+// TestAuditOfARepositoryThatIsUnknown tells what the registry says it does not know.
+func TestAuditOfARepositoryThatIsUnknown(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, regtest.Options{Wrap: forUs(regtest.Answer(func(q *http.Request) bool { return strings.HasPrefix(q.URL.Path, "/v2/shop/") }, http.StatusNotFound, "application/json", []byte(`{"errors":[{"code":"NAME_UNKNOWN"}]}`)))})
+	d := run(t, s.ask(promote.Audit, s.stage("production")))
+	tells(t, d, "missing")
+	if got := d.Findings[0].Message; !strings.Contains(got, "does not exist or cannot be read") {
+		t.Errorf("it says %q", got)
 	}
 }
 

@@ -85,6 +85,7 @@ func TestAuditFindsNothing(t *testing.T) {
 
 // TestAuditFinds each kind of trouble, alone, says what is wrong, and what a repair leaves of it.
 func TestAuditFinds(t *testing.T) {
+	long(t)
 	t.Parallel()
 	a, b, c := picture("a"), picture("b"), picture("c")
 	both := []string{"production", "latest"}
@@ -469,6 +470,7 @@ func TestRepairFails(t *testing.T) {
 
 // TestAuditIsBounded: of a long ledger the newest records are read, and of many findings of one kind the first are told.
 func TestAuditIsBounded(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := &shop{TB: t, at: regtest.Serve(t, regtest.Options{Referrers: true}), repo: aisle, began: time.Now().UTC()}
 	s.now = s.began.Add(manyRecords * time.Minute)

@@ -33,6 +33,9 @@ func TestChaos(t *testing.T) {
 		if !*chaosAll {
 			runs, test.mayFail = test.sample, min(test.mayFail, 1)
 		}
+		if testing.Short() {
+			runs = 2
+		}
 		var failed atomic.Int32
 		t.Run(fmt.Sprintf("%g", test.rate), func(t *testing.T) {
 			for n := range runs {

@@ -61,6 +61,7 @@ func pointings() []pointing {
 // TestHostileNowhere: a registry with a public name sends nobody to an address of the inside, to another scheme, or to
 // where a password is named; no connection is made there, and the error says so.
 func TestHostileNowhere(t *testing.T) {
+	long(t)
 	for _, p := range pointings() {
 		t.Run(p.side+"/"+p.name, func(t *testing.T) {
 			for _, to := range nowhere {

@@ -30,6 +30,7 @@ func hostilesFound() []hostile {
 
 // TestHostileFound: as TestHostile.
 func TestHostileFound(t *testing.T) {
+	long(t)
 	for _, h := range hostilesFound() {
 		sides := []string{"source", "target"}
 		if h.side != "" {

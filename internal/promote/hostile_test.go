@@ -169,6 +169,7 @@ func challenges() func(*wild, http.Handler) http.Handler {
 // TestHostile: whatever one of the registries does, the run ends in bounded time and memory, says clearly what is wrong and
 // where, gives nobody a credential that is not meant for him, and leaves the tag as it was.
 func TestHostile(t *testing.T) {
+	long(t)
 	for _, h := range hostiles() {
 		sides := []string{"source", "target"}
 		if h.side != "" {

@@ -50,6 +50,7 @@ func TestFinish(t *testing.T) {
 
 // TestFinishThatFails puts everything back to what it was before the run that was killed.
 func TestFinishThatFails(t *testing.T) {
+	long(t)
 	for n := range ships {
 		for _, name := range []string{"production", "v1"} {
 			for _, moved := range moments {
@@ -136,6 +137,7 @@ func tagOf(d document.Report, end string) document.Tag {
 // TestPutBackFirst: any other release puts back what one that was killed has moved, its fixed tags too; also one that
 // has to do with one of its images only.
 func TestPutBackFirst(t *testing.T) {
+	long(t)
 	for _, moved := range moments {
 		f := newFleet(t, regtest.Options{Delete: true})
 		f.killed(t, moved)

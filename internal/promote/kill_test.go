@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -24,9 +25,10 @@ import (
 
 const (
 	jobVariable = "PROMOTE_TEST_JOB" // has a process promote, and run no tests
-	kills       = 50
 	killSeed    = 1
 )
+
+var kills = flag.Int("kills", 20, "how many promotions are killed, and a quarter as many rollbacks")
 
 // job is what such a process promotes.
 type job struct {
@@ -63,6 +65,7 @@ func work(text string) int {
 // after: n is spread over the whole of the run. Then every tag is the old digest, or the new one with everything below
 // it; and the next run completes what is missing.
 func TestKill(t *testing.T) {
+	long(t)
 	var all []setting
 	for _, s := range settings() {
 		s.layers, s.images = 2, min(2, s.images)
@@ -72,12 +75,13 @@ func TestKill(t *testing.T) {
 		}
 	}
 	all = append(all, setting{name: "release", images: 3, layers: 1, layerSize: 10, verify: "blobs", bare: true})
+	all = atVendors(all)
 	for n, s := range all {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			share := kills / len(all)
+			share := *kills / len(all)
 			if n == 0 {
-				share += kills % len(all)
+				share += *kills % len(all)
 			}
 			if s.bare {
 				share *= 3 // one for each kind of run that may come next
@@ -87,21 +91,20 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// killedRollbacks is how many rollbacks are killed.
-const killedRollbacks = 12
-
 // TestKillRollback rolls a release of two images back in a process that is killed like those of TestKill. Then every tag
 // holds what it held, or what the rollback goes to, and of that there is a record. The same run once more completes it; a
 // rollback in a new run goes there too, unless the one that was killed had come to its end; and another promotion finds
 // all as it was or all rolled back. What the ledger lists is what has happened.
 func TestKillRollback(t *testing.T) {
+	long(t)
 	t.Parallel()
-	s := setting{name: "rollback", images: 2, layers: 1, layerSize: 10, verify: "blobs", bare: true}
+	s := setting{name: "rollback", images: 2, layers: 1, layerSize: 10, verify: "blobs", bare: true, vendor: vendorsCut[false][0]}
 	m := newMurder(t, s)
 	whole := m.backWhole(t)
 	dice := rand.New(rand.NewPCG(killSeed, 1))
 	var g errgroup.Group
 	g.SetLimit(4)
+	killedRollbacks := max(*kills/4, 4)
 	for n := range killedRollbacks {
 		at := 1 + (n*whole+dice.IntN(whole))/killedRollbacks
 		after := time.Duration(dice.Int64N(int64(5 * time.Millisecond)))

@@ -39,6 +39,7 @@ func (g gathering) of(n int) (env, tag, repo string) {
 // where nobody else moves the tag, each that succeeded does. The chain shows forks, as it must, and nothing else. Without
 // -sweep each place has one kind of registry.
 func TestTwentyAtOnce(t *testing.T) {
+	long(t)
 	for n, where := range []gathering{
 		{name: "one environment", env: "production", tag: "production", repo: "prod/app"},
 		{name: "one environment, with fixed tags", env: "production", tag: "production", repo: "prod/app", dated: true},
@@ -70,7 +71,7 @@ type mob struct {
 
 func gather(t *testing.T, where gathering, api bool, seed uint64) {
 	m := &mob{T: t, world: &world{}, gathering: where, memory: regtest.NewMemory()}
-	target, chaos, err := regtest.StartChaos(regtest.Options{Memory: m.memory, Delete: true, Referrers: api},
+	target, chaos, err := regtest.StartChaos(regtest.Options{Memory: m.memory, Delete: true, Traits: traitsOf(vendorsCut[api][seed%2])},
 		regtest.ChaosOptions{Seed: seed, Delay: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

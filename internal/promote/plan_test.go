@@ -245,6 +245,7 @@ var propertySeeds = flag.Int("plans", 12, "how many random requests are planned 
 
 // TestPlanAndApplyIsPromote: whatever is asked for, a plan that is applied leaves the target as a promotion would.
 func TestPlanAndApplyIsPromote(t *testing.T) {
+	long(t)
 	for seed := range uint64(*propertySeeds) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()

@@ -19,7 +19,7 @@ import (
 )
 
 // raceSeeds is how many interleavings a race is run in.
-var raceSeeds = flag.Uint64("races", 12, "in how many interleavings each race is run")
+var raceSeeds = flag.Uint64("races", 6, "in how many interleavings each race is run")
 
 // history is what a registry did with manifests that were asked for by tag, in its order.
 type history struct {
@@ -100,7 +100,7 @@ type race struct {
 func newRace(t *testing.T, seed uint64) *race {
 	t.Helper()
 	r := &race{memory: regtest.NewMemory()}
-	target, _, err := regtest.StartChaos(regtest.Options{Memory: r.memory, Delete: true, Wrap: r.history.wrap},
+	target, _, err := regtest.StartChaos(regtest.Options{Memory: r.memory, Delete: true, Traits: traitsOf(vendorsCut[false][seed%2]), Wrap: r.history.wrap},
 		regtest.ChaosOptions{Seed: seed, Delay: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
@@ -164,6 +164,7 @@ func races(t *testing.T, test func(*testing.T, *race)) {
 // digest under every tag. What a report says of a tag is what that run saw there last. And the tags do not end where
 // neither wanted them while both say that they have succeeded.
 func TestRaceForTags(t *testing.T) {
+	long(t)
 	var outcomes sync.Map
 	t.Run("seeds", func(t *testing.T) {
 		races(t, func(t *testing.T, r *race) { raceForTags(t, r, &outcomes) })
@@ -275,6 +276,7 @@ func (r *race) saw(t *testing.T, agent string, d document.Report, root string) {
 // list and each of cosign's tags, after its own last write. One that fails says why. When each has run once more, one
 // after the other, everything of all of them is there.
 func TestRaceForReferrers(t *testing.T) {
+	long(t)
 	var mu sync.Mutex
 	succeeded, lost := 0, 0
 	t.Run("seeds", func(t *testing.T) {

@@ -54,7 +54,15 @@ func scenes() []scene {
 		s := &all[n]
 		s.images, s.layers, s.layerSize, s.verify, s.bare = max(1, s.images), 1, 10, "blobs", true
 	}
-	return all
+	var at []scene
+	for n, s := range all {
+		for _, vendor := range vendorsFor(s.atTarget(), n) {
+			s := s
+			s.name, s.vendor = s.name+" at "+vendor, vendor
+			at = append(at, s)
+		}
+	}
+	return at
 }
 
 // sequel is the run after the one that was cut.
@@ -80,6 +88,7 @@ func (s sequel) String() string {
 // promotion that moved the tags once, with the right outcome, and none that did not; the environment holds what the
 // ledger says; the chain is whole; and a rollback goes to what was there before.
 func TestRecordSweep(t *testing.T) {
+	long(t)
 	for _, s := range scenes() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

@@ -145,10 +145,12 @@ func (w *world) listedSo(ctx context.Context, p *parcel, successor bool) error {
 // TestReleaseSweep cuts a release of three images, each to a moving and a fixed tag, at each of its requests in the ways
 // of TestSweep. Afterwards all of its tags are new, or all are old, or the next run makes it so, whatever it promotes.
 func TestReleaseSweep(t *testing.T) {
-	for _, s := range []setting{
+	long(t)
+	for _, s := range atVendors([]setting{
 		{name: "release", images: 3},
 		{name: "release with tokens in one registry", images: 3, inside: true, auth: true, oneScope: true},
-	} {
+		{name: "release to the API", images: 3, targetAPI: true},
+	}) {
 		s.layers, s.layerSize, s.verify, s.bare = 1, 10, "blobs", true
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

@@ -310,6 +310,7 @@ func (s *works) goesOn(at stop, r promote.Request, want document.Result) (d docu
 
 // TestRerunOfARollback goes where the first attempt went, and not further.
 func TestRerunOfARollback(t *testing.T) {
+	long(t)
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		for name, stop := range stops {

@@ -14,6 +14,7 @@ import (
 
 // TestRetention: a rollback target that was replaced long ago and that no tag names may be taken by a clean-up.
 func TestRetention(t *testing.T) {
+	long(t)
 	t.Parallel()
 	const month = 30 * 24 * time.Hour
 	a, b, c := picture("a"), picture("b"), picture("c")

@@ -111,6 +111,7 @@ type story struct {
 
 // TestStories plays random sequences of promotions, failures, reruns, rollbacks and moves by hand.
 func TestStories(t *testing.T) {
+	long(t)
 	t.Parallel()
 	lot := make(chan bool, 6) // each has many connections
 	for n := range *storySeeds {

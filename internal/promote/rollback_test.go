@@ -264,6 +264,7 @@ func TestRollbackDryRun(t *testing.T) {
 
 // TestRollbackToWhatIsGone says what is missing, offers the next older one, and moves nothing.
 func TestRollbackToWhatIsGone(t *testing.T) {
+	long(t)
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		for name, test := range map[string]struct {

@@ -185,6 +185,9 @@ func (r *run) open(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
+			if r.request.Mode != Rollback {
+				target = target.AllowMissing()
+			}
 			r.credentialNotice(target)
 			r.promotions = append(r.promotions, &promotion{image: i, target: target, repository: wanted.Repository, tags: r.tagsOf(wanted)})
 		}

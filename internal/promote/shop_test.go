@@ -44,6 +44,9 @@ func newShop(t testing.TB, o regtest.Options) *shop {
 // apis runs a test on a registry with the referrers API and on one without.
 func apis(t *testing.T, test func(t *testing.T, o regtest.Options)) {
 	for name, api := range map[string]bool{"referrers API": true, "fallback tag": false} {
+		if api && testing.Short() {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, regtest.Options{Referrers: api})

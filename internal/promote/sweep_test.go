@@ -63,7 +63,8 @@ func sweeps() []setting {
 // the old digest or the new one with everything below it, and the next run
 // completes it. Without -sweep a sample is made, always the same.
 func TestSweep(t *testing.T) {
-	for _, s := range sweeps() {
+	long(t)
+	for _, s := range atVendors(sweeps()) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			sweep(t, s)

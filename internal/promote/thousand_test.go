@@ -124,6 +124,7 @@ var wideArea = regtest.Network{RTT: 40 * time.Millisecond, BytesPerSecond: 25 <<
 // TestThousandRecords are listed within two seconds over a distance of 40 ms, as its own clock counts them, and a few
 // within much less.
 func TestThousandRecords(t *testing.T) {
+	long(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		memory := regtest.NewMemory()

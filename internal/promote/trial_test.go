@@ -39,6 +39,7 @@ type setting struct {
 	patch                bool          // the target takes only small bodies in a PUT
 	lean                 bool          // few attachments
 	bare                 bool          // none, and one platform
+	vendor               string        // whose ways the target has; empty: nobody's
 	plain                bool          // without TLS, and so without HTTP/2
 }
 
@@ -103,12 +104,15 @@ func newWorld(ctx context.Context, s setting, seed string, begin func(side strin
 	if s.rtt > 0 {
 		options.Network = &regtest.Network{RTT: s.rtt}
 	}
+	if s.inside {
+		options.Traits = traitsOf(s.vendor)
+	}
 	w.source, err = begin("source", options)
 	if err != nil {
 		return nil, err
 	}
 	if w.target = w.source; !s.inside {
-		options.Referrers = s.targetAPI
+		options.Referrers, options.Traits = s.targetAPI, traitsOf(s.vendor)
 		if w.target, err = begin("target", options); err != nil {
 			return nil, err
 		}

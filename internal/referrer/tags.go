@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/artifact-promotion/promote/internal/queue"
+	"github.com/artifact-promotion/promote/internal/registry"
 )
 
 // tagList is the repository's list of tags as it was once given.
@@ -43,11 +44,11 @@ func (l *tagList) ask(ctx context.Context, list func(context.Context) ([]string,
 }
 
 // Tags are those of the repository, in order, as they were when it was first asked for
-// them, and whether they are all. Only where one answer did not give them all are they
-// asked for again, page by page.
+// them, and whether they are all. Only where one answer did not give them all, or did
+// not come within seconds, are they asked for again, page by page and with patience.
 func (f *Finder) Tags(ctx context.Context) (tags []string, all bool, err error) {
 	found, all, err := f.lists[0].ask(ctx, f.repo.FirstTags)
-	if err == nil && !all {
+	if ctx.Err() == nil && (err != nil && !registry.IsRefusal(err) || err == nil && !all) {
 		found, all, err = f.paged.ask(ctx, f.repo.Tags)
 	}
 	f.mu.Lock()
@@ -55,6 +56,18 @@ func (f *Finder) Tags(ctx context.Context) (tags []string, all bool, err error) 
 	tags = slices.AppendSeq(slices.Collect(maps.Keys(found)), maps.Keys(f.added))
 	slices.Sort(tags)
 	return slices.Compact(tags), all, err
+}
+
+// SlowList is why the list of tags was done without, if it failed for trouble that may
+// pass: nil also where the registry has none, or does not let it be read.
+func (f *Finder) SlowList(ctx context.Context) error {
+	if !f.prepared.Load() {
+		return nil
+	}
+	if _, _, err := f.lists[0].ask(ctx, f.repo.FirstTags); err != nil && !registry.IsRefusal(err) {
+		return err
+	}
+	return nil
 }
 
 // Wrote notes a tag that Tags is to show, as it may have been written since.

@@ -107,7 +107,10 @@ func connectionAdvice(host string, err error) string {
 		record  tls.RecordHeaderError
 	)
 	var away awayError
+	var proxy proxyLogin
 	switch {
+	case errors.As(err, &proxy):
+		return "The proxy asks for a user and password; check HTTPS_PROXY: http://user:password@" + Cut(proxy.host, 200) + ", special characters of the password percent-encoded. If " + host + " is to be reached without it, name it in NO_PROXY."
 	case errors.As(err, &away) && errors.Is(err, syscall.ECONNREFUSED):
 		return "Nothing answers at " + strconv.Quote(Cut(away.host.name, 100)) + ", where " + host + " sends its clients.\n" +
 			"Its external address, or that of its storage, may be set wrong. The runner must be able to reach it."

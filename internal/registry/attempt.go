@@ -187,6 +187,22 @@ func (a *attempt) refusedOddly(got *answer, method string) error {
 	return odd
 }
 
+// loggedIn reports whether the credential itself was accepted, whatever the answer to
+// the request was: the service gave a token for it, the registry says that only the right
+// is missing, or it has let the credential do something before.
+func (a *attempt) loggedIn(got *answer) bool {
+	s := a.session
+	switch {
+	case a.challenge == nil || s.cred.Anonymous():
+		return false
+	case lacksScope(got.header):
+		return true
+	case a.used.token != "":
+		return s.cred.Auth.RegistryToken == ""
+	}
+	return strings.EqualFold(a.challenge.Scheme, "basic") && (s.reads.Load() || s.writes.Load())
+}
+
 // cause prefers the reason for which the run or the attempt was ended to the
 // context's bare word for it, and puts net/http's bare words into plainer ones.
 func cause(ctx context.Context, err error) error {

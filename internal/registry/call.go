@@ -55,6 +55,8 @@ type answer struct {
 	body   []byte
 	url    *url.URL // that was asked, after redirects
 
+	loggedIn bool // the credential itself was accepted, whatever the answer is
+
 	extract func(body io.Reader) ([]byte, error) // see call
 }
 
@@ -142,21 +144,36 @@ func (s *session) whole(ctx context.Context, c call) (*url.URL, error) {
 	return u, nil
 }
 
-// exchange sends a call to one URL, with a fresh token if the first is refused.
+// exchange sends a call to one URL. Where the token may be what is too long, it sends it
+// once more with one for this request alone.
 func (s *session) exchange(ctx context.Context, c call, u *url.URL) (*answer, error) {
+	a, used, err := s.exchangeRenewed(ctx, c, u)
+	if err != nil || !s.mayBeTooLong(c, a, used) {
+		return a, err
+	}
+	c.need.alone = true
+	shorter, _, err := s.exchangeRenewed(ctx, c, u)
+	if err == nil {
+		s.judgeLength(a, shorter)
+	}
+	return shorter, err
+}
+
+// exchangeRenewed sends a call to one URL, with a fresh token if the first is refused.
+func (s *session) exchangeRenewed(ctx context.Context, c call, u *url.URL) (*answer, grant, error) {
 	for nth := 0; ; nth++ {
 		try, err := s.prepare(ctx, c.need, u)
 		if err != nil {
-			return nil, err
+			return nil, grant{}, err
 		}
 		a, err := try.exchange(ctx, c)
 		if err != nil {
-			return nil, err
+			return nil, grant{}, err
 		}
 		if try.renew(a.status, a.header, nth) {
 			continue
 		}
-		return a, try.refusedOddly(a, c.method)
+		return a, try.used, try.refusedOddly(a, c.method)
 	}
 }
 
@@ -196,6 +213,7 @@ func (a *attempt) exchange(ctx context.Context, c call) (*answer, error) {
 	if err := got.read(resp, c.limit); err != nil && (c.whole == nil || !c.whole(got.body)) {
 		return nil, cause(ctx, err)
 	}
+	got.loggedIn = a.loggedIn(got)
 	return got, nil
 }
 

@@ -90,6 +90,7 @@ func load(t *testing.T, server *httptest.Server, blob []byte) {
 // their own, no more each way than are streamed at once. Without HTTP/2 small requests
 // have a bounded number of connections.
 func TestConnections(t *testing.T) {
+	long(t)
 	t.Parallel()
 	blob := content(1 << 20)
 	for _, test := range []struct {

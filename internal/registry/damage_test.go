@@ -207,6 +207,7 @@ func TestUploadThatIsNamedOtherwise(t *testing.T) {
 }
 
 func TestSmallBlobThatIsFlipped(t *testing.T) {
+	long(t)
 	t.Parallel()
 	blob := content(1000)
 	for _, test := range []struct {

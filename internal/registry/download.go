@@ -193,6 +193,7 @@ func (d *download) ask(u *url.URL, redirected bool) (next *url.URL, err error) {
 			d.renewed++
 			return nil, errAgain{error: fmt.Errorf("the registry redirected to a host that answered %s", status), answer: status}
 		case status != nil:
+			status.loggedIn = try.loggedIn(status)
 			return nil, cmp.Or(try.refusedOddly(status, http.MethodGet), d.refuse(status))
 		}
 		return next, nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 	"unicode/utf8"
 
 	"github.com/artifact-promotion/promote/internal/credential"
@@ -39,6 +40,7 @@ type Error struct {
 
 	immutable bool // the tag exists, and what was refused is to change it
 	unclear   bool // ErrUnclear
+	missing   bool // it was refused, and is taken for what does not exist yet (see creation)
 }
 
 func (e *Error) Error() string {
@@ -79,9 +81,9 @@ func (e *Error) Is(target error) bool {
 	case ErrUnclear:
 		return e.unclear
 	case ErrNotFound:
-		return e.Status == http.StatusNotFound
+		return e.Status == http.StatusNotFound || e.missing
 	case ErrUnauthorized:
-		return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
+		return (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden) && !e.missing
 	case ErrTagImmutable:
 		return saysImmutable(e)
 	case ErrPolicy:
@@ -99,6 +101,12 @@ func (e *Error) isPolicy() bool {
 	return e.Status == http.StatusPreconditionFailed && e.Op != opWriteManifest || e.Code == "PROJECTPOLICYVIOLATION"
 }
 
+// IsRefusal tells an answer that will stay from trouble that may pass.
+func IsRefusal(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status != 0 && !temporaryStatus(e.Status)
+}
+
 // fail makes an Error of a cause, or of an earlier Error that it would only repeat.
 func (r *Repository) fail(op, ref string, err error) error {
 	if err == nil || said(err) {
@@ -107,7 +115,7 @@ func (r *Repository) fail(op, ref string, err error) error {
 	failure := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Err: err}
 	var denied *tokenError
 	if errors.As(err, &denied) && denied.unauthorized() {
-		failure.Hint = credential.Hint(r.side, r.name, r.credential, denied.status)
+		failure.Hint = credential.Hint(r.side, r.name, r.credential, credential.Refusal{Status: denied.status})
 		failure.Status = denied.status
 	}
 	return failure
@@ -132,7 +140,10 @@ func (r *Repository) refusal(op, ref string, a *answer) *Error {
 	e.Code, e.Detail = diagnose(a)
 	if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
 		(e.Status == http.StatusNotFound && e.Code == string(transport.NameUnknownErrorCode) && op != opWriteManifest) {
-		e.Hint = credential.Hint(r.side, r.name, r.credential, e.Status)
+		e.Hint = credential.Hint(r.side, r.name, r.credential, credential.Refusal{Status: e.Status, LoggedIn: a.loggedIn})
+	}
+	if wait := asks(a.status, a.header); temporaryStatus(a.status) && wait > r.session.at.longestRest() {
+		e.Hint = credential.LimitHint(r.side, r.name, r.credential, roughly(wait))
 	}
 	return e
 }
@@ -142,6 +153,22 @@ func (r *Repository) ref(ref string) string {
 		return r.Name()
 	}
 	return r.Reference(ref)
+}
+
+// roughly is a duration of minutes or more in words that are read at a glance.
+func roughly(d time.Duration) string {
+	if d >= maxRetryAfter {
+		return "a day or more"
+	}
+	d = d.Round(time.Minute)
+	hours, minutes := int(d.Hours()), int(d.Minutes())%60
+	switch {
+	case hours == 0:
+		return fmt.Sprintf("%d min", minutes)
+	case minutes == 0:
+		return fmt.Sprintf("%d h", hours)
+	}
+	return fmt.Sprintf("%d h %d min", hours, minutes)
 }
 
 // Cut shortens a stranger's text to at most n bytes of whole characters.

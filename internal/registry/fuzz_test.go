@@ -38,7 +38,7 @@ func FuzzParseRange(f *testing.F) {
 // What a registry asks to wait for is never negative, and of no effect beyond its cap.
 func FuzzRetryAfter(f *testing.F) {
 	for _, seed := range []string{"", "0", "20", "-5", "+5", "5.5", " 5", "9223372036854775807", "99999999999999999999", "soon", "Fri, 31 Dec 1999 23:59:59 GMT",
-		"Sun Nov  6 08:49:37 1994", "Sunday, 06-Nov-94 08:49:37 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 2027 23:59:59 GMT"} {
+		"Sun Nov  6 08:49:37 1994", "Sunday, 06-Nov-94 08:49:37 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 2027 23:59:59 GMT", "1795000000", "499999999", "500000000", "99999999999"} {
 		f.Add(seed)
 	}
 	now := time.Date(2026, 11, 22, 14, 30, 0, 0, time.UTC)

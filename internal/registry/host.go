@@ -182,11 +182,18 @@ func (h *host) relents() bool {
 	return h.putOff.IsZero() || time.Since(h.putOff) < putOffs*h.patience
 }
 
+// longestRest is how long the host may ask to be left alone. Longer than a run waits for
+// it in all is not begun: pull limits ask for hours.
+func (h *host) longestRest() time.Duration { return putOffs * h.patience }
+
 // heard takes from an answer what it tells of the host.
 func (h *host) heard(resp *http.Response) {
 	h.answered.Store(true)
 	h.speaks(resp.ProtoMajor)
 	d := asked(resp.StatusCode, resp.Header)
+	if asks(resp.StatusCode, resp.Header) > h.longestRest() {
+		return // nobody waits for it; who asks meanwhile is told the same
+	}
 	if d <= 0 && resp.StatusCode >= http.StatusBadRequest {
 		return
 	}

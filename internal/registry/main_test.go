@@ -44,6 +44,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: it runs without -short")
+	}
+}
+
 func settled(goroutines int) bool {
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); runtime.Gosched() {
 		if runtime.NumGoroutine() <= goroutines {

@@ -62,7 +62,7 @@ func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, err
 		if err != nil {
 			return Manifest{}, err
 		}
-		return c.keep(r, ref, m), nil
+		return c.keep(r, m), nil
 	})
 	return m, r.fail("read manifest", ref, err)
 }
@@ -105,8 +105,9 @@ func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, 
 		return Manifest{}, false, r.fail("read manifest", ref, err)
 	}
 	if a.status != http.StatusOK {
-		return Manifest{}, false, r.refuse("read manifest", ref, a)
+		return Manifest{}, false, r.refuseRead(ctx, "read manifest", ref, a)
 	}
+	r.seen()
 	named = isDigest(ref) || vouches(a.header.Get("Docker-Content-Digest")) || types.MediaType(m.MediaType).IsSchema1()
 	return m, named, nil
 }
@@ -252,12 +253,15 @@ func (r *Repository) has(ctx context.Context, c call, ref, op string) (bool, err
 	case err != nil:
 		return false, r.fail(op, ref, err)
 	case a.status == http.StatusOK:
+		r.seen()
 		return true, nil
 	case a.status == http.StatusNotFound:
 		return false, nil
-	default:
-		return false, r.refuse(op, ref, a)
 	}
+	if err = r.refuseRead(ctx, op, ref, a); errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return false, err
 }
 
 // PutManifest writes the manifest's bytes as they are, under a tag or its
@@ -266,12 +270,22 @@ func (r *Repository) has(ctx context.Context, c call, ref, op string) (bool, err
 //
 // A tag that cannot be changed is ErrTagImmutable, unless it holds the digest already.
 func (r *Repository) PutManifest(ctx context.Context, ref string, m Manifest) (indexed bool, err error) {
+	if !isDigest(ref) {
+		if err := r.confirm(ctx, m); err != nil {
+			return false, err
+		}
+	}
+	return r.writeManifest(ctx, ref, m)
+}
+
+func (r *Repository) writeManifest(ctx context.Context, ref string, m Manifest) (indexed bool, err error) {
 	defer r.session.listsOf(r).write(subjectOf(m))()
 	a, err := r.putManifest(ctx, ref, m)
 	if err != nil {
 		return false, r.fail(opWriteManifest, ref, err)
 	}
 	if wasWritten(a) {
+		r.seen()
 		if indexed = a.header.Get("OCI-Subject") != ""; indexed {
 			r.session.listsOf(r).learn(yes)
 		}

@@ -110,6 +110,9 @@ func (p *patience) bear(ctx context.Context, err error) (wait time.Duration, end
 	if !again || !p.bears(why) {
 		return 0, err
 	}
+	if a := answerOf(err); a != nil && asks(a.status, a.header) > p.host.longestRest() {
+		return 0, err
+	}
 	p.last = err
 	d := backoff(p.host.patience, p.step)
 	p.step++
@@ -301,25 +304,45 @@ func backoff(patience time.Duration, step int) time.Duration {
 
 // asked is how long an answer asks to be left alone, bounded (RFC 9110 §10.2.3).
 func asked(status int, header http.Header) time.Duration {
+	return min(asks(status, header), retryAfterMax)
+}
+
+// asks is asked without its bound. GHCR has a number of microseconds in the message of
+// its body and no header: the usual wait is longer.
+func asks(status int, header http.Header) time.Duration {
 	if status < 400 || header == nil {
 		return 0
 	}
-	return min(retryAfter(header.Get("Retry-After"), time.Now()), retryAfterMax)
+	now := time.Now()
+	if date, err := http.ParseTime(header.Get("Date")); err == nil && date.Before(now.Add(maxRetryAfter)) && date.After(now.Add(-maxRetryAfter)) {
+		now = date // by the registry's clock, whatever ours says
+	}
+	return retryAfter(header.Get("Retry-After"), now)
 }
 
-// retryAfter reads the header's value: seconds, or a date; 0 for anything else.
+const (
+	maxRetryAfter = 24 * time.Hour // more is not told apart
+	leastEpoch    = 500_000_000    // from here on, a number of seconds is a time: 1985, or in 16 years
+	mostEpoch     = 100_000_000_000
+)
+
+// retryAfter reads the header's value: seconds, a date, or seconds since 1970, which
+// Docker Hub sends (docker/hub-feedback#2459); 0 for anything else.
 func retryAfter(value string, now time.Time) time.Duration {
-	if value == "" {
-		return 0
+	seconds, err := strconv.ParseUint(value, 10, 64)
+	if err == nil && seconds >= leastEpoch && seconds < mostEpoch {
+		return clamp(time.Unix(int64(seconds), 0).Sub(now)) //nolint:gosec // less than 10^11
 	}
-	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
-		return time.Duration(min(seconds, uint64(24*time.Hour/time.Second))) * time.Second
+	if err == nil {
+		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
 	}
 	if date, err := http.ParseTime(value); err == nil {
-		return max(0, date.Sub(now))
+		return clamp(date.Sub(now))
 	}
 	return 0
 }
+
+func clamp(d time.Duration) time.Duration { return min(max(0, d), maxRetryAfter) }
 
 // sleep waits, or until the context ends.
 func sleep(ctx context.Context, d time.Duration) error {

@@ -103,7 +103,7 @@ func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *lists) (p
 		}
 	}
 	var refused *Error
-	if !errors.As(err, &refused) || refused.Code != string(transport.NameUnknownErrorCode) {
+	if !errors.As(err, &refused) || refused.Code != string(transport.NameUnknownErrorCode) && !refused.missing {
 		l.learn(no) // of a repository that is yet to be made, nothing is known
 	}
 	return p, ErrNoReferrersAPI
@@ -223,6 +223,9 @@ func (l *lists) learn(has support) {
 func lacksReferrers(err error) bool {
 	var refused *Error
 	if errors.As(err, &refused) {
+		if refused.missing {
+			return true
+		}
 		switch refused.Status {
 		case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest:
 			return true
@@ -262,7 +265,7 @@ func (r *Repository) referrersPage(ctx context.Context, subject v1.Hash, at *url
 		return p, r.fail(listReferrers, subject.String(), err)
 	}
 	if a.status != http.StatusOK {
-		return p, r.refuse(listReferrers, subject.String(), a)
+		return p, r.refuseRead(ctx, listReferrers, subject.String(), a)
 	}
 	p.size = len(a.body)
 	if p.next, err = nextPage(a); err != nil {

@@ -15,6 +15,8 @@ type Repository struct {
 	session    *session
 	credential credential.Credential
 	uncached   bool
+
+	mayBeMissing bool // see AllowMissing
 }
 
 // Uncached is the same repository for reads that must be made now, whatever the run

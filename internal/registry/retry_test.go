@@ -1,11 +1,13 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -140,8 +142,9 @@ func TestRetryAfter(t *testing.T) {
 		{"seconds with 503", 503, func() string { return "20" }, 20 * time.Second, 20 * time.Second},
 		{"seconds with 500", 500, func() string { return "20" }, 20 * time.Second, 20 * time.Second},
 		{"date", 429, inHalfAMinute, 29 * time.Second, 30 * time.Second},
-		{"too long", 429, func() string { return "86400" }, retryAfterMax, retryAfterMax},
-		{"absurd", 429, func() string { return "9223372036854775807" }, retryAfterMax, retryAfterMax},
+		{"epoch", 429, func() string { return strconv.FormatInt(time.Now().Add(30*time.Second).Unix(), 10) }, 29 * time.Second, 30 * time.Second},
+		{"epoch that is past", 429, func() string { return strconv.FormatInt(time.Now().Add(-time.Hour).Unix(), 10) }, firstWait / 2, firstWait},
+		{"minutes", 429, func() string { return "300" }, retryAfterMax, retryAfterMax},
 		{"now", 429, func() string { return "0" }, firstWait / 2, firstWait},
 		{"past", 429, func() string { return "Fri, 31 Dec 1999 23:59:59 GMT" }, firstWait / 2, firstWait},
 		{"negative", 429, func() string { return "-5" }, firstWait / 2, firstWait},
@@ -177,6 +180,54 @@ func TestRetryAfter(t *testing.T) {
 }
 
 const firstWait = defaultPatience / waitFirst
+
+// What asks for hours is not waited for: the run ends at once, and says how long.
+func TestRetryAfterOfHours(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		"21600": "for 6 h,", "5400": "for 1 h 30 min,", "9223372036854775807": "for a day or more,",
+		"in three hours": "for 3 h,", "epoch": "for 2 h,",
+	} {
+		t.Run(value, func(t *testing.T) {
+			var requests atomic.Int32
+			h := func(w http.ResponseWriter, r *http.Request) {
+				requests.Add(1)
+				after := map[string]string{
+					"in three hours": time.Now().Add(3 * time.Hour).UTC().Format(http.TimeFormat),
+					"epoch":          strconv.FormatInt(time.Now().Add(2*time.Hour).Unix(), 10),
+				}[value]
+				status(http.StatusTooManyRequests, "Retry-After", cmp.Or(after, value))(w, r, nil)
+			}
+			bubble(t, open200(h), func(t *testing.T, r *Repository) {
+				began := time.Now()
+				_, err := r.GetManifest(t.Context(), "dev")
+				took(t, began, 0, time.Second)
+				_, blobErr := io.ReadAll(r.OpenBlob(t.Context(), descriptor([]byte(emptyIndex))))
+				took(t, began, 0, time.Second)
+				for _, err := range []error{err, blobErr} {
+					if err == nil {
+						t.Fatal("no error")
+					}
+					contains(t, err.Error(), "429 Too Many Requests")
+					contains(t, HintOf(err), want, "log in", "docker/login-action")
+				}
+			})
+			if requests.Load() != 2 {
+				t.Errorf("%d requests, want one each", requests.Load())
+			}
+		})
+	}
+}
+
+// A date is one of the registry's clock.
+func TestRetryAfterByTheClockOfTheRegistry(t *testing.T) {
+	t.Parallel()
+	theirs := time.Now().Add(-time.Hour).Truncate(time.Second)
+	header := http.Header{"Date": {theirs.UTC().Format(http.TimeFormat)}, "Retry-After": {theirs.Add(10 * time.Second).UTC().Format(http.TimeFormat)}}
+	if got := asks(http.StatusTooManyRequests, header); got != 10*time.Second {
+		t.Errorf("%v, want 10s", got)
+	}
+}
 
 func TestWaitsGrowAndAreSpread(t *testing.T) {
 	t.Parallel()

@@ -148,6 +148,85 @@ func TestServiceThatHonoursOneScopeIsNoticedOnce(t *testing.T) {
 	}
 }
 
+// manyRepositories opens as many, each with a tag, on a registry that has a trait.
+func manyRepositories(t *testing.T, n int, trait regtest.Trait) (*regtest.Registry, []*Repository) {
+	t.Helper()
+	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{Traits: []regtest.Trait{trait}})
+	c := client(t, logins("ci", secret))
+	var repos []*Repository
+	for i := range n {
+		path := fmt.Sprintf("acme/app%03d", i)
+		fill(t, reg, path)
+		repos = append(repos, repository(t, c, credential.Target, reg.Host()+"/"+path, Push))
+	}
+	return reg, repos
+}
+
+// A token for 100 repositories would be longer than a proxy takes.
+func TestTokensForManyRepositories(t *testing.T) {
+	t.Parallel()
+	reg, repos := manyRepositories(t, 100, regtest.HeaderLimit(8<<10, http.StatusBadRequest))
+	everywhere(t, repos)
+	wantRequests(t, reg, "/token$", 4)
+	for _, r := range matching(reg, ".") {
+		if n := strings.Count(r.Query, "scope="); n > maxGroup {
+			t.Errorf("a token for %d repositories", n)
+		}
+		if r.Status == http.StatusBadRequest {
+			t.Errorf("%s %s was refused", r.Method, r.Path)
+		}
+	}
+	blob := content(100)
+	if _, err := regtest.PutBlob(t.Context(), reg.Access("ci", secret), "acme/app000", blob); err != nil {
+		t.Fatal(err)
+	}
+	mounted, err := repos[99].PutBlob(t.Context(), Upload{Blob: descriptor(blob), MountFrom: repos[0]})
+	if err != nil || !mounted {
+		t.Errorf("mounted %v from a repository of another group, error %v", mounted, err)
+	}
+}
+
+// Where even that is too long, each repository has a token of its own.
+func TestTokenThatIsTooLong(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			t.Parallel()
+			reg, repos := manyRepositories(t, 20, regtest.HeaderLimit(1<<10, code))
+			if _, err := repos[0].GetManifest(t.Context(), "dev"); err != nil {
+				t.Fatal(err)
+			}
+			everywhere(t, repos)
+			wantRequests(t, reg, "/token$", 1+len(repos))
+			refused := 0
+			for _, r := range matching(reg, ".") {
+				if r.Status == code {
+					refused++
+				}
+			}
+			if refused != 1 {
+				t.Errorf("%d refusals, want one", refused)
+			}
+		})
+	}
+}
+
+// A 400 for another reason is not asked again with every repository's own token.
+func TestRefusalThatIsNotForTheToken(t *testing.T) {
+	t.Parallel()
+	bare := func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusBadRequest) }
+	auth := regtest.Auth{}
+	reg := guardedRegistry(t, auth, regtest.Options{Wrap: strikes(always, "^GET /v2/acme/.*/manifests/", bare)})
+	c := client(t, logins("ci", secret))
+	for i := range 3 {
+		r := repository(t, c, credential.Source, fmt.Sprintf("%s/acme/app%d", reg.Host(), i), Pull)
+		if _, err := r.GetManifest(t.Context(), "dev"); err == nil {
+			t.Error("no error")
+		}
+	}
+	wantRequests(t, reg, "/manifests/", 1+2+1)
+}
+
 func TestMountWithoutTheRightToIsTriedOnce(t *testing.T) {
 	t.Parallel()
 	reg := guardedRegistry(t, regtest.Auth{OneScope: true}, regtest.Options{})
@@ -655,7 +734,7 @@ func TestLoginWithoutTheRight(t *testing.T) {
 		t.Fatalf("error %v, want that of a missing right", err)
 	}
 	contains(t, err.Error(), "write manifest at the target", "403 Forbidden", "DENIED", "requested access")
-	contains(t, HintOf(err), "403", "may not write this repository")
+	contains(t, HintOf(err), "403", "the right to push is missing")
 	if _, err := r.PutBlob(t.Context(), upload(content(100_000))); !errors.Is(err, ErrUnauthorized) {
 		t.Errorf("error %v, want that of a missing right", err)
 	}
@@ -663,6 +742,37 @@ func TestLoginWithoutTheRight(t *testing.T) {
 }
 
 // A token service's answers are a stranger's, and may hold secrets of the login.
+// A missing right is told from a login that was not taken, also where the registry
+// answers 401 to both, or says so in its challenge.
+func TestMissingRightThatIsAnswered401(t *testing.T) {
+	t.Parallel()
+	reader := map[string]regtest.User{
+		"ci":     {Password: secret, Grants: []regtest.Grant{{Repository: "*", Actions: []string{"pull"}}}},
+		"writer": {Password: "w", Grants: all},
+	}
+	for name, basic := range map[string]bool{"token": false, "Basic": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg := guardedRegistry(t, regtest.Auth{Users: reader, Basic: basic}, regtest.Options{Traits: []regtest.Trait{regtest.MissingRightIs401()}})
+			tagged(t, reg, reg.Access("writer", "w"), "acme/app", "dev")
+			r := repository(t, client(t, logins("ci", secret)), credential.Target, reg.Host()+"/acme/app", Push)
+			m, err := r.GetManifest(t.Context(), "dev")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = r.PutManifest(t.Context(), "dev", m)
+			if !errors.Is(err, ErrUnauthorized) {
+				t.Fatalf("error %v", err)
+			}
+			if status := err.(*Error).Status; status != http.StatusUnauthorized { //nolint:errorlint // it is one
+				t.Errorf("status %d", status)
+			}
+			contains(t, HintOf(err), "The login was accepted, the right to push is missing", "check the name")
+			lacks(t, HintOf(err), "mistyped", "docker/login-action")
+		})
+	}
+}
+
 func TestTokenServiceWithoutAToken(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -237,6 +237,33 @@ func (s *session) narrow(n need, refused string) bool {
 	return true
 }
 
+// mayBeTooLong tells the refusal of a proxy or a server that may be for the length of
+// the token: without an error code, to a request whose token was for more than its own
+// repositories. The answer to HEAD has no code anyway.
+func (s *session) mayBeTooLong(c call, a *answer, used grant) bool {
+	switch a.status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
+	default:
+		return false
+	}
+	code, _ := diagnose(a)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return c.method != http.MethodHead && code == "" && used.token != "" && !s.fits[a.status] && strings.Join(s.own(c.need), " ") != used.scopes
+}
+
+// judgeLength goes over to short tokens where one did better, and else remembers that
+// such a refusal is for another reason.
+func (s *session) judgeLength(long, short *answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if short.status == long.status {
+		s.fits[long.status] = true
+		return
+	}
+	s.single = true
+}
+
 // drop forgets a refused token. It reports whether one of the same scopes was
 // refused before it.
 func (s *session) drop(value string) (again bool) {

@@ -55,6 +55,7 @@ func newTransport(config *tls.Config, dial dialing, connections int) *http.Trans
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
+		OnProxyConnectResponse: checkProxy,
 		DialContext:            dial,
 		Protocols:              protocols,
 		TLSClientConfig:        config,
@@ -67,6 +68,31 @@ func newTransport(config *tls.Config, dial dialing, connections int) *http.Trans
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 }
+
+// checkProxy tells a forward proxy that wants a login: net/http has no error for it but
+// the words of the proxy's status line.
+func checkProxy(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
+	if answer.StatusCode != http.StatusProxyAuthRequired {
+		return nil
+	}
+	return proxyLogin{host: proxy.Host, refused: proxy.User != nil}
+}
+
+// proxyLogin says that a forward proxy answered 407 (RFC 9110 §15.5.8): no request gets
+// past it, however often it is tried.
+type proxyLogin struct {
+	host    string
+	refused bool // there was a login, and it was not taken
+}
+
+func (p proxyLogin) Error() string {
+	if p.refused {
+		return fmt.Sprintf("the proxy %s refuses the user and password of HTTPS_PROXY (407)", Cut(p.host, 200))
+	}
+	return fmt.Sprintf("the proxy %s asks for a user and password (407)", Cut(p.host, 200))
+}
+
+func (proxyLogin) final() {}
 
 // refusal is our own no to where a registry points.
 type refusal string

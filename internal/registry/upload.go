@@ -399,5 +399,6 @@ func (o *uploading) exchange(ctx context.Context, try *attempt, method string, b
 	if err := a.read(resp, maxErrorBody); err != nil {
 		return nil, cause(ctx, err)
 	}
+	a.loggedIn = try.loggedIn(a)
 	return a, nil
 }

@@ -195,6 +195,7 @@ func behindTokens(next http.Handler) http.Handler {
 // which about every second request fails, one voyage may end with an error: which
 // requests meet a fault hangs on the order in which they arrive.
 func TestWeather(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, test := range []struct {
 		rate          float64

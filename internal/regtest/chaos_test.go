@@ -156,6 +156,7 @@ func newBlob() (digest string, text []byte) {
 
 // TestFaults: each fault does what its name says, whatever the dice.
 func TestFaults(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, test := range []struct {
 		fault regtest.Fault
@@ -574,5 +575,13 @@ func TestChaosDelay(t *testing.T) {
 	}
 	if len(orders) < 3 {
 		t.Errorf("5 seeds, orders %v", orders)
+	}
+}
+
+// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: it runs without -short")
 	}
 }

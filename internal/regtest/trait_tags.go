@@ -214,24 +214,35 @@ func ListTimesOut(times int) Trait {
 	}
 }
 
-// ForbiddenIfMissing answers 403 to reads in a repository that does not exist.
+// ForbiddenIfMissing answers 403 to reads in a repository that does not exist. The first manifest creates it, by
+// whatever name: a package of untagged versions is one.
 func ForbiddenIfMissing() Trait {
 	return Trait{
 		Name:   "403 for what does not exist",
-		Does:   "403 `DENIED` to a read in a repository that does not exist",
+		Does:   "403 `DENIED` to a read in a repository that does not exist; its first manifest creates it",
 		Source: "GHCR: community discussions on `denied` for packages that do not exist; Docker Hub: `requested access to the resource is denied`",
-		layers: overStore(intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			t, ok := parsePath(r.URL.Path)
-			if !ok || !isRead(r) || t.kind == "blobs" {
+		layers: func() (layer, layer) {
+			written := newSet()
+			return nil, intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				t, ok := parsePath(r.URL.Path)
+				switch {
+				case ok && r.Method == http.MethodPut && t.kind == "manifests":
+					next.ServeHTTP(&onStatus{ResponseWriter: w, f: func(status int) {
+						if status < 300 {
+							written.add(t.repository)
+						}
+					}}, r)
+					return
+				case !ok || !isRead(r) || t.kind == "blobs" || written.has(t.repository):
+				default:
+					if tags, _ := tagsOf(next, r, t); len(tags) == 0 {
+						refuseWith(w, http.StatusForbidden, wireError{"DENIED", "requested access to the resource is denied", nil})
+						return
+					}
+				}
 				next.ServeHTTP(w, r)
-				return
-			}
-			if tags, _ := tagsOf(next, r, t); len(tags) == 0 {
-				refuseWith(w, http.StatusForbidden, wireError{"DENIED", "requested access to the resource is denied", nil})
-				return
-			}
-			next.ServeHTTP(w, r)
-		})),
+			})
+		},
 	}
 }
 

@@ -131,6 +131,7 @@ func TestResultsOfNothingAreAnEmptyList(t *testing.T) {
 }
 
 func TestOutputsStayWithinGitHubsLimit(t *testing.T) {
+	long(t)
 	for name, test := range map[string]struct {
 		report  document.Report
 		omitted []string // of the first promotion

@@ -71,6 +71,7 @@ func large(images, size int) document.Report {
 }
 
 func TestLargePlans(t *testing.T) {
+	long(t)
 	for name, test := range map[string]struct {
 		report       document.Report
 		file         string

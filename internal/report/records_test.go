@@ -322,6 +322,7 @@ func manyFindings(n int) document.Report {
 }
 
 func TestSummaryOfManyRecords(t *testing.T) {
+	long(t)
 	for name, test := range map[string]struct {
 		report document.Report
 		want   string // in the last line

@@ -22,6 +22,7 @@ func TestSummaryOfManyImagesIsWhole(t *testing.T) {
 }
 
 func TestSummaryNeverExceedsItsLimit(t *testing.T) {
+	long(t)
 	for name, r := range map[string]document.Report{
 		"images":      several(2500),
 		"a plan":      plannedRelease(2500),
@@ -145,5 +146,13 @@ func TestNothingToPasteWhereNothingIsKnown(t *testing.T) {
 		if got := commands(r); len(got) != 0 {
 			t.Errorf("a run that ended %s offers %q", r.Result, got)
 		}
+	}
+}
+
+// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: it runs without -short")
 	}
 }
