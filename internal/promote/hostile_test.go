@@ -44,9 +44,9 @@ func hostiles() []hostile {
 		// Manifests.
 		{name: "a manifest of 10 GB", says: []string{"read manifest", "answer too large", "more than 4194304 bytes"}, attack: when(rootTag, floods(200, " ", "Content-Length: 10737418240", indexType))},
 		{name: "a manifest without an end", says: []string{"read manifest", "answer too large"}, attack: when(rootTag, floods(200, " ", indexType))},
-		{name: "a manifest in gzip", says: []string{"content does not match", "no such manifest"}, attack: when(rootTag, gzips)},
+		{name: "a manifest in gzip", says: []string{"answer too large"}, attack: when(rootTag, gzips)},
 		{name: "a manifest of a million members", says: []string{"answer too large", "1000000 members"}, side: "source", attack: when(rootTag, answers(200, `{"manifests":[`+strings.Repeat("{},", 1_000_000)+"{}]}", indexType))},
-		{name: "a manifest of a million brackets", says: []string{"content does not match"}, side: "source", attack: when(rootTag, answers(200, strings.Repeat("[", 1_000_000), indexType))},
+		{name: "a manifest of a million brackets", says: []string{"what came is no manifest"}, side: "source", attack: when(rootTag, answers(200, strings.Repeat("[", 1_000_000), indexType))},
 		{name: "an index of 100 levels", says: []string{"16 levels", "not an image"}, side: "source", attack: when(get("/manifests/"), serves(deep, deepMore))},
 		{name: "an index that names itself", says: []string{"content does not match its digest", "serves other bytes"}, side: "source", attack: when(get("/manifests/"), answers(200, indexOf(descriptorOf(digest, 100)), indexType))},
 		{name: "an index of 40000 manifests", says: []string{"more than 20000 manifests"}, side: "source", attack: when(get("/manifests/"), serves(indexOf(many(24_000)...), nil))},
@@ -54,7 +54,7 @@ func hostiles() []hostile {
 			return when(get("/manifests/sha256:"), floods(200, " ", "Content-Length: 1000000", indexType))(w,
 				when(rootTag, answers(200, indexOf(many(64)...), indexType))(w, next))
 		}},
-		{name: "a type of 60000 letters", says: []string{"content does not match"}, side: "source", attack: when(rootTag, answers(200, `{}`, "Content-Type: application/vnd.manifest"+strings.Repeat("x", 60_000)))},
+		{name: "a type of 60000 letters", says: []string{"what came is no manifest"}, side: "source", attack: when(rootTag, answers(200, `{}`, "Content-Type: application/vnd.manifest"+strings.Repeat("x", 60_000)))},
 		// Lists.
 		{name: "referrers of 100000 pages", says: []string{"list referrers", "more than 200 pages"}, api: true, attack: when(get("/referrers/"), pages("", far))},
 		{name: "a page of referrers that names itself", says: []string{"list referrers", "more than 200 pages"}, api: true, attack: when(get("/referrers/"), pages("", func(page int) int { return page }))},
@@ -88,7 +88,7 @@ func hostiles() []hostile {
 		{name: "garbage", says: []string{"malformed HTTP response"}, attack: when(rootTag, saysThenFloods("\x00\xff\x1b[31m::error::x\r\n", "\xff"))},
 		{name: "garbage after an answer", says: []string{"404"}, side: "source", attack: when(rootTag, saysThenFloods("HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n", "garbage"))},
 		{name: "HTTP/1.0", attack: when(anything, oldHTTP), want: document.Promoted},
-		{name: "HTTP/9.9", says: []string{"content does not match"}, attack: when(rootTag, says("HTTP/9.9 200 OK\r\nContent-Length: 2\r\n\r\n{}"))},
+		{name: "HTTP/9.9", says: []string{"what came is no manifest"}, attack: when(rootTag, says("HTTP/9.9 200 OK\r\nContent-Length: 2\r\n\r\n{}"))},
 		// Answers of the wrong kind.
 		{name: "an error of gigabytes", says: []string{"403 Forbidden", "credential used was"}, attack: when(rootTag, floods(403, "\x1b[2J::error::pwned\n::set-output name=digest::x\n"))},
 		{name: "trouble of gigabytes", says: []string{"500 Internal Server Error"}, attack: when(rootTag, floods(500, "\x1b[2J::error::pwned\n"))},

@@ -27,6 +27,36 @@ func refusing(code int, name string) func(http.ResponseWriter, *http.Request, ht
 	}
 }
 
+// TestSubjectThatIsNotFound: a registry that takes no manifest with a subject says so as
+// one does whose replicas lag behind. It is not waited for as long.
+func TestSubjectThatIsNotFound(t *testing.T) {
+	t.Parallel()
+	m := referrer(NewManifest(string(types.OCIImageIndex), []byte(emptyIndex)), 1)
+	for times, most := range map[int]time.Duration{refusals - 1: 10 * time.Second, always: 10 * time.Second} {
+		var puts atomic.Int32
+		taken := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
+		refuse := strikes(times, putTag, refusing(404, "NOT_FOUND"))(taken)
+		h := open200(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodPut {
+				http.NotFound(w, r)
+				return
+			}
+			puts.Add(1)
+			refuse.ServeHTTP(w, r)
+		})
+		bubble(t, h, func(t *testing.T, r *Repository) {
+			began := time.Now()
+			if _, err := r.PutManifest(t.Context(), m.Digest.String(), m); (err == nil) != (times < always) || err != nil && !errors.Is(err, ErrNotFound) {
+				t.Errorf("error %v after %d refusals", err, puts.Load())
+			}
+			took(t, began, 0, most)
+		})
+		if puts.Load() != refusals {
+			t.Errorf("%d attempts, want %d", puts.Load(), refusals)
+		}
+	}
+}
+
 // A manifest whose bytes were hashed here cannot be wrong by itself; and what a
 // lagging registry does not know yet it may know later.
 func TestManifestThatIsRefused(t *testing.T) {

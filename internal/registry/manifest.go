@@ -304,7 +304,7 @@ func (r *Repository) putManifest(ctx context.Context, ref string, m Manifest) (*
 	c.body = m.Raw
 	// Some registries digest their own rendering of the manifest.
 	c.check = func(a *answer) error { return a.names(m) }
-	c.judge = judgeManifest
+	c.judge = func(a *answer) error { return judgeManifest(a, subjectOf(m).Hex != "") }
 	r.session.hosts.cache.wroteManifest(r, ref)
 	defer r.session.hosts.cache.wroteManifest(r, ref)
 	return r.session.send(ctx, c)
@@ -313,8 +313,10 @@ func (r *Repository) putManifest(ctx context.Context, ref string, m Manifest) (*
 // judgeManifest tells a refusal that may not stay: of bytes that were hashed here,
 // so that they must have been damaged on their way; or because the registry does
 // not see yet what was stored there a moment ago. Where replicas lag behind, that is
-// also said as 404 (harbor#20726, #14902, #22417).
-func judgeManifest(a *answer) error {
+// also said as 404 (harbor#20726, #14902, #22417). Where the manifest has a subject, 404
+// may as well mean that none with one is taken (hub-feedback#2307): that is not waited for
+// as long.
+func judgeManifest(a *answer, hasSubject bool) error {
 	code, _ := diagnose(a)
 	again := func(why reason) error {
 		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a, reason: why}
@@ -325,7 +327,10 @@ func judgeManifest(a *answer) error {
 	case "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN":
 		return again(isLagging)
 	case "NOT_FOUND", "MANIFEST_UNKNOWN", "NAME_UNKNOWN", "":
-		if a.status == http.StatusNotFound {
+		switch {
+		case a.status == http.StatusNotFound && hasSubject:
+			return again(wasRefused)
+		case a.status == http.StatusNotFound:
 			return again(isLagging)
 		}
 	}
