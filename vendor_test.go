@@ -89,8 +89,6 @@ func runOnVendor(t *testing.T, scenario string, v regtest.Vendor) {
 	a := &attempt{}
 	testscript.RunT(a, params)
 	switch {
-	case a.failed && v.Has("referrers API") && strings.Contains(a.log.String(), lostReferrer):
-		t.Logf("on %s olareg lost a referrer, which the program has to write again", v.Title)
 	case a.failed && !listed:
 		t.Errorf("on %s:\n%s", v.Title, a.log.String())
 	case a.failed && !regexp.MustCompile(known.shows).MatchString(a.log.String()):
@@ -166,10 +164,6 @@ func (a *attempt) Run(_ string, f func(testscript.T)) {
 
 // hangs is what a run says that did not end in time.
 const hangs = "context deadline exceeded"
-
-// lostReferrer is what a run says, today, when olareg lost one of two referrers that were written at once: any scenario
-// may end so, and none has to.
-const lostReferrer = "is stored but not listed"
 
 // failing are scenarios that fail on a vendor, for one reason. shows matches what such a run prints, so that no other
 // failure hides behind it.

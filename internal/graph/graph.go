@@ -136,7 +136,7 @@ func (w *Walker) told() []string {
 	if w.leftOut > 0 {
 		all = append(all, fmt.Sprintf("%d more entries of lists of attachments in %s are left out.", w.leftOut, w.repo.Name()))
 	}
-	return all
+	return append(all, w.finder.Notices()...)
 }
 
 type builder struct {

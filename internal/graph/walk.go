@@ -232,7 +232,11 @@ func (v visitor) read(ctx context.Context, d v1.Descriptor) (registry.Manifest, 
 		return registry.Manifest{}, context.Cause(ctx)
 	}
 	defer v.onTheirWay.Release(size)
-	return v.repo.GetManifest(ctx, d.Digest.String())
+	m, err := v.repo.GetManifest(ctx, d.Digest.String())
+	if m.Untyped && isManifest(d.MediaType) { // who named it knows better than its shape tells
+		m.MediaType, m.Untyped = string(d.MediaType), false
+	}
+	return m, err
 }
 
 // expected is how many bytes may come where a descriptor is followed: as many as

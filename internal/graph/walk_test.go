@@ -589,3 +589,76 @@ func TestListDamagedOnTheWay(t *testing.T) {
 		t.Errorf("the list was asked for %d times", answers.Load())
 	}
 }
+
+// TestUntypedChild has the type that its index gives it, where neither it nor the registry
+// states one that a manifest has; and its own where it states one.
+func TestUntypedChild(t *testing.T) {
+	t.Parallel()
+	for _, served := range []string{"text/plain", "application/octet-stream", "", "application/json; charset=utf-8"} {
+		for stated, want := range map[string]string{
+			"": string(types.DockerManifestSchema2),
+			`"mediaType":"` + string(types.OCIManifestSchema1) + `",`: string(types.OCIManifestSchema1),
+		} {
+			child := []byte(`{` + stated + `"schemaVersion":2,"config":{"mediaType":"` + string(types.DockerConfigJSON) + `","size":2,"digest":"` + digest([]byte("{}")) + `"},"layers":[]}`)
+			index := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[{"mediaType":%q,"size":%d,"digest":%q}]}`,
+				types.DockerManifestList, types.DockerManifestSchema2, len(child), digest(child))
+			r := regtest.Serve(t, regtest.Options{Backend: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				switch {
+				case strings.HasSuffix(q.URL.Path, "/manifests/dev"), strings.HasSuffix(q.URL.Path, digest(index)):
+					w.Header().Set("Docker-Content-Digest", digest(index))
+					_, _ = w.Write(index)
+				case strings.HasSuffix(q.URL.Path, digest(child)):
+					w.Header().Set("Content-Type", served)
+					_, _ = w.Write(child)
+				case q.URL.Path != "/v2/":
+					http.NotFound(w, q)
+				}
+			})})
+			g, err := walk(t, r, "dev", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range g.Nodes {
+				if n.Digest.String() == digest(child) && n.MediaType != want {
+					t.Errorf("served as %q: %s, want %s", served, n.MediaType, want)
+				}
+			}
+			if len(g.Nodes) != 2 {
+				t.Errorf("%d manifests", len(g.Nodes))
+			}
+		}
+	}
+}
+
+func digest(b []byte) string { return registry.NewManifest("", b).Digest.String() }
+
+// TestOddEntries of a list of what is attached are left out with a notice, by the API and
+// in a fallback tag; the rest is carried.
+func TestOddEntries(t *testing.T) {
+	t.Parallel()
+	odd := `{"mediaType":"a/b","size":1,"digest":"blake3:` + strings.Repeat("0", 64) + `"}`
+	i := regtest.Build(regtest.Spec{})
+	i.Attach(i.Root, "application/x", "x")
+	for name, o := range map[string]regtest.Options{
+		"API":      {Referrers: true, Traits: []regtest.Trait{regtest.OddReferrers(odd, `{"digest":7}`)}},
+		"fallback": {},
+	} {
+		r := regtest.Serve(t, o)
+		push(t, i, r, "dev")
+		if !o.Referrers {
+			list := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s,{"mediaType":%q,"digest":%q,"size":%d}]}`,
+				types.OCIImageIndex, odd, types.OCIManifestSchema1, i.Manifests[len(i.Manifests)-1].Digest, len(i.Manifests[len(i.Manifests)-1].Bytes))
+			r = regtest.Serve(t, regtest.Options{Wrap: regtest.Answer(func(q *http.Request) bool {
+				return strings.HasSuffix(q.URL.Path, "/manifests/"+strings.Replace(i.Root, ":", "-", 1)) && q.UserAgent() != regtest.Agent
+			}, http.StatusOK, string(types.OCIImageIndex), []byte(list))})
+			push(t, i, r, "dev")
+		}
+		g, err := walk(t, r, "dev", true)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if len(g.Attachments) != 1 || len(g.Notices) == 0 || !strings.Contains(strings.Join(g.Notices, "\n"), "blake3:") {
+			t.Errorf("%s: %d attachments, notices %q", name, len(g.Attachments), g.Notices)
+		}
+	}
+}

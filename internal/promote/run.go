@@ -299,6 +299,9 @@ func (r *run) verify(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	for _, text := range r.engine.Notices() {
+		r.note(text)
+	}
 	for _, p := range r.promotions {
 		r.Info(fmt.Sprintf("verified %s in %s: %s read back, %s found (%s)", p.root.Digest, p.target.Name(),
 			report.Count(len(p.graph.Nodes), "manifest"), report.Count(len(p.graph.Attachments), "attachment"), p.proof.Level()))

@@ -97,8 +97,9 @@ func (a *Attaching) Settle(ctx context.Context) (wrote bool, err error) {
 		return f.hasAdded(subject, referrers), err
 	}
 	return true, &registry.Error{Op: "list attachments", Side: f.repo.Side(), Ref: f.repo.Reference(subject.String()),
-		Err:  fmt.Errorf("%d of %d attachments are stored but not listed", len(missing), len(referrers)),
-		Hint: "Another writer may be changing the same list. Run the promotion again: it repairs this."}
+		Err: fmt.Errorf("%d of %d attachments are stored but not listed", len(missing), len(referrers)),
+		Hint: "They were written again and looked for again: the registry loses them, or another writer changes the same list.\n" +
+			"Run the promotion again: it looks for them and writes what is missing."}
 }
 
 // keep notes what this run lists for a subject: a rival may take it away again.
@@ -200,6 +201,7 @@ type merger struct {
 	own     []v1.Descriptor
 	writes  int
 	looks   int // how often nothing was lacking since
+	images  int // how often the tag was the image itself after it was written
 }
 
 // merge adds to the fallback tag what it lacks, keeping all that is there. It is done when
@@ -208,6 +210,9 @@ type merger struct {
 // run has just written is not read before more is added: who wrote it reads it afterwards.
 func (f *merger) merge(ctx context.Context, attempt int) (done bool, err error) {
 	subject := f.subject
+	if f.cannotList() {
+		return true, nil
+	}
 	if attempt > 1 { // before the read: between it and the write is a rival's chance
 		if err := Pause(ctx, attempt); err != nil {
 			return true, err
@@ -224,12 +229,49 @@ func (f *merger) merge(ctx context.Context, attempt int) (done bool, err error) 
 		f.looks++
 		return f.looks > 1 || !f.rivalled(subject, old), nil
 	case old != nil && old.Digest == subject:
-		old = nil // the image itself: nothing of a list is lost
+		return f.mergeOverImage(ctx, listed, missing)
 	case old != nil && !isList(*old):
 		return true, f.occupied(subject)
 	}
 	f.looks = 0
-	return false, f.write(ctx, subject, old, listed, missing)
+	err = f.write(ctx, subject, old, listed, missing)
+	if old == nil && isTagRefused(err) {
+		_, held, readErr := f.fallback(ctx, f.repo.Uncached(), subject)
+		if readErr == nil && held != nil && held.Digest == subject { // it was not read before
+			f.listNothing()
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// mergeOverImage writes the list in place of the image itself, of which nothing is lost:
+// "cosign copy" tags images so. Where the tag goes on to be the image, the registry
+// keeps no such lists.
+func (f *merger) mergeOverImage(ctx context.Context, listed, missing []v1.Descriptor) (done bool, err error) {
+	if f.writes == 0 {
+		err := f.write(ctx, f.subject, nil, listed, missing)
+		if isTagRefused(err) {
+			f.listNothing()
+			return true, nil
+		}
+		return false, err
+	}
+	if f.images++; f.images < imagesSeen { // a read may lag behind the write
+		return false, nil
+	}
+	f.listNothing()
+	return true, nil
+}
+
+// imagesSeen is how often a tag is read that is the image itself after it was written.
+const imagesSeen = 3
+
+// isTagRefused reports whether a manifest was refused because of the tag, or because the
+// tag stands for another.
+func isTagRefused(err error) bool {
+	var refused *registry.Error
+	return errors.Is(err, registry.ErrTagImmutable) || errors.As(err, &refused) && refused.Code == "DIGEST_INVALID"
 }
 
 // rivalled reports whether somebody else has written since this run did.
@@ -332,7 +374,7 @@ func (f *merger) put(ctx context.Context, subject v1.Hash, old *registry.Manifes
 func (f *Finder) tooLong(subject v1.Hash, size int) error {
 	return &registry.Error{Op: "list attachments", Side: f.repo.Side(), Ref: f.repo.Reference(FallbackTag(subject)),
 		Err:  fmt.Errorf("the list would be of %d bytes, and a manifest has at most %d", size, registry.MaxManifest),
-		Hint: "Delete attachments that are not needed any more, or promote with attachments: none."}
+		Hint: "The list of what is attached to the image is full.\nDelete attachments that are not needed any more, or promote with attachments: none."}
 }
 
 // namesUnknown reports whether a manifest was refused for what it names
@@ -364,8 +406,9 @@ func (f *Finder) gone(ctx context.Context, listed []v1.Descriptor) (map[v1.Hash]
 
 func (f *Finder) occupied(subject v1.Hash) error {
 	return &registry.Error{Op: "list attachments", Side: f.repo.Side(), Ref: f.repo.Reference(FallbackTag(subject)),
-		Err:  errors.New("the tag holds something other than a list of referrers"),
-		Hint: "The tag is reserved for that list (distribution-spec, referrers tag schema). Delete it, or promote with attachments: none."}
+		Err: errors.New("the tag holds something other than a list of referrers"),
+		Hint: "The tag is reserved for that list (distribution-spec, referrers tag schema).\n" +
+			"Delete the tag if nobody needs what it names, or promote with attachments: none."}
 }
 
 // mergeIndex adds descriptors to an index, takes lines of what is gone away, and

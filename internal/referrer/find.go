@@ -32,6 +32,8 @@ type Finder struct {
 	last      map[v1.Hash]*list           // what this run last wrote or read to write it, by subject
 	ahead     map[v1.Hash]*list           // what was read of lists, until they are written
 	lines     map[line]bool               // that this run has added
+	notices   map[string]bool             // what was left out, and what the registry cannot do
+	unlisting bool                        // the registry keeps no lists at all
 	added     map[string]bool             // tags that were written since the lists were made
 
 	lists    [2]tagList  // as far as one answer gives them
@@ -52,7 +54,7 @@ func NewFinder(repo *registry.Repository) *Finder {
 	f := &Finder{
 		repo: repo, probing: queue.NewTurn(), attaching: map[v1.Hash]queue.Turn{},
 		written: map[v1.Hash]bool{}, contested: map[v1.Hash]bool{}, ours: map[v1.Hash][]v1.Descriptor{},
-		latest: map[v1.Hash]v1.Hash{}, last: map[v1.Hash]*list{}, ahead: map[v1.Hash]*list{}, lines: map[line]bool{}, added: map[string]bool{},
+		latest: map[v1.Hash]v1.Hash{}, last: map[v1.Hash]*list{}, ahead: map[v1.Hash]*list{}, lines: map[line]bool{}, notices: map[string]bool{}, added: map[string]bool{},
 	}
 	for n := range f.lists {
 		f.lists[n].turn = queue.NewTurn()
@@ -164,12 +166,13 @@ func (f *Finder) ask(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, err
 	if f.support() == no {
 		return nil, nil
 	}
-	listed, err := f.repo.Referrers(ctx, subject)
+	listed, odd, err := f.repo.ReadableReferrers(ctx, subject)
 	absent := errors.Is(err, registry.ErrNoReferrersAPI)
 	if err != nil && !absent {
 		return nil, err
 	}
 	f.learn(!absent)
+	f.leaveOut(subject, odd)
 	return listed, nil
 }
 
@@ -206,9 +209,11 @@ func (f *Finder) fallback(ctx context.Context, repo *registry.Repository, subjec
 	}
 	if err := json.Unmarshal(m.Raw, &index); err != nil {
 		return nil, nil, &registry.Error{Op: "read the list of referrers", Side: f.repo.Side(), Ref: f.repo.Reference(tag), Err: err,
-			Hint: "The tag is reserved for a list of what is attached to the image (distribution-spec, referrers tag schema). Delete it, and attach again."}
+			Hint: "The tag holds an index that cannot be read, where a list of what is attached to the image belongs.\n" +
+				"See what wrote it (distribution-spec, referrers tag schema), or promote with attachments: none."}
 	}
-	return index.Manifests, &m, nil
+	f.leaveOut(subject, index.Manifests.odd)
+	return index.Manifests.known, &m, nil
 }
 
 // isList reports whether a fallback tag's manifest may be a list of referrers,
@@ -241,6 +246,9 @@ func union(a, b []v1.Descriptor) []v1.Descriptor {
 // Missing are those descriptors that the repository does not list for a
 // subject, by API or fallback tag, once what this run is writing now is written.
 func (f *Finder) Missing(ctx context.Context, subject v1.Hash, want []v1.Descriptor) ([]v1.Descriptor, error) {
+	if f.cannotList() {
+		return nil, nil
+	}
 	if err := f.repo.AwaitReferrers(ctx, subject); err != nil {
 		return nil, err
 	}

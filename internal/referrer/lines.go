@@ -2,23 +2,23 @@ package referrer
 
 import (
 	"encoding/json"
-	"errors"
 
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // lines are those of a fallback tag's list.
-type lines []v1.Descriptor
+type lines struct {
+	known []v1.Descriptor
+	odd   []string // what those name that cannot be read
+}
 
-// UnmarshalJSON refuses a line that names nothing.
-func (l *lines) UnmarshalJSON(raw []byte) error {
-	*l = nil
-	return registry.EachDescriptor(raw, func(_ json.RawMessage, d v1.Descriptor) error {
-		if d.Digest.Hex == "" {
-			return errors.New("a line has no digest")
-		}
-		*l = append(*l, d)
+// UnmarshalJSON leaves out what cannot be read: one tool's line must not hide the rest.
+func (l *lines) UnmarshalJSON(raw []byte) (err error) {
+	l.known = nil
+	l.odd, err = registry.EachReadable(raw, func(_ json.RawMessage, d v1.Descriptor) error {
+		l.known = append(l.known, d)
 		return nil
 	})
+	return err
 }

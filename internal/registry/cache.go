@@ -15,8 +15,8 @@ const (
 	// reads the same again within a step gets the same answer.
 	tagAge = 2 * time.Second
 	// maxCached bounds the bytes of manifests that are kept, and maxKept how many: a run
-	// of 200 images reads 8,000, and asks for those of eight images at a time. What is
-	// beyond is read again when it is asked for again.
+	// of 200 images reads 8,000, and asks for those of eight images at a time. The oldest
+	// make room; they are read again when they are asked for again.
 	maxCached = 16 << 20
 	maxKept   = 2000
 )
@@ -30,12 +30,24 @@ type cache struct {
 	manifests reads[Manifest]
 	blobs     reads[bool]
 	sessions  []*session
-	bytes     map[v1.Hash][]byte // of manifests, each once whatever repository it was read from
+	bytes     map[v1.Hash]*shared // of manifests, each once whatever repository it was read from
 	size      int
-	kept      []place // manifests by digest, the oldest first
+	kept      []kept // the oldest first
 }
 
-func newCache() *cache { return &cache{bytes: map[v1.Hash][]byte{}} }
+func newCache() *cache { return &cache{bytes: map[v1.Hash]*shared{}} }
+
+// shared are the bytes of a manifest, and how many kept ones have them.
+type shared struct {
+	raw   []byte
+	users int
+}
+
+// kept is a manifest that is found by its digest.
+type kept struct {
+	at     place
+	digest v1.Hash
+}
 
 // place is a tag or digest of a repository as a session sees it: what one credential
 // may not see another may.
@@ -49,7 +61,7 @@ func (r *Repository) place(ref string) place { return place{r.session, r.name.Re
 // reads are the answers, and the questions that are on their way.
 type reads[V any] struct {
 	all   map[place]*read[V]
-	swept int // how many there were after answers that are too old were dropped
+	swept time.Time // when answers that are too old were dropped
 }
 
 // read is one answer, or the question that is on its way.
@@ -67,14 +79,14 @@ func (e *read[V]) fresh() bool {
 	return e.done != nil || e.kept || time.Since(e.began) < tagAge
 }
 
-// put keeps an answer or a question. Answers that nobody gets any more are dropped now
-// and then: a run asks for many tags that do not exist.
+// put keeps an answer or a question. Every two seconds it drops answers that nobody
+// gets any more: a run asks for thousands of tags.
 func (l *reads[V]) put(at place, e *read[V]) {
 	if l.all == nil {
 		l.all = map[place]*read[V]{}
 	}
 	l.all[at] = e
-	if len(l.all) < 2*l.swept+1000 {
+	if time.Since(l.swept) < tagAge {
 		return
 	}
 	for at, e := range l.all {
@@ -82,7 +94,7 @@ func (l *reads[V]) put(at place, e *read[V]) {
 			delete(l.all, at)
 		}
 	}
-	l.swept = len(l.all)
+	l.swept = time.Now()
 }
 
 // ask returns the answer that is kept, waits for one that is on its way, or asks.
@@ -151,28 +163,37 @@ func leave[V any](c *cache, l *reads[V], at place, e *read[V]) {
 	l.all[at] = &read[V]{began: e.began, kept: e.err == nil && any(e.value) == any(true), value: e.value, err: e.err}
 }
 
-// keep has a manifest that was read by any name be found by its digest, for the whole
-// run. It returns the manifest with the bytes that the cache has already. Where there
-// is no room, nothing is kept of this read.
-func (c *cache) keep(r *Repository, ref string, m Manifest) Manifest {
+// keep has a manifest that was read by any name be found by its digest. It returns the
+// manifest with the bytes that the cache has already.
+func (c *cache) keep(r *Repository, m Manifest) Manifest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if known, ok := c.bytes[m.Digest]; ok {
-		m.Raw = known
-	} else if c.size+len(m.Raw) <= maxCached {
-		c.bytes[m.Digest] = m.Raw
+	known := c.bytes[m.Digest]
+	if known == nil {
+		known = &shared{raw: m.Raw}
+		c.bytes[m.Digest] = known
 		c.size += len(m.Raw)
-	} else {
-		delete(c.manifests.all, r.place(ref))
-		return m
 	}
+	known.users++
+	m.Raw = known.raw
 	at := r.place(m.Digest.String())
 	c.manifests.put(at, &read[Manifest]{kept: true, value: m})
-	if c.kept = append(c.kept, at); len(c.kept) > maxKept {
-		delete(c.manifests.all, c.kept[0])
-		c.kept = c.kept[1:]
+	for c.kept = append(c.kept, kept{at, m.Digest}); len(c.kept) > maxKept || c.size > maxCached; {
+		c.drop()
 	}
 	return m
+}
+
+// drop forgets the oldest manifest that is kept.
+func (c *cache) drop() {
+	oldest := c.kept[0]
+	c.kept = c.kept[1:]
+	delete(c.manifests.all, oldest.at)
+	known := c.bytes[oldest.digest]
+	if known.users--; known.users == 0 {
+		delete(c.bytes, oldest.digest)
+		c.size -= len(known.raw)
+	}
 }
 
 // wroteManifest forgets what a reference held. It is called before a write and after.

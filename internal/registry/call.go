@@ -1,12 +1,15 @@
 package registry
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -29,6 +32,7 @@ type call struct {
 	body   []byte
 	need   need
 	limit  int64 // bytes of the answer's body
+	raw    bool  // the body is left in the encoding that it came in
 	peek   bool  // no more than limit is read of the body, whatever there is
 
 	// extract keeps of a body below 300 what is wanted, while it comes; nil: all of it.
@@ -65,7 +69,7 @@ func (a *answer) String() string {
 // assess decides what an answer is worth.
 func (c *call) assess(a *answer) error {
 	switch {
-	case temporaryStatus(a.status):
+	case temporaryStatus(a.status) && !c.refusedContent(a):
 		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a}
 	case a.status < 300 && c.check != nil:
 		return c.check(a)
@@ -73,6 +77,16 @@ func (c *call) assess(a *answer) error {
 		return c.judge(a)
 	}
 	return nil
+}
+
+// refusedContent reports whether an answer of a host in trouble says that what was
+// written is not right. Nothing mends that (distribution#2795: 500 for foreign layers).
+func (c *call) refusedContent(a *answer) bool {
+	if c.method != http.MethodPut || c.judge == nil || a.status < 500 {
+		return false
+	}
+	code, _ := diagnose(a)
+	return isContentCode(code)
 }
 
 // follow sends a call one time, and again where a read is redirected: always from
@@ -188,8 +202,13 @@ func (a *attempt) exchange(ctx context.Context, c call) (*answer, error) {
 		}
 	}
 	got := &answer{url: a.url, extract: c.extract}
-	if c.peek {
+	switch {
+	case c.peek:
 		resp.Body = peeked{io.LimitReader(resp.Body, c.limit), resp.Body}
+	case !c.raw || resp.StatusCode >= 300:
+		if err := decode(resp, max(c.limit, maxErrorBody)); err != nil {
+			return nil, cause(ctx, err)
+		}
 	}
 	if err := got.read(resp, c.limit); err != nil && (c.whole == nil || !c.whole(got.body)) {
 		return nil, cause(ctx, err)
@@ -198,7 +217,7 @@ func (a *attempt) exchange(ctx context.Context, c call) (*answer, error) {
 	return got, nil
 }
 
-// peeked is the beginning of a body.
+// peeked is the beginning of a body, or what was made of it.
 type peeked struct {
 	io.Reader
 	io.Closer
@@ -224,6 +243,34 @@ func (a *answer) read(resp *http.Response, limit int64) error {
 		}
 		a.body = a.body[:limit]
 	}
+	return nil
+}
+
+// decode undoes an encoding that was not asked for: proxies and content networks
+// compress what is text (nginx with gzip_proxied). The bytes that a digest is of are
+// those that were stored. No more than most bytes are read that are encoded, whatever
+// comes out of them.
+func decode(resp *http.Response, most int64) error {
+	encoding := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding")))
+	switch {
+	case resp.Body == http.NoBody, resp.Request != nil && resp.Request.Method == http.MethodHead, encoding == "", encoding == "identity":
+		return nil
+	case encoding != "gzip" && encoding != "x-gzip":
+		_ = resp.Body.Close()
+		return errAgain{error: fmt.Errorf("the answer is encoded as %q, which was not asked for", Cut(encoding, maxCode)), reason: wasOdd}
+	}
+	text := bufio.NewReader(io.LimitReader(resp.Body, most+1))
+	resp.ContentLength = -1
+	if magic, _ := text.Peek(2); string(magic) != "\x1f\x8b" { // the header alone stayed
+		resp.Body = peeked{text, resp.Body}
+		return nil
+	}
+	z, err := gzip.NewReader(text)
+	if err != nil {
+		_ = resp.Body.Close()
+		return fmt.Errorf("decompress answer: %w", err)
+	}
+	resp.Body = peeked{z, resp.Body}
 	return nil
 }
 

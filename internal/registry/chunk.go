@@ -351,11 +351,6 @@ func (s *supply) restart(ctx context.Context, offset int64) error {
 	if _, err := io.CopyN(io.Discard, s.source, offset-at); err != nil {
 		return sourceError{err}
 	}
-	if offset == s.Blob.Size { // where a wrong digest shows
-		if err := (&outgoing{inner: s.source}).past(); err != io.EOF { //nolint:errorlint // as it is returned
-			return sourceError{err}
-		}
-	}
 	return s.mark(offset - s.offset)
 }
 

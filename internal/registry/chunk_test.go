@@ -99,11 +99,12 @@ type sessions struct {
 	limit int64
 	fault func(w http.ResponseWriter, r *http.Request, s *sessions) bool // of a chunk; true: it has answered
 
-	mu     sync.Mutex
-	posts  int
-	chunks []string // Content-Range
-	bytes  bytes.Buffer
-	stored []byte
+	mu      sync.Mutex
+	posts   int
+	commits int
+	chunks  []string // Content-Range
+	bytes   bytes.Buffer
+	stored  []byte
 }
 
 func (s *sessions) serve(w http.ResponseWriter, r *http.Request) {
@@ -126,12 +127,19 @@ func (s *sessions) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 	case r.Method == http.MethodPatch:
 		s.patch(w, r)
-	case sha(s.bytes.Bytes()) != r.URL.Query().Get("digest"):
-		gone(http.StatusBadRequest, "DIGEST_INVALID")(w, r, nil)
 	default:
-		s.stored = bytes.Clone(s.bytes.Bytes())
-		w.WriteHeader(http.StatusCreated)
+		s.commit(w, r)
 	}
+}
+
+func (s *sessions) commit(w http.ResponseWriter, r *http.Request) {
+	s.commits++
+	if sha(s.bytes.Bytes()) != r.URL.Query().Get("digest") {
+		gone(http.StatusBadRequest, "DIGEST_INVALID")(w, r, nil)
+		return
+	}
+	s.stored = bytes.Clone(s.bytes.Bytes())
+	w.WriteHeader(http.StatusCreated)
 }
 
 func (s *sessions) patch(w http.ResponseWriter, r *http.Request) {
@@ -233,24 +241,35 @@ func TestChunks_SecondAlwaysFails(t *testing.T) {
 	}
 }
 
-// A source whose bytes do not have the digest completes no blob, where it goes on
-// after a fault either.
+// A source whose bytes do not have the digest completes no blob, neither where it goes
+// on after a fault.
 func TestChunks_DamagedSource(t *testing.T) {
 	t.Parallel()
 	const half = 200_000
 	blob := content(2 * half)
 	wrong := bytes.Clone(blob)
 	wrong[half+10] ^= 1
-	s := &sessions{limit: half, fault: nth(2, func(w http.ResponseWriter, r *http.Request, _ *sessions) {
-		status(http.StatusServiceUnavailable)(w, r, nil)
-	})}
-	reg := serve(t, s.serve)
-	at := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(wrong) })
-	u := upload(blob)
-	u.From = repository(t, client(t, nil), credential.Source, at.Host()+"/dev/app", Pull)
-	_, err := target(t, reg, "acme/app").PutBlob(t.Context(), u)
-	if !errors.Is(err, ErrMismatch) || s.stored != nil {
-		t.Errorf("error %v, %d bytes stored", err, len(s.stored))
+	for name, fault := range map[string]func(w http.ResponseWriter, r *http.Request, s *sessions){
+		"nothing arrived": func(w http.ResponseWriter, r *http.Request, _ *sessions) {
+			status(http.StatusServiceUnavailable)(w, r, nil)
+		},
+		"all of it arrived": func(w http.ResponseWriter, r *http.Request, s *sessions) {
+			_, _ = s.bytes.ReadFrom(r.Body)
+			hangup(w, r, nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &sessions{limit: half, fault: nth(2, fault)}
+			reg := serve(t, s.serve)
+			at := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(wrong) })
+			u := upload(blob)
+			u.From = repository(t, client(t, nil), credential.Source, at.Host()+"/dev/app", Pull)
+			_, err := target(t, reg, "acme/app").PutBlob(t.Context(), u)
+			if !errors.Is(err, ErrMismatch) || s.commits != 0 {
+				t.Errorf("error %v, %d uploads ended", err, s.commits)
+			}
+		})
 	}
 }
 

@@ -156,7 +156,7 @@ func (r *Repository) confirm(ctx context.Context, m Manifest) error {
 	if len(tags) == 0 {
 		return nil
 	}
-	if _, err := r.putManifest(ctx, m.Digest.String(), m); err != nil { // creates the repository
+	if _, err := r.writeManifest(ctx, m.Digest.String(), m); err != nil { // creates the repository
 		return err
 	}
 	strict := *r

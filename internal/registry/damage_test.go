@@ -48,7 +48,13 @@ func TestManifestThatIsRefused(t *testing.T) {
 		{400, "BLOB_UNKNOWN", 5, 6, true, 0, 10 * time.Second},
 		{404, "MANIFEST_BLOB_UNKNOWN", always, 0, false, 15 * time.Second, 19 * time.Second},
 		{400, "NAME_INVALID", 1, 1, false, 0, 0},
-		{404, "NAME_UNKNOWN", 1, 1, false, 0, 0},
+		{404, "NAME_UNKNOWN", 5, 6, true, 0, 10 * time.Second},
+		{404, "NOT_FOUND", 5, 6, true, 0, 10 * time.Second},
+		{404, "", 5, 6, true, 0, 10 * time.Second},
+		{404, "UNSUPPORTED", 1, 1, false, 0, 0},
+		{500, "MANIFEST_BLOB_UNKNOWN", always, 0, false, 15 * time.Second, 19 * time.Second},
+		{500, "MANIFEST_INVALID", always, refusals, false, 0, 10 * time.Second},
+		{500, "UNKNOWN", 5, 6, true, 0, 10 * time.Second},
 		{403, "DENIED", 1, 1, false, 0, 0},
 	} {
 		t.Run(fmt.Sprint(test.status, test.code, test.times), func(t *testing.T) {
@@ -56,6 +62,10 @@ func TestManifestThatIsRefused(t *testing.T) {
 			taken := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
 			refuse := strikes(test.times, putTag, refusing(test.status, test.code))(taken)
 			h := open200(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodPut {
+					http.NotFound(w, r) // the tag is not there
+					return
+				}
 				puts.Add(1)
 				refuse.ServeHTTP(w, r)
 			})

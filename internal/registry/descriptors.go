@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -12,6 +13,46 @@ import (
 // each, so that whoever looks at one can refuse it before the rest is held: a few
 // bytes of list make many of memory. A list that is null has none.
 func EachDescriptor(list []byte, look func(text json.RawMessage, d v1.Descriptor) error) error {
+	return eachEntry(list, func(text json.RawMessage, d v1.Descriptor, err error) error {
+		if err != nil {
+			return err
+		}
+		return look(text, d)
+	})
+}
+
+// EachReadable is [EachDescriptor] of the entries that can be read. It returns the
+// digests, or what stands in their place, of those that cannot: of an algorithm that is
+// not known here (image-spec, "Digests": others than registered MAY be used), or malformed.
+func EachReadable(list []byte, look func(text json.RawMessage, d v1.Descriptor) error) (odd []string, err error) {
+	err = eachEntry(list, func(text json.RawMessage, d v1.Descriptor, err error) error {
+		// Go takes the names of members in any case; the protocol has one.
+		if err == nil && d.Digest.Hex != "" && bytes.Contains(text, []byte(`"digest"`)) {
+			return look(text, d)
+		}
+		if odd = append(odd, nameOf(text)); len(odd) > maxOdd {
+			return fmt.Errorf("more than %d entries cannot be read: the last is %q", maxOdd, odd[maxOdd])
+		}
+		return nil
+	})
+	return odd, err
+}
+
+// maxOdd is how many entries that cannot be read a list may have.
+const maxOdd = 1000
+
+// nameOf is what an entry that cannot be read names, or how it begins.
+func nameOf(entry json.RawMessage) string {
+	var named struct {
+		Digest string `json:"digest"`
+	}
+	if json.Unmarshal(entry, &named) == nil && named.Digest != "" {
+		return Cut(printable(named.Digest), 100)
+	}
+	return Cut(printable(string(entry)), 40)
+}
+
+func eachEntry(list []byte, look func(text json.RawMessage, d v1.Descriptor, err error) error) error {
 	if string(list) == "null" {
 		return nil
 	}
@@ -25,10 +66,8 @@ func EachDescriptor(list []byte, look func(text json.RawMessage, d v1.Descriptor
 			return err
 		}
 		var d v1.Descriptor
-		if err := json.Unmarshal(text, &d); err != nil {
-			return err
-		}
-		if err := look(text, d); err != nil {
+		err := json.Unmarshal(text, &d)
+		if err := look(text, d, err); err != nil {
 			return err
 		}
 	}

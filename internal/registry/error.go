@@ -3,9 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -19,6 +17,7 @@ var (
 	ErrNotFound     = errors.New("not found")
 	ErrUnauthorized = errors.New("not allowed") // 401 or 403
 	ErrTagImmutable = errors.New("tag cannot be changed")
+	ErrPolicy       = errors.New("a policy of the registry forbids it") // such as to pull what is vulnerable
 	ErrUnsupported  = errors.New("not supported by the registry")
 	ErrTooLarge     = errors.New("answer too large")
 	ErrMismatch     = errors.New("content does not match its digest")
@@ -39,15 +38,18 @@ type Error struct {
 	Hint   string // what to do; may have several lines
 	Err    error  // the cause where there was no answer
 
-	unclear bool // ErrUnclear
-
-	missing bool // it was refused, and is taken for what does not exist yet (see creation)
+	immutable bool // the tag exists, and what was refused is to change it
+	unclear   bool // ErrUnclear
+	missing   bool // it was refused, and is taken for what does not exist yet (see creation)
 }
 
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s at the %s %s", e.Op, e.Side, e.Ref)
 	if e.Err != nil {
 		return text + ": " + Cut(e.Err.Error(), 1000) // net/http quotes a stranger's headers whole
+	}
+	if e.immutable {
+		return text + ": the tag is immutable: the registry answered " + quote(e.Status, e.Code, e.Detail)
 	}
 	if e.Status != 0 {
 		return text + ": the registry answered " + quote(e.Status, e.Code, e.Detail)
@@ -72,6 +74,9 @@ func (*Error) final() {}
 
 // Is matches the sentinels of this package by status and code.
 func (e *Error) Is(target error) bool {
+	if e.immutable {
+		return target == ErrTagImmutable
+	}
 	switch target {
 	case ErrUnclear:
 		return e.unclear
@@ -80,13 +85,20 @@ func (e *Error) Is(target error) bool {
 	case ErrUnauthorized:
 		return (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden) && !e.missing
 	case ErrTagImmutable:
-		return e.Status >= 400 && e.Status < 500 &&
-			(e.Code == string(transport.TagInvalidErrorCode) || e.Code == "TAG_IMMUTABLE")
+		return saysImmutable(e)
+	case ErrPolicy:
+		return e.isPolicy()
 	case ErrUnsupported:
 		return e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented ||
 			e.Code == string(transport.UnsupportedErrorCode)
 	}
 	return false
+}
+
+// isPolicy reports whether the registry forbids to pull an image that it holds
+// (harbor#19408, #15885: 412, of a manifest too).
+func (e *Error) isPolicy() bool {
+	return e.Status == http.StatusPreconditionFailed && e.Op != opWriteManifest || e.Code == "PROJECTPOLICYVIOLATION"
 }
 
 // IsRefusal tells an answer that will stay from trouble that may pass.
@@ -121,11 +133,13 @@ func said(err error) bool {
 }
 
 // refuse makes an Error of an answer that is not what was asked for.
-func (r *Repository) refuse(op, ref string, a *answer) error {
+func (r *Repository) refuse(op, ref string, a *answer) error { return r.refusal(op, ref, a) }
+
+func (r *Repository) refusal(op, ref string, a *answer) *Error {
 	e := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Status: a.status}
 	e.Code, e.Detail = diagnose(a)
 	if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
-		(e.Status == http.StatusNotFound && e.Code == string(transport.NameUnknownErrorCode)) {
+		(e.Status == http.StatusNotFound && e.Code == string(transport.NameUnknownErrorCode) && op != opWriteManifest) {
 		e.Hint = credential.Hint(r.side, r.name, r.credential, credential.Refusal{Status: e.Status, LoggedIn: a.loggedIn})
 	}
 	if wait := asks(a.status, a.header); temporaryStatus(a.status) && wait > r.session.at.longestRest() {
@@ -139,17 +153,6 @@ func (r *Repository) ref(ref string) string {
 		return r.Name()
 	}
 	return r.Reference(ref)
-}
-
-// diagnose reads the error code and message that a registry gives in the body
-// (distribution-spec, "Error codes").
-func diagnose(a *answer) (code, detail string) {
-	resp := &http.Response{StatusCode: a.status, Body: io.NopCloser(strings.NewReader(string(a.body)))}
-	var e *transport.Error
-	if !errors.As(transport.CheckError(resp), &e) || len(e.Errors) == 0 {
-		return "", ""
-	}
-	return Cut(string(e.Errors[0].Code), 60), Cut(e.Errors[0].Message, 300)
 }
 
 // roughly is a duration of minutes or more in words that are read at a glance.

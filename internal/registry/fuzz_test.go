@@ -218,10 +218,10 @@ func FuzzReadReferrers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte, sent string) {
 		list, err := readReferrers(&answer{body: body, header: http.Header{"Content-Type": {sent}}})
-		if err != nil && list != nil || len(list) > maxReferrers {
-			t.Errorf("%d referrers, error %v", len(list), err)
+		if err != nil && list.known != nil || len(list.known) > maxReferrers {
+			t.Errorf("%d referrers, error %v", len(list.known), err)
 		}
-		for _, d := range list {
+		for _, d := range list.known {
 			if _, err := v1.NewHash(d.Digest.String()); err != nil {
 				t.Errorf("digest %s: %v", d.Digest, err)
 			}

@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/artifact-promotion/promote/internal/credential"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
@@ -36,7 +38,12 @@ type Manifest struct {
 	Digest    v1.Hash
 	MediaType string
 	Raw       []byte
+	// Untyped says that neither the manifest nor the registry states the type: it was
+	// told from the shape. Where a descriptor led here, that knows better.
+	Untyped bool
 }
+
+const opWriteManifest = "write manifest"
 
 // acceptable is what every question for a manifest says; nobody changes it.
 var acceptable = http.Header{"Accept": {accept}}
@@ -55,7 +62,7 @@ func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, err
 		if err != nil {
 			return Manifest{}, err
 		}
-		return c.keep(r, ref, m), nil
+		return c.keep(r, m), nil
 	})
 	return m, r.fail("read manifest", ref, err)
 }
@@ -90,6 +97,9 @@ func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, 
 		m, err = readManifest(a, ref)
 		return err
 	}
+	if isDigest(ref) || r.side == credential.Source {
+		c.judge = judgeScanned
+	}
 	a, err := r.session.send(ctx, c)
 	if err != nil {
 		return Manifest{}, false, r.fail("read manifest", ref, err)
@@ -102,6 +112,16 @@ func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, 
 	return m, named, nil
 }
 
+// judgeScanned waits for a scan: for seconds after an image was pushed a policy may
+// forbid to pull it (harbor#15885). What a target's tag holds is not waited for: a policy
+// that forbids that stays.
+func judgeScanned(a *answer) error {
+	if a.status == http.StatusPreconditionFailed {
+		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a, reason: isLagging}
+	}
+	return nil
+}
+
 // maxMembers is the most members and entries that a manifest may have. In Go an
 // entry takes many times the two bytes that "{}," or "0," take in a manifest made
 // to exhaust the program. An index of ten thousand children has fewer.
@@ -111,12 +131,22 @@ func readManifest(a *answer, ref string) (m Manifest, err error) {
 	if n := bytes.Count(a.body, []byte(",")); n > maxMembers {
 		return Manifest{}, fmt.Errorf("%w: a manifest of %d members", ErrTooLarge, n)
 	}
-	m = Manifest{Digest: digestOf(a.body), MediaType: mediaType(a), Raw: bytes.Clone(a.body)}
+	k := kindOf(a)
+	m = Manifest{Digest: digestOf(a.body), MediaType: k.mediaType, Untyped: k.untyped, Raw: bytes.Clone(a.body)}
 	if isDigest(ref) {
 		m.Digest, err = matches(a.body, ref)
-		return m, err
+	} else {
+		err = a.names(m)
 	}
-	return m, a.names(m)
+	switch {
+	case isDigest(ref) && err == nil:
+		return m, nil
+	case isPage(a):
+		return Manifest{}, errAgain{error: fmt.Errorf("%w in place of the registry: %s came for a manifest", errPage, describePage(a)), reason: wasOdd}
+	case err == nil && !k.isManifest: // the digest of a page is right as well where it comes for every path
+		return Manifest{}, damaged(fmt.Errorf("%w in place of the registry: what came is no manifest", errPage))
+	}
+	return m, err
 }
 
 // names fails if the registry names another digest than that of the manifest's
@@ -134,29 +164,80 @@ func (a *answer) names(m Manifest) error {
 	return fmt.Errorf("%w: the registry names %s, the bytes are %s", ErrMismatch, Cut(got, 80), want)
 }
 
-// mediaType is the type that the manifest itself states, else the one the
+// mediaType is the type of the manifest that an answer brings.
+func mediaType(a *answer) string { return kindOf(a).mediaType }
+
+// kind is what can be told of a manifest without reading all of it.
+type kind struct {
+	mediaType  string
+	untyped    bool // the type was told from the shape
+	isManifest bool // it has a member that some kind of manifest must have
+}
+
+// kindOf tells the type that the manifest itself states, else the one that the
 // registry sends with it, else what its shape tells (image-spec, "mediaType").
-func mediaType(a *answer) string {
+func kindOf(a *answer) kind {
 	var stated struct {
 		MediaType string          `json:"mediaType"`
 		Manifests json.RawMessage `json:"manifests"` // unread: a list of nothings would be large
 		Schema    int             `json:"schemaVersion"`
 	}
-	_ = json.Unmarshal(a.body, &stated) // what cannot be read is refused by who needs it
+	var config, layers, blobs anything
+	err := json.Unmarshal(a.body, &struct { // what cannot be read is refused by who needs it
+		MediaType *string          `json:"mediaType"`
+		Manifests *json.RawMessage `json:"manifests"`
+		Schema    *int             `json:"schemaVersion"`
+		Config    *anything        `json:"config"`
+		Layers    *anything        `json:"layers"`
+		Blobs     *anything        `json:"blobs"`
+	}{&stated.MediaType, &stated.Manifests, &stated.Schema, &config, &layers, &blobs})
+	var typed *json.UnmarshalTypeError
+	readable := err == nil || errors.As(err, &typed)
+	k := kind{isManifest: readable && (stated.MediaType != "" || stated.Schema != 0 || stated.Manifests != nil || bool(config || layers || blobs))}
 	sent, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
 	sent = strings.TrimSpace(sent)
+	k.untyped = stated.MediaType == "" && !strings.Contains(sent, "manifest") && !strings.Contains(sent, "index")
 	switch {
 	case stated.MediaType != "":
-		return stated.MediaType
-	case strings.Contains(sent, "manifest") || strings.Contains(sent, "index"):
-		return sent
+		k.mediaType = stated.MediaType
+	case !k.untyped:
+		k.mediaType = sent
 	case bytes.HasPrefix(stated.Manifests, []byte("[")):
-		return string(types.OCIImageIndex)
+		k.mediaType = string(types.OCIImageIndex)
 	case stated.Schema == 1:
-		return string(types.DockerManifestSchema1)
+		k.mediaType = string(types.DockerManifestSchema1)
 	default:
-		return string(types.OCIManifestSchema1)
+		k.mediaType = string(types.OCIManifestSchema1)
 	}
+	return k
+}
+
+// anything notes that a member is there.
+type anything bool
+
+// UnmarshalJSON reads nothing.
+func (a *anything) UnmarshalJSON([]byte) error {
+	*a = true
+	return nil
+}
+
+// HeadManifest is what a tag names, without its bytes: of an image that a policy forbids
+// to pull its digest may be told all the same. The digest is the registry's word.
+func (r *Repository) HeadManifest(ctx context.Context, ref string) (Manifest, error) {
+	c := r.call(http.MethodHead, "manifests/"+ref)
+	c.header = acceptable
+	a, err := r.session.send(ctx, c)
+	if err != nil {
+		return Manifest{}, r.fail("look for manifest", ref, err)
+	}
+	if a.status != http.StatusOK {
+		return Manifest{}, r.refuse("look for manifest", ref, a)
+	}
+	digest, err := v1.NewHash(a.header.Get("Docker-Content-Digest"))
+	if err != nil {
+		return Manifest{}, r.fail("look for manifest", ref, errors.New("the registry names no digest"))
+	}
+	return Manifest{Digest: digest, MediaType: mediaType(a), Untyped: true}, nil
 }
 
 // HasManifest reports whether the repository holds a digest.
@@ -186,67 +267,114 @@ func (r *Repository) has(ctx context.Context, c call, ref, op string) (bool, err
 // PutManifest writes the manifest's bytes as they are, under a tag or its
 // digest. It reports whether the registry says that it has indexed the
 // manifest's subject (distribution-spec, "Pushing Manifests with Subject").
+//
+// A tag that cannot be changed is ErrTagImmutable, unless it holds the digest already.
 func (r *Repository) PutManifest(ctx context.Context, ref string, m Manifest) (indexed bool, err error) {
 	if !isDigest(ref) {
 		if err := r.confirm(ctx, m); err != nil {
 			return false, err
 		}
 	}
-	return r.putManifest(ctx, ref, m)
+	return r.writeManifest(ctx, ref, m)
 }
 
-func (r *Repository) putManifest(ctx context.Context, ref string, m Manifest) (indexed bool, err error) {
-	c := r.call(http.MethodPut, "manifests/"+ref)
-	c.header = http.Header{"Content-Type": {m.MediaType}}
-	c.body = m.Raw
-	// Some registries digest their own rendering of the manifest.
-	c.check = func(a *answer) error { return a.names(m) }
-	c.judge = judgeManifest
+func (r *Repository) writeManifest(ctx context.Context, ref string, m Manifest) (indexed bool, err error) {
 	defer r.session.listsOf(r).write(subjectOf(m))()
-	r.session.hosts.cache.wroteManifest(r, ref)
-	defer r.session.hosts.cache.wroteManifest(r, ref)
-	a, err := r.session.send(ctx, c)
+	a, err := r.putManifest(ctx, ref, m)
 	if err != nil {
-		return false, r.fail("write manifest", ref, err)
+		return false, r.fail(opWriteManifest, ref, err)
 	}
-	switch a.status {
-	case http.StatusCreated, http.StatusOK, http.StatusAccepted:
+	if wasWritten(a) {
 		r.seen()
 		if indexed = a.header.Get("OCI-Subject") != ""; indexed {
 			r.session.listsOf(r).learn(yes)
 		}
 		return indexed, nil
 	}
-	err = r.refuse("write manifest", ref, a)
-	if errors.Is(err, ErrTagImmutable) && r.holds(ctx, ref, m.Digest) {
-		return false, nil
-	}
-	return false, err
+	return false, r.refusedManifest(ctx, ref, m, a)
+}
+
+func wasWritten(a *answer) bool {
+	return a.status == http.StatusCreated || a.status == http.StatusOK || a.status == http.StatusAccepted
+}
+
+func (r *Repository) putManifest(ctx context.Context, ref string, m Manifest) (*answer, error) {
+	c := r.call(http.MethodPut, "manifests/"+ref)
+	c.header = http.Header{"Content-Type": {m.MediaType}}
+	c.body = m.Raw
+	// Some registries digest their own rendering of the manifest.
+	c.check = func(a *answer) error { return a.names(m) }
+	c.judge = judgeManifest
+	r.session.hosts.cache.wroteManifest(r, ref)
+	defer r.session.hosts.cache.wroteManifest(r, ref)
+	return r.session.send(ctx, c)
 }
 
 // judgeManifest tells a refusal that may not stay: of bytes that were hashed here,
 // so that they must have been damaged on their way; or because the registry does
-// not see yet what was stored there a moment ago.
+// not see yet what was stored there a moment ago. Where replicas lag behind, that is
+// also said as 404 (harbor#20726, #14902, #22417).
 func judgeManifest(a *answer) error {
-	if a.status < 400 || a.status >= 500 {
-		return nil
-	}
 	code, _ := diagnose(a)
+	again := func(why reason) error {
+		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a, reason: why}
+	}
 	switch code {
 	case "DIGEST_INVALID", "SIZE_INVALID", "MANIFEST_INVALID":
-		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a, reason: wasRefused}
+		return again(wasRefused)
 	case "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN":
-		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a, reason: isLagging}
+		return again(isLagging)
+	case "NOT_FOUND", "MANIFEST_UNKNOWN", "NAME_UNKNOWN", "":
+		if a.status == http.StatusNotFound {
+			return again(isLagging)
+		}
 	}
 	return nil
 }
 
-// holds reports whether a tag is what it was to become: a tag that cannot be
-// changed is also refused when it holds the same digest (ECR), as it does after a
-// write whose answer was lost.
-func (r *Repository) holds(ctx context.Context, tag string, digest v1.Hash) bool {
-	m, err := r.fetchManifest(ctx, tag)
-	return err == nil && m.Digest == digest
+// refusedManifest finds out what the refusal of a manifest means; nil if the
+// repository holds what was to be written: an attempt whose answer was lost may have
+// written it, and some refuse an immutable tag the digest that it has (ECR).
+//
+// How a registry says that a tag cannot be changed differs: 412 PRECONDITION
+// (harbor#17332), 405 (acr-cli#70), 400 BLOB_UPLOAD_INVALID (jib#2395), 403 (Docker
+// Hub), 400 TAG_INVALID (ECR). What they have in common is that the tag exists, and
+// that the same manifest is taken by its digest.
+func (r *Repository) refusedManifest(ctx context.Context, ref string, m Manifest, a *answer) error {
+	refused := r.refusal(opWriteManifest, ref, a)
+	switch a.status {
+	case http.StatusUnauthorized, http.StatusRequestEntityTooLarge:
+		return refused
+	}
+	if a.status >= 500 || isDigest(ref) && a.status == http.StatusForbidden {
+		return refused
+	}
+	held, err := r.fetchManifest(ctx, ref)
+	switch {
+	case err == nil && held.Digest == m.Digest:
+		return nil
+	case err != nil || isDigest(ref):
+		return refused
+	case saysImmutable(refused) || !isUnseen(refused.Code) && r.takes(ctx, m):
+		refused.immutable = true
+		refused.Hint = ""
+	}
+	return refused
+}
+
+// saysImmutable reports whether an answer says so by its code.
+func saysImmutable(e *Error) bool {
+	return e.Status >= 400 && e.Status < 500 && (e.Code == string(transport.TagInvalidErrorCode) || e.Code == "TAG_IMMUTABLE")
+}
+
+// isUnseen reports whether a manifest was refused for what it names.
+func isUnseen(code string) bool { return code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" }
+
+// takes writes a manifest by its digest, which needs the same rights as a tag and
+// the same content, and nothing of the tag.
+func (r *Repository) takes(ctx context.Context, m Manifest) bool {
+	a, err := r.putManifest(ctx, m.Digest.String(), m)
+	return err == nil && wasWritten(a)
 }
 
 // DeleteTag removes a tag, leaving what it names. Registries may refuse it

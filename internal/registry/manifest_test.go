@@ -2,15 +2,18 @@ package registry
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha512"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/regtest"
@@ -417,4 +420,247 @@ func TestRedirectLoop(t *testing.T) {
 	}
 	contains(t, err.Error(), "more than 5 redirects")
 	wantRequests(t, reg, "blobs/", 6)
+}
+
+// zipped answers what the handler does, compressed.
+func zipped(of func(path string) bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &recorded{header: w.Header()}
+		next.ServeHTTP(c, r)
+		if r.Method != http.MethodGet || !of(r.URL.Path) {
+			w.WriteHeader(c.status)
+			_, _ = w.Write(c.body.Bytes())
+			return
+		}
+		w.Header().Del("Content-Length")
+		w.Header().Set("Content-Encoding", "gzip")
+		w.WriteHeader(c.status)
+		z := gzip.NewWriter(w)
+		_, _ = z.Write(c.body.Bytes())
+		_ = z.Close()
+	})
+}
+
+// TestUnaskedEncoding of manifests, lists and errors is undone; of a blob only where the
+// digest is not of what was sent.
+func TestUnaskedEncoding(t *testing.T) {
+	t.Parallel()
+	text := bytes.Repeat([]byte("text "), 200)
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write(text)
+	_ = z.Close()
+	layer := b.Bytes()
+	reg := regtest.Serve(t, regtest.Options{Referrers: true, Wrap: func(next http.Handler) http.Handler {
+		asSent := strings.TrimPrefix(sha(layer), "sha256:")
+		marked := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, asSent) && r.Method == http.MethodGet {
+				w.Header().Set("Content-Encoding", "gzip") // as object storage does
+			}
+			next.ServeHTTP(w, r)
+		})
+		return zipped(func(path string) bool {
+			return path != "/v2/" && !strings.HasSuffix(path, asSent) && !strings.HasSuffix(path, "/token")
+		}, marked)
+	}})
+	whole := repository(t, client(t, nil), credential.Target, reg.Host()+"/acme/app", Push)
+	m := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
+	if _, err := whole.PutManifest(t.Context(), "dev", m); err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range []string{"dev", m.Digest.String()} {
+		if got, err := whole.GetManifest(t.Context(), ref); err != nil || got.Digest != m.Digest {
+			t.Errorf("%s is %s, error %v", ref, got.Digest, err)
+		}
+	}
+	if list, err := whole.Referrers(t.Context(), m.Digest); err != nil || len(list) != 0 {
+		t.Errorf("%d referrers, error %v", len(list), err)
+	}
+	if tags, _, err := whole.Tags(t.Context()); err != nil || len(tags) != 1 {
+		t.Errorf("tags %v, error %v", tags, err)
+	}
+	for _, blob := range [][]byte{text, layer} {
+		d := descriptor(blob)
+		if _, err := whole.PutBlob(t.Context(), upload(blob)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(whole.OpenBlob(t.Context(), d)); err != nil || !bytes.Equal(got, blob) {
+			t.Errorf("%d bytes of %d, error %v", len(got), len(blob), err)
+		}
+	}
+}
+
+// TestEncodingWithoutEnd is bounded, and one that nobody knows is refused.
+func TestEncodingWithoutEnd(t *testing.T) {
+	t.Parallel()
+	for encoding, want := range map[string]error{"gzip": ErrTooLarge, "br": nil} {
+		h := open200(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", encoding)
+			z := gzip.NewWriter(w)
+			_, _ = z.Write(make([]byte, 4*MaxManifest))
+			_ = z.Close()
+		})
+		bubble(t, h, func(t *testing.T, r *Repository) {
+			if _, err := r.GetManifest(t.Context(), "dev"); err == nil || want != nil && !errors.Is(err, want) {
+				t.Errorf("%s: error %v", encoding, err)
+			}
+		})
+	}
+}
+
+const loginPage = "<!DOCTYPE html>\n<html><head><title>Sign in\nto continue</title></head><body></body></html>"
+
+// TestPageForAManifest is never taken for content, whether or not its digest is named and
+// although what is asked for by that digest is answered with it.
+func TestPageForAManifest(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]struct{ kind, body string }{
+		"a page":            {"text/html; charset=utf-8", loginPage},
+		"a page as a list":  {string(types.OCIImageIndex), loginPage},
+		"a page of text":    {"text/html", "please sign in"},
+		"an object of JSON": {"application/json", `{"error":"login_required"}`},
+		"a list of JSON":    {"application/json", `[]`},
+	} {
+		for _, header := range []string{"", sha([]byte(answer.body)), sha(nil)} {
+			h := open200(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", answer.kind)
+				if header != "" {
+					w.Header().Set("Docker-Content-Digest", header)
+				}
+				_, _ = io.WriteString(w, answer.body)
+			})
+			bubble(t, h, func(t *testing.T, r *Repository) {
+				_, err := r.GetManifest(t.Context(), "dev")
+				if header == sha(nil) && errors.Is(err, ErrMismatch) {
+					return // also well
+				}
+				if !errors.Is(err, errPage) {
+					t.Errorf("%s: error %v", name, err)
+				}
+				contains(t, HintOf(err), "proxy", "login page")
+				lacks(t, HintOf(err), "elete", "spelling")
+				if strings.HasPrefix(answer.body, "<") {
+					contains(t, err.Error(), `"Sign in to continue"`)
+				}
+			})
+		}
+	}
+	bubble(t, open200(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, loginPage) }), func(t *testing.T, r *Repository) {
+		if _, err := r.GetManifest(t.Context(), sha(nil)); !errors.Is(err, errPage) {
+			t.Errorf("by digest: %v", err)
+		}
+	})
+}
+
+// TestImmutableTagByBehaviour: whatever a registry answers to the write of a tag that
+// exists, the tag is immutable where the same manifest is taken by its digest.
+func TestImmutableTagByBehaviour(t *testing.T) {
+	t.Parallel()
+	first := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
+	second := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex+"\n"))
+	every := func(string, string) bool { return true }
+	for _, how := range []regtest.Immutability{
+		regtest.ECRImmutable, regtest.HarborImmutable, regtest.ACRImmutable, regtest.NexusImmutable,
+		regtest.ArtifactoryImmutable, regtest.ArtifactoryImmutable400, regtest.HubImmutable,
+		{Status: 409, Code: "CONFLICT"}, {Status: 422},
+	} {
+		t.Run(fmt.Sprint(how.Status, how.Code), func(t *testing.T) {
+			t.Parallel()
+			reg := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.ImmutableTags(how, every)}})
+			r := target(t, reg, "acme/app")
+			for range 2 { // equal digest is success
+				if _, err := r.PutManifest(t.Context(), "v1", first); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, err := r.PutManifest(t.Context(), "v1", second)
+			if !errors.Is(err, ErrTagImmutable) || errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrUnsupported) {
+				t.Fatalf("error %v", err)
+			}
+			contains(t, err.Error(), "immutable", how.Code)
+			contains(t, HintOf(err), "immutab")
+			lacks(t, HintOf(err), "login-action")
+		})
+	}
+}
+
+// TestRefusalThatIsNotOfTheTag stays what it is, though the tag exists.
+func TestRefusalThatIsNotOfTheTag(t *testing.T) {
+	t.Parallel()
+	second := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex+"\n"))
+	for _, test := range []struct {
+		status int
+		code   string
+	}{{403, "DENIED"}, {401, "UNAUTHORIZED"}, {400, "MANIFEST_INVALID"}, {413, ""}, {400, "MANIFEST_BLOB_UNKNOWN"}} {
+		t.Run(fmt.Sprint(test.status, test.code), func(t *testing.T) {
+			t.Parallel()
+			// Every write is refused, by digest as well.
+			reg := regtest.Serve(t, regtest.Options{Wrap: strikes(always, putTag, refusing(test.status, test.code))})
+			tagged(t, reg, regtest.Access{}, "acme/app", "v1")
+			var e *Error
+			_, err := target(t, reg, "acme/app").PutManifest(t.Context(), "v1", second)
+			if !errors.As(err, &e) || e.Status != test.status || errors.Is(err, ErrTagImmutable) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// TestRefusalAfterALostAnswer: the attempt whose answer was lost has written the manifest.
+func TestRefusalAfterALostAnswer(t *testing.T) {
+	t.Parallel()
+	m := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
+	for _, ref := range []string{"v1", m.Digest.String()} {
+		var puts atomic.Int32
+		reg := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				switch {
+				case q.Method != http.MethodPut || q.UserAgent() == regtest.Agent:
+					next.ServeHTTP(w, q)
+				case puts.Add(1) == 1:
+					next.ServeHTTP(&recorded{header: http.Header{}}, q)
+					hangup(w, q, next)
+				default:
+					refusing(409, "CONFLICT")(w, q, next)
+				}
+			})
+		}})
+		if _, err := target(t, reg, "acme/app").PutManifest(t.Context(), ref, m); err != nil {
+			t.Errorf("%s: %v", ref, err)
+		}
+	}
+}
+
+// TestFreshImageIsScanned: for seconds its digest may not be pulled. What a target's tag
+// holds is not waited for.
+func TestFreshImageIsScanned(t *testing.T) {
+	t.Parallel()
+	m := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
+	scanned := func(times int) http.HandlerFunc {
+		return open200(strikes(times, "^GET /v2/acme/app/manifests/", refusing(412, "PROJECTPOLICYVIOLATION"))(manifestOf(m.Raw, m.Digest.String())).ServeHTTP)
+	}
+	for ref, side := range map[string]credential.Side{m.Digest.String(): credential.Target, "dev": credential.Source} {
+		bubble(t, scanned(5), func(t *testing.T, r *Repository) {
+			r.side = side
+			if got, err := r.GetManifest(t.Context(), ref); err != nil || got.Digest != m.Digest {
+				t.Errorf("%s at the %s: error %v", ref, side, err)
+			}
+		})
+		bubble(t, scanned(always), func(t *testing.T, r *Repository) {
+			r.side = side
+			began := time.Now()
+			if _, err := r.GetManifest(t.Context(), ref); !errors.Is(err, ErrPolicy) {
+				t.Errorf("%s at the %s: error %v", ref, side, err)
+			}
+			took(t, began, 15*time.Second, 19*time.Second)
+		})
+	}
+	bubble(t, scanned(always), func(t *testing.T, r *Repository) {
+		r.side = credential.Target
+		began := time.Now()
+		if _, err := r.GetManifest(t.Context(), "production"); !errors.Is(err, ErrPolicy) {
+			t.Errorf("error %v", err)
+		}
+		took(t, began, 0, time.Second)
+	})
 }

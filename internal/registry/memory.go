@@ -45,13 +45,26 @@ func (m *memory) Close() error {
 // readSmall reads a blob into memory, again if it is not what its digest says.
 func (r *Repository) readSmall(ctx context.Context, blob v1.Descriptor) ([]byte, error) {
 	c := r.call(http.MethodGet, "blobs/"+blob.Digest.String())
-	c.limit, c.blob = blob.Size, &blob
+	c.limit, c.blob, c.raw = blob.Size, &blob, true
 	c.whole = func(body []byte) bool { return isBlob(blob, body) == nil }
 	c.check = func(a *answer) error {
-		if a.status == http.StatusOK {
-			return isBlob(blob, a.body)
+		if a.status != http.StatusOK {
+			return nil
 		}
-		return nil
+		if err := isBlob(blob, a.body); err == nil || a.header.Get("Content-Encoding") == "" {
+			return err
+		}
+		// The digest decides: compressed content is sent under that header as well.
+		decoded := &http.Response{Header: a.header, Body: io.NopCloser(bytes.NewReader(a.body))}
+		if err := decode(decoded, blob.Size); err != nil {
+			return err
+		}
+		body, err := io.ReadAll(io.LimitReader(decoded.Body, blob.Size+1))
+		if err != nil {
+			return fmt.Errorf("decompress blob: %w", err)
+		}
+		a.body = body
+		return isBlob(blob, body)
 	}
 	a, err := r.session.send(ctx, c)
 	if errors.Is(err, ErrTooLarge) {

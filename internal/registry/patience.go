@@ -252,6 +252,17 @@ type beside struct{ failure error }
 
 func (b beside) Error() string { return b.failure.Error() }
 
+// Original is the failure that ended what the error is of, where that was cut short for
+// the sake of something beside it; else the error itself. It is for who asked for all of
+// it: to any one of them the failure is no answer.
+func Original(err error) error {
+	var other beside
+	for errors.As(err, &other) {
+		err = other.failure
+	}
+	return err
+}
+
 // endedBy is why the context ended before there was anything to wait for.
 func endedBy(ctx context.Context) error {
 	if sibling := failed(ctx); sibling != nil {

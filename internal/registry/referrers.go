@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -38,24 +39,32 @@ const (
 // Before a repository is first said to have no API it is asked twice: one wrong
 // answer would leave everything behind that is listed. Then it is not asked again.
 func (r *Repository) Referrers(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
+	all, _, err := r.ReadableReferrers(ctx, subject)
+	return all, err
+}
+
+// ReadableReferrers is [Repository.Referrers], and names the entries that cannot be read:
+// they are left out, as one tool's digest algorithm must not hide the rest of a list.
+func (r *Repository) ReadableReferrers(ctx context.Context, subject v1.Hash) (all []v1.Descriptor, odd []string, err error) {
 	p, err := r.firstPage(ctx, subject)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	all, size := []v1.Descriptor(p.list), p.size
+	all, odd = p.list.known, p.list.odd
+	size := p.size
 	for pages := 1; len(all) <= maxReferrers && size <= maxReferrerBytes; pages++ {
 		if p.next == nil {
-			return all, nil
+			return all, odd, nil
 		}
 		if pages == maxReferrerPages {
 			break
 		}
 		if p, err = r.referrersPage(ctx, subject, p.next); err != nil { // a list that has begun is not absent
-			return nil, err
+			return nil, nil, err
 		}
-		all, size = append(all, p.list...), size+p.size
+		all, odd, size = append(all, p.list.known...), append(odd, p.list.odd...), size+p.size
 	}
-	return nil, r.fail(listReferrers, subject.String(), fmt.Errorf("%w: more than %d pages, %d referrers or %d MiB",
+	return nil, nil, r.fail(listReferrers, subject.String(), fmt.Errorf("%w: more than %d pages, %d referrers or %d MiB",
 		ErrTooLarge, maxReferrerPages, maxReferrers, maxReferrerBytes>>20))
 }
 
@@ -243,9 +252,13 @@ func (r *Repository) referrersPage(ctx context.Context, subject v1.Hash, at *url
 	c.url = at
 	c.header = acceptIndex
 	c.limit = MaxManifest
+	var odd []string
 	c.check = func(a *answer) (err error) {
-		p.list, err = readReferrers(a)
-		return err
+		if p.list, err = readReferrers(a); err != nil || len(p.list.odd) == 0 || slices.Equal(p.list.odd, odd) {
+			return err
+		}
+		odd = p.list.odd // no digest protects the list: what is read twice was not damaged on its way
+		return damaged(fmt.Errorf("read list: an entry cannot be read: %q", odd))
 	}
 	a, err := r.session.send(ctx, c)
 	if err != nil {
@@ -267,33 +280,34 @@ func readReferrers(a *answer) (list referrerList, err error) {
 	found, err := member(a.body, "manifests", &list)
 	switch {
 	case errors.Is(err, ErrTooLarge):
-		return nil, err
+		return referrerList{}, err
 	case found && err == nil:
 		return list, nil
 	case !strings.HasPrefix(a.header.Get("Content-Type"), string(types.OCIImageIndex)):
-		return nil, errNoList
+		return referrerList{}, errNoList
 	case err == nil:
 		err = errors.New("it has no member manifests")
 	}
-	return nil, damaged(fmt.Errorf("read list: %w", err))
+	return referrerList{}, damaged(fmt.Errorf("read list: %w", err))
 }
 
 // referrerList is read one by one, so that it is not held before it is counted.
-type referrerList []v1.Descriptor
+type referrerList struct {
+	known []v1.Descriptor
+	odd   []string // what the entries name that cannot be read
+}
 
 // UnmarshalJSON reads a list of at most maxReferrers.
 func (l *referrerList) UnmarshalJSON(raw []byte) error {
-	return EachDescriptor(raw, func(text json.RawMessage, d v1.Descriptor) error {
-		// Go takes the names of members in any case; the protocol has one.
-		switch {
-		case len(*l) == maxReferrers:
+	var err error
+	l.odd, err = EachReadable(raw, func(_ json.RawMessage, d v1.Descriptor) error {
+		if len(l.known) == maxReferrers {
 			return fmt.Errorf("%w: more than %d referrers", ErrTooLarge, maxReferrers)
-		case d.Digest == (v1.Hash{}) || !bytes.Contains(text, []byte(`"digest"`)):
-			return errors.New("an entry has no digest")
 		}
-		*l = append(*l, d)
+		l.known = append(l.known, d)
 		return nil
 	})
+	return err
 }
 
 // link and linkNext read the header (RFC 8288 §3). They are put together when

@@ -148,7 +148,7 @@ func TestListThatBreaksOff(t *testing.T) {
 
 func TestListThatIsNoList(t *testing.T) {
 	t.Parallel()
-	for _, body := range []string{`{"manifests":7}`, `{"manifests":[{"digest":"sha256:short"}]}`, `{"manifests":[`, ``, `{"manifests":[[]]}`, `{}`, `{"Manifests":[]}`, `{"manifests":[{"Digest":"` + sha(nil) + `"}]}`, `{"manifests":[{}]}`, `{"manifests":[]}x`} {
+	for _, body := range []string{`{"manifests":7}`, `{"manifests":[`, ``, `{}`, `{"Manifests":[]}`, `{"manifests":[` + strings.Repeat("{},", maxOdd) + `{}]}`, `{"manifests":[]}x`} {
 		h := open200(func(w http.ResponseWriter, _ *http.Request) { index(w, body) })
 		bubble(t, h, func(t *testing.T, r *Repository) {
 			list, err := r.Referrers(t.Context(), digestOf(nil))
@@ -448,5 +448,37 @@ func TestAwaitReferrers(t *testing.T) {
 	close(goOn)
 	if err := errors.Join(<-written, r.AwaitReferrers(t.Context(), subject.Digest)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestEntriesThatCannotBeRead are left out and named, once the list was read twice so: the
+// rest is told, whatever comes first.
+func TestEntriesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	right := `{"digest":"` + sha(nil) + `","size":0}`
+	long := `{"digest":"sha512:` + strings.Repeat("0", 128) + `","size":0}`
+	for entry, name := range map[string]string{
+		`{"digest":"blake3:` + strings.Repeat("0", 64) + `"}`: "blake3:" + strings.Repeat("0", 64),
+		`{"digest":"sha256:short"}`:                           "sha256:short",
+		`{"Digest":"` + sha(nil) + `"}`:                       sha(nil),
+		`{"digest":"a\u001b[31m"}`:                            "a\ufffd[31m",
+		`{}`:                                                  "{}", `[]`: "[]", `7`: "7",
+	} {
+		for _, body := range []string{entry + "," + right + "," + long, right + "," + long + "," + entry} {
+			var asked atomic.Int32
+			h := open200(func(w http.ResponseWriter, _ *http.Request) {
+				asked.Add(1)
+				index(w, `{"manifests":[`+body+`]}`)
+			})
+			bubble(t, h, func(t *testing.T, r *Repository) {
+				list, odd, err := r.ReadableReferrers(t.Context(), digestOf(nil))
+				if err != nil || len(list) != 2 || len(odd) != 1 || !strings.HasPrefix(odd[0], name) {
+					t.Errorf("%s: %d referrers, left out %q, error %v", body, len(list), odd, err)
+				}
+				if asked.Load() != 2 {
+					t.Errorf("asked %d times", asked.Load())
+				}
+			})
+		}
 	}
 }

@@ -3,6 +3,8 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"sync"
 
 	"github.com/artifact-promotion/promote/internal/document"
@@ -38,6 +40,9 @@ func (e *Engine) Copy(ctx context.Context, g *graph.Graph, source, target *regis
 	}
 	surveyed()
 	err := c.copy(ctx)
+	if ctx.Err() == nil { // the failure is one of this copy's own
+		err = registry.Original(err)
+	}
 	return c.copied, err
 }
 
@@ -269,7 +274,7 @@ func (c *copying) write(ctx context.Context, s *step) error {
 
 // put writes a manifest under one name. A registry takes one whose subject is
 // not there yet (distribution-spec, "Pushing Manifests with Subject"); where one
-// does not, it is written again after its subject.
+// does not, it is written again after its subject (zot#1424).
 func (c *copying) put(ctx context.Context, s *step, ref string) error {
 	put := func() (err error) {
 		s.indexed, err = c.target.repo.PutManifest(ctx, ref, s.Manifest)
@@ -283,10 +288,62 @@ func (c *copying) put(ctx context.Context, s *step, ref string) error {
 		}
 		err = put()
 	}
-	if !lacksBlob(err) {
+	if isUnseen(err) {
+		var again bool
+		if again, err = c.childrenAgain(ctx, s, err); again {
+			err = put()
+		}
+	}
+	if lacksBlob(err) {
+		err = c.withBlobs(ctx, append(s.Blobs[:len(s.Blobs):len(s.Blobs)], c.blobChildren(s)...), err, put)
+	}
+	return c.refusedAttachment(s, err)
+}
+
+// isUnseen reports whether a manifest was refused because what it names is not there.
+func isUnseen(err error) bool {
+	var refused *registry.Error
+	return errors.As(err, &refused) && (refused.Code == "MANIFEST_BLOB_UNKNOWN" || refused.Code == "MANIFEST_UNKNOWN")
+}
+
+// childrenAgain writes those children of an index again that the target has acknowledged
+// and does not hold. It reports whether there were any, and else the refusal.
+func (c *copying) childrenAgain(ctx context.Context, s *step, refused error) (again bool, err error) {
+	for _, d := range s.Children {
+		child := c.nodes[d.Digest]
+		if child == nil {
+			continue
+		}
+		_, err := c.target.repo.Uncached().GetManifest(ctx, d.Digest.String())
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, registry.ErrNotFound) {
+			return false, errors.Join(refused, err)
+		}
+		if _, err := c.target.repo.PutManifest(ctx, d.Digest.String(), child.Manifest); err != nil {
+			return false, err
+		}
+		again = true
+	}
+	return again, refused
+}
+
+// refusedAttachment says of which attachment the registry does not take the manifest:
+// some take none that has a subject (404, hub-feedback#2307; 405, containers-roadmap#2783;
+// 415, distribution#4927), or none of an index (GitLab), or not every artifact type.
+func (c *copying) refusedAttachment(s *step, err error) error {
+	var refused *registry.Error
+	switch {
+	case s.Subject.Hex == "" || !errors.As(err, &refused) || refused.Status < 400 || refused.Status >= 500:
+		return err
+	case errors.Is(err, registry.ErrUnauthorized), errors.Is(err, registry.ErrTagImmutable), refused.Status == http.StatusTooManyRequests:
 		return err
 	}
-	return c.withBlobs(ctx, append(s.Blobs[:len(s.Blobs):len(s.Blobs)], c.blobChildren(s)...), err, put)
+	return &registry.Error{Op: "write attachment", Side: c.target.repo.Side(), Ref: c.target.repo.Reference(s.Digest.String()),
+		Err: fmt.Errorf("of %s, with the artifact type %q: %w", s.Subject, registry.Cut(s.ArtifactType, 100), err),
+		Hint: "The registry does not take this attachment, or none at all; its answer is in the message.\n" +
+			"Promote with attachments: none to go on without what is attached to the image."}
 }
 
 // withBlobs writes a manifest again that was refused for want of a blob, if there is

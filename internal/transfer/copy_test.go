@@ -343,20 +343,24 @@ func TestBlobThatTheSourceLost(t *testing.T) {
 func TestSubjectFirst(t *testing.T) {
 	i := small()
 	var mu sync.Mutex
-	there, refused := map[string]bool{}, 0
+	there, refused := map[string]bool{}, make(chan struct{})
+	var once sync.Once
 	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			digest := q.URL.Path[strings.LastIndex(q.URL.Path, "/")+1:]
 			if m := i.Manifest(digest); q.Method == http.MethodPut && m != nil && m.Subject != "" {
 				mu.Lock()
 				ok := there[m.Subject]
-				if !ok {
-					refused++
-				}
 				mu.Unlock()
 				if !ok {
+					once.Do(func() { close(refused) })
 					http.Error(w, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such subject"}]}`, http.StatusBadRequest)
 					return
+				}
+			} else if m != nil && q.Method == http.MethodPut && q.UserAgent() != regtest.Agent {
+				select { // no subject comes first
+				case <-refused:
+				case <-q.Context().Done():
 				}
 			}
 			next.ServeHTTP(w, q)
@@ -371,7 +375,9 @@ func TestSubjectFirst(t *testing.T) {
 	if _, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev"); err != nil {
 		t.Error(err)
 	}
-	if refused == 0 {
+	select {
+	case <-refused:
+	default:
 		t.Error("nothing was refused, so nothing was shown")
 	}
 }
@@ -496,5 +502,155 @@ func allListed(t *testing.T, r *regtest.Registry, i *regtest.Image) {
 	}
 	if err != nil || len(list) != want {
 		t.Errorf("%d attachments are listed, want %d; error %v", len(list), want, err)
+	}
+}
+
+// lost forgets each manifest that matches when it is written first: it answers 201, and
+// 404 to who reads it, until it is written again.
+func lost(match func(ref string) bool) func(http.Handler) http.Handler {
+	var mu sync.Mutex
+	writes := map[string]int{}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			ref := q.URL.Path[strings.LastIndex(q.URL.Path, "/")+1:]
+			if q.UserAgent() == regtest.Agent || !strings.Contains(q.URL.Path, "/manifests/") || !match(ref) {
+				next.ServeHTTP(w, q)
+				return
+			}
+			mu.Lock()
+			if q.Method == http.MethodPut {
+				writes[ref]++
+			}
+			n := writes[ref]
+			mu.Unlock()
+			switch {
+			case q.Method == http.MethodPut && n == 1:
+				w.WriteHeader(http.StatusCreated)
+			case n < 2:
+				http.NotFound(w, q)
+			default:
+				next.ServeHTTP(w, q)
+			}
+		})
+	}
+}
+
+// TestManifestsThatAreLost by a registry that has acknowledged them are written again:
+// manifests, tags of cosign's scheme and lists of referrers.
+func TestManifestsThatAreLost(t *testing.T) {
+	t.Parallel()
+	i := small()
+	list := strings.Replace(i.Root, ":", "-", 1)
+	for name, match := range map[string]func(ref string) bool{
+		"the root":         func(ref string) bool { return ref == i.Root },
+		"a child":          func(ref string) bool { return ref == i.Children()[0] },
+		"tags of cosign's": func(ref string) bool { return strings.HasPrefix(ref, "sha256-") && strings.Contains(ref, ".") },
+		"a list":           func(ref string) bool { return ref == list },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: lost(match)})
+			push(t, i, source, sourceRepo, "dev")
+			r := newRun(t, transfer.Blobs, 0)
+			from, to := r.source(source), r.target(target)
+			g := r.walk(from, "dev")
+			if _, err := r.Copy(t.Context(), g, from, to, nil); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Verify(t.Context(), g, from, to); err != nil {
+				t.Fatal(err)
+			}
+			complete(t, source, "dev", target, targetRepo, i.Root)
+		})
+	}
+}
+
+// TestSharedTransferThatIsCutShort: whoever is first to tell that the copy failed, and
+// whatever shared transfer was cut short by that, the copy says why it failed.
+func TestSharedTransferThatIsCutShort(t *testing.T) {
+	t.Parallel()
+	i := small()
+	gone, slow := i.Blobs[0].Digest, i.Blobs[len(i.Blobs)-1].Digest
+	for range 20 {
+		asked := make(chan struct{})
+		var once sync.Once
+		source := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				switch {
+				case q.UserAgent() == regtest.Agent || q.Method != http.MethodGet:
+				case strings.HasSuffix(q.URL.Path, slow):
+					once.Do(func() { close(asked) })
+					<-q.Context().Done()
+				case strings.HasSuffix(q.URL.Path, gone):
+					<-asked
+					http.NotFound(w, q)
+					return
+				}
+				next.ServeHTTP(w, q)
+			})
+		}})
+		push(t, i, source, sourceRepo, "dev")
+		target := regtest.Serve(t, regtest.Options{})
+		_, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev")
+		if !errors.Is(err, registry.ErrNotFound) || !strings.Contains(err.Error(), gone) {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
+// TestAttachmentThatIsRefused is named, with what goes on without it.
+func TestAttachmentThatIsRefused(t *testing.T) {
+	t.Parallel()
+	i := small()
+	for name, trait := range map[string]regtest.Trait{
+		"405": regtest.SubjectRefused(405), "415": regtest.SubjectRefused(415), "404": regtest.SubjectRefused(404),
+		"subjects are images": regtest.SubjectsOnlyImages(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{trait}})
+			push(t, i, source, sourceRepo, "dev")
+			_, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev")
+			if err == nil || !strings.Contains(err.Error(), "write attachment at the target") || !strings.Contains(registry.HintOf(err), "attachments: none") {
+				t.Errorf("error %v, hint %s", err, registry.HintOf(err))
+			}
+		})
+	}
+	t.Run("before its subject", func(t *testing.T) {
+		t.Parallel()
+		source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Referrers: true, Traits: []regtest.Trait{regtest.SubjectFirst()}})
+		push(t, i, source, sourceRepo, "dev")
+		newRun(t, transfer.Blobs, 0).proof(source, target, "dev")
+	})
+}
+
+// TestRegistryThatListsNothing takes the tag of a list for the image: that is told once,
+// and nobody waits for it.
+func TestRegistryThatListsNothing(t *testing.T) {
+	t.Parallel()
+	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64"}, LayerSize: 100})
+	for n := range 3 {
+		i.Attach(i.Root, "application/x", string(rune('a'+n)))
+	}
+	for _, put := range []int{201, 400} {
+		t.Run(fmt.Sprint(put), func(t *testing.T) {
+			t.Parallel()
+			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.DigestTagIsImage(put)}})
+			push(t, i, source, sourceRepo, "dev")
+			r := newRun(t, transfer.Blobs, 0)
+			r.proof(source, target, "dev")
+			if n := r.Notices(); len(n) != 1 || !strings.Contains(n[0], "cannot list") {
+				t.Errorf("notices %q", n)
+			}
+			puts := 0
+			for _, w := range writes(target) {
+				if strings.Contains(w, "/manifests/sha256-") {
+					puts++
+				}
+			}
+			if puts > 6 || put == 201 && puts > 1 {
+				t.Errorf("%d writes of the list", puts)
+			}
+		})
 	}
 }

@@ -225,5 +225,6 @@ func (t *target) putMerged(ctx context.Context, m *merged) error {
 		return err
 	}
 	_, err = t.repo.PutManifest(ctx, m.tag, m.manifest)
-	return immutable(err, "The source's attachment cannot be added to the target's, because the repository's tags cannot be changed. Exclude sha256-* from its immutability, or promote with attachments: none.")
+	return immutable(err, "Exclude sha256-* from its immutability, or promote with attachments: none.\n"+
+		"The source's attachment has to be added to the target's, under one tag.")
 }

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"slices"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -16,6 +17,18 @@ type Engine struct {
 	mu      sync.Mutex
 	targets map[string]*target
 	flights map[v1.Hash][]*flight // each blob's, in the order in which they began
+}
+
+// Notices are what the targets' registries cannot do, and what was left out there.
+func (e *Engine) Notices() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var all []string
+	for _, t := range e.targets {
+		all = append(all, t.finder.Notices()...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // New returns an engine that verifies at a level.

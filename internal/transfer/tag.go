@@ -16,12 +16,19 @@ import (
 type Observation struct {
 	repo *registry.Repository
 	tag  string
-	held *registry.Manifest // nil: the tag did not exist
+	held *registry.Manifest // nil: the tag did not exist; without bytes: they may not be pulled
 }
 
-// Observe reads a tag, with the manifest that putting it back would need.
+// Observe reads a tag, with the manifest that putting it back would need. Where a policy
+// of the registry forbids to pull that, its digest is all that is known: the tag can be
+// moved, and be put back only if the policy allows it then.
 func Observe(ctx context.Context, repo *registry.Repository, tag string) (Observation, error) {
 	m, err := repo.Uncached().GetManifest(ctx, tag)
+	if errors.Is(err, registry.ErrPolicy) { // of what may not be pulled, the digest may be told
+		if named, headErr := repo.HeadManifest(ctx, tag); headErr == nil {
+			m, err = named, nil
+		}
+	}
 	switch {
 	case err == nil:
 		return Observation{repo, tag, &m}, nil
@@ -73,7 +80,8 @@ func Move(ctx context.Context, p Proof, o Observation) error {
 	ctx, cancel := queue.Outlive(ctx, tagGrace)
 	defer cancel()
 	_, err := o.repo.PutManifest(ctx, o.tag, p.manifest)
-	return immutable(err, "The tags of this repository cannot be changed. Exclude "+o.tag+" from its immutability, or use fixed-tags, which are written once.")
+	return immutable(err, "Exclude "+o.tag+" from its immutability, or use fixed-tags, which are written once.\n"+
+		"If the registry has no rule that makes tags immutable or protects them, the credential may write and not overwrite.")
 }
 
 // immutable says what to do where a registry refused to change a tag.
@@ -166,7 +174,14 @@ func (o Observation) write(ctx context.Context) error {
 	if o.held == nil {
 		return o.repo.DeleteTag(ctx, o.tag)
 	}
-	_, err := o.repo.PutManifest(ctx, o.tag, *o.held)
+	held := *o.held
+	if held.Raw == nil {
+		var err error
+		if held, err = o.repo.GetManifest(ctx, held.Digest.String()); err != nil {
+			return err
+		}
+	}
+	_, err := o.repo.PutManifest(ctx, o.tag, held)
 	return err
 }
 

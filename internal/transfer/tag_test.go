@@ -429,3 +429,56 @@ func TestPutBackAndThenTaken(t *testing.T) {
 		t.Errorf("put back: %v, %v", state, err)
 	}
 }
+
+// TestObserveUnderAPolicy that forbids to pull what the tag holds: its digest is told where
+// a HEAD tells it, and else it is said which policy it is.
+func TestObserveUnderAPolicy(t *testing.T) {
+	t.Parallel()
+	old := regtest.Build(regtest.Spec{Seed: "old"}).Root
+	var lifted atomic.Bool
+	kept := func(_, ref string) bool { return !lifted.Load() && (ref == "production" || ref == old) }
+	t.Run("HEAD is let through", func(t *testing.T) {
+		policy := strictGet(kept)
+		s := newTagged(t, true, regtest.Options{Wrap: policy})
+		o := s.observe()
+		if got := o.Digest().String(); got != s.old || got != old {
+			t.Fatalf("observed %s, want %s", got, s.old)
+		}
+		if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+			t.Fatal(err)
+		}
+		lifted.Store(true)
+		defer lifted.Store(false)
+		if err := transfer.Confirm(t.Context(), s.proof, o); err != nil {
+			t.Error(err)
+		}
+		if state, err := transfer.PutBack(t.Context(), s.proof, o, true); state != transfer.Back || err != nil {
+			t.Errorf("put back: %v, %v", state, err)
+		}
+		if got := holds(t, s.at, "production"); got != s.old {
+			t.Errorf("the tag holds %q again, want %q", got, s.old)
+		}
+	})
+	t.Run("HEAD is refused too", func(t *testing.T) {
+		s := newTagged(t, true, regtest.Options{Traits: []regtest.Trait{regtest.PolicyViolation(kept, -1)}})
+		_, err := transfer.Observe(t.Context(), s.repo, "production")
+		if !errors.Is(err, registry.ErrPolicy) || !strings.Contains(err.Error(), "7 vulnerabilities") || !strings.Contains(registry.HintOf(err), "policy") {
+			t.Errorf("error %v, hint %s", err, registry.HintOf(err))
+		}
+	})
+}
+
+// strictGet refuses to send what is kept back, and names its digest all the same.
+func strictGet(kept func(repository, ref string) bool) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			ref := q.URL.Path[strings.LastIndex(q.URL.Path, "/")+1:]
+			if q.Method == http.MethodGet && q.UserAgent() != regtest.Agent && strings.Contains(q.URL.Path, "/manifests/") && kept("", ref) {
+				w.WriteHeader(http.StatusPreconditionFailed)
+				_, _ = w.Write([]byte(`{"errors":[{"code":"PROJECTPOLICYVIOLATION","message":"kept back"}]}`))
+				return
+			}
+			next.ServeHTTP(w, q)
+		})
+	}
+}

@@ -33,14 +33,16 @@ func (p Proof) Level() Level { return p.level }
 // was copied, blobs are not asked for one by one, and the level reached is
 // Manifests, unless it is Content.
 //
-// It writes only where somebody else has written a list of attachments or a tag of
-// cosign's scheme since the copy did: the graph's own is then merged in again.
+// It writes only what the registry has acknowledged and does not show, after it was
+// looked for twice; and where somebody else has written a list of attachments or a tag of
+// cosign's scheme since the copy did, the graph's own is merged in again.
 func (e *Engine) Verify(ctx context.Context, g *graph.Graph, source, target *registry.Repository) (Proof, error) {
 	t := e.target(target)
 	level := e.level
 	if level == Blobs && source.Same(target) {
 		level = Manifests
 	}
+	outer := ctx
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return t.verifyManifests(ctx, g, !source.Same(target)) })
 	work.Go(func() error { return e.verifyBlobs(ctx, t, source, g.Blobs, level) })
@@ -48,6 +50,9 @@ func (e *Engine) Verify(ctx context.Context, g *graph.Graph, source, target *reg
 		work.Go(func() error { return t.verifyLists(ctx, g) })
 	}
 	if err := work.Wait(); err != nil {
+		if outer.Err() == nil { // the failure is one of this verification's own
+			err = registry.Original(err)
+		}
 		return Proof{}, err
 	}
 	return Proof{repo: target, manifest: g.Node(g.Root).Manifest, level: level}, nil
@@ -55,32 +60,44 @@ func (e *Engine) Verify(ctx context.Context, g *graph.Graph, source, target *reg
 
 // verifyManifests reads every manifest of a graph, those under tags of cosign's
 // scheme by their tags.
-func (t *target) verifyManifests(ctx context.Context, g *graph.Graph, tags bool) error {
+func (t *target) verifyManifests(ctx context.Context, g *graph.Graph, copied bool) error {
 	byTag := map[v1.Hash]bool{}
 	work, ctx := queue.WithContext(ctx, queue.Width)
 	for _, a := range g.Attachments {
-		if a.Tag != "" && tags {
+		if a.Tag != "" && copied {
 			byTag[a.Digest] = true
 			work.Go(func() error {
 				if err := t.verifyTag(ctx, a.Tag, g.Node(a.Digest)); err != nil {
 					return err
 				}
-				return t.verifyManifest(ctx, a.Digest) // a tag that holds a merged artifact has not shown it
+				return t.verifyManifest(ctx, g.Node(a.Digest), true) // a tag that holds a merged artifact has not shown it
 			})
 		}
 	}
 	for _, n := range g.Nodes {
 		if !byTag[n.Digest] {
-			work.Go(func() error { return t.verifyManifest(ctx, n.Digest) })
+			work.Go(func() error { return t.verifyManifest(ctx, n, copied) })
 		}
 	}
 	return work.Wait()
 }
 
-func (t *target) verifyManifest(ctx context.Context, digest v1.Hash) error {
+// verifyManifest reads a manifest. Where it was copied, one that is not there though it
+// was acknowledged is written again.
+func (t *target) verifyManifest(ctx context.Context, n *graph.Node, copied bool) error {
+	digest := n.Digest.String()
+	looks := 0
 	err := settled(ctx, t.repo, func(repo *registry.Repository) (bool, error) {
-		_, err := repo.GetManifest(ctx, digest.String())
-		return !errors.Is(err, registry.ErrNotFound), err
+		_, err := repo.GetManifest(ctx, digest)
+		if !errors.Is(err, registry.ErrNotFound) {
+			return true, err
+		}
+		if looks++; copied && looks > 1 {
+			if _, err := t.repo.PutManifest(ctx, digest, n.Manifest); err != nil {
+				return true, err
+			}
+		}
+		return false, err
 	})
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
@@ -187,13 +204,22 @@ func (t *target) verifyTag(ctx context.Context, tag string, ours *graph.Node) er
 		return t.lacks(t.repo.Reference(tag), "the attachment was not copied")
 	}
 	var now registry.Manifest
+	looks := 0
 	err := settled(ctx, t.repo, func(repo *registry.Repository) (bool, error) {
 		var err error
 		now, err = repo.GetManifest(ctx, tag)
 		if err == nil && now.Digest == is.before && is.before != is.want {
 			err = t.lacks(t.repo.Reference(tag), fmt.Sprintf("it points to %s, expected %s", now.Digest, is.want))
 		}
-		return err == nil, err
+		if !mayLag(err) {
+			return err == nil, err
+		}
+		if looks++; looks > 1 {
+			if err := t.retag(ctx, tag, is, ours, now); err != nil {
+				return true, err
+			}
+		}
+		return false, err
 	})
 	if err != nil {
 		return err
@@ -202,6 +228,23 @@ func (t *target) verifyTag(ctx context.Context, tag string, ours *graph.Node) er
 		return nil
 	}
 	return t.keep(ctx, tag, ours, now)
+}
+
+// retag writes a tag of cosign's scheme again that shows what it held before, though the
+// registry has acknowledged what it is to hold.
+func (t *target) retag(ctx context.Context, tag string, is tagged, ours *graph.Node, now registry.Manifest) error {
+	if is.want == ours.Digest {
+		_, err := t.repo.PutManifest(ctx, tag, ours.Manifest)
+		return err
+	}
+	if now.Raw == nil {
+		return nil // there is nothing to merge with
+	}
+	m, err := merge(tag, now, ours)
+	if err != nil || m.manifest.Digest == now.Digest {
+		return err
+	}
+	return t.putMerged(ctx, m)
 }
 
 // verifyLists reads the lists of referrers.

@@ -108,8 +108,10 @@ func TestVerifyWhatIsSaidToBeThere(t *testing.T) {
 					from, to := r.source(source), r.target(target)
 					proof, err := r.Verify(t.Context(), r.walk(from, "dev"), from, to)
 					check(t, proof, err, level, slices.Contains(test.seen, level), test.says)
-					if w := writes(target); len(w) > 0 {
-						t.Error("writes:", w)
+					for _, w := range writes(target) { // it may be one that was acknowledged and lost
+						if test.hurt == "" || w != "PUT /v2/"+targetRepo+"/manifests/"+test.hurt {
+							t.Error("writes:", w)
+						}
 					}
 				})
 			})
