@@ -89,6 +89,54 @@ func TestForbiddenImports(t *testing.T) {
 	}
 }
 
+// TestLibrariesInUse holds what must not be replaced by code of our own.
+func TestLibrariesInUse(t *testing.T) {
+	used := map[string]map[string]bool{}
+	walkGo(t, func(file string, imports []string) {
+		if strings.HasSuffix(file, "_test.go") {
+			return
+		}
+		for _, i := range imports {
+			if used[i] == nil {
+				used[i] = map[string]bool{}
+			}
+			used[i][path.Dir(file)] = true
+		}
+	})
+	for _, rule := range []struct{ imported, by, calls string }{
+		{"github.com/google/go-containerregistry/pkg/v1/remote/transport", "internal/registry", "transport.Ping( transport.Exchange( transport.CheckError("},
+		{"github.com/google/go-containerregistry/pkg/authn", "internal/registry internal/credential", ""},
+		{"github.com/google/go-containerregistry/pkg/name", "internal/registry", ""},
+		{"github.com/google/go-containerregistry/pkg/v1", "internal/registry", ""},
+		{"github.com/hashicorp/go-retryablehttp", "internal/registry internal/credential internal/github", ""},
+		{"github.com/sethvargo/go-githubactions", "internal/runner", ""},
+	} {
+		for _, folder := range strings.Fields(rule.by) {
+			if !used[rule.imported][folder] {
+				t.Errorf("%s does not use %s", folder, rule.imported)
+			}
+			for _, call := range strings.Fields(rule.calls) {
+				if !mentions(t, folder, call) {
+					t.Errorf("%s does not call %s)", folder, call)
+				}
+			}
+		}
+	}
+}
+
+// mentions reports whether a folder's code has a text in it.
+func mentions(t *testing.T, folder, text string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		code, err := os.ReadFile(file)
+		return err == nil && !strings.HasSuffix(file, "_test.go") && strings.Contains(string(code), text)
+	})
+}
+
 func allowed(file, only string) bool {
 	for _, place := range strings.Fields(only) {
 		if file == place || strings.HasPrefix(file, place+"/") {

@@ -19,6 +19,13 @@ func unreadable(q *http.Request) bool {
 func TestFirstPromotion(t *testing.T) {
 	t.Parallel()
 	s := newWorks(t, regtest.Options{Traits: []regtest.Trait{regtest.ForbiddenIfMissing()}})
+	dry := s.bring("a", "production", fixed+"1.0")
+	dry.DryRun = true
+	d := run(t, dry)
+	expect(t, d, document.WouldPromote)
+	if notice := strings.Join(d.Notices, "|"); !strings.Contains(notice, "as if it did not exist yet. If it does exist") {
+		t.Errorf("notices %q", notice)
+	}
 	expect(t, run(t, s.bring("a", "production", fixed+"1.0")), document.Promoted)
 	s.expectHolds("production", "a")
 	s.promoted("b")

@@ -119,6 +119,7 @@ func (r *run) flow(ctx context.Context) error {
 	if err := r.judge(ctx); err != nil {
 		return err
 	}
+	r.noteMissing()
 	if r.request.Mode == Plan {
 		return r.makePlan(ctx)
 	}
@@ -219,6 +220,16 @@ func (r *run) credentialNotice(repo *registry.Repository) {
 }
 
 // note says something once, which the report repeats.
+// noteMissing says which targets are taken for repositories that do not exist yet: what a
+// plan or a dry run says of their tags rests on that.
+func (r *run) noteMissing() {
+	for _, p := range r.promotions {
+		if p.target.AssumedMissing() {
+			r.note(fmt.Sprintf("%s refuses to be read, as if it did not exist yet. If it does exist, the promotion ends before any tag is written.", p.target.Name()))
+		}
+	}
+}
+
 func (r *run) note(text string) {
 	if r.notices.add(text) {
 		r.Notice(text)
