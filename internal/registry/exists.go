@@ -70,8 +70,8 @@ func (r *Repository) unclear(digest v1.Hash, err error) error {
 	return err
 }
 
-// isPage tells a login page or a proxy's error from a blob. What a blob's type is
-// nobody says; storage sends octets.
+// isPage tells a login page or a proxy's error from a blob or a manifest. What a blob's
+// type is nobody says; storage sends octets.
 func (a *answer) isPage() bool {
 	kind, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
 	return err == nil && kind == "text/html" && a.header.Get("Docker-Content-Digest") == ""

@@ -107,6 +107,9 @@ func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, 
 const maxMembers = 100_000
 
 func readManifest(a *answer, ref string) (m Manifest, err error) {
+	if a.isPage() && !bytes.HasPrefix(bytes.TrimSpace(a.body), []byte("{")) {
+		return Manifest{}, damaged(errors.New("a web page (text/html) came in place of a manifest"))
+	}
 	if n := bytes.Count(a.body, []byte(",")); n > maxMembers {
 		return Manifest{}, fmt.Errorf("%w: a manifest of %d members", ErrTooLarge, n)
 	}
