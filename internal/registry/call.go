@@ -50,6 +50,7 @@ type answer struct {
 	header http.Header
 	body   []byte
 	url    *url.URL // that was asked, after redirects
+	lost   bool     // an attempt before it had no answer
 
 	extract func(body io.Reader) ([]byte, error) // see call
 }
