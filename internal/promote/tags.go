@@ -272,10 +272,11 @@ func (r *run) writeEach(ctx context.Context, moves []move) (begun []move, err er
 	return slices.DeleteFunc(slices.Clone(moves), func(m move) bool { return !m.begun }), err
 }
 
-// answered reports whether the registry said no, so that the tag cannot move yet.
+// answered reports whether the registry said no to every attempt, so that the tag cannot move yet. One that was not
+// answered may land late.
 func answered(err error) bool {
 	var e *registry.Error
-	return errors.As(err, &e) && e.Status >= 400 && e.Status < 500
+	return errors.As(err, &e) && e.Status >= 400 && e.Status < 500 && !e.Unanswered
 }
 
 func orNone(digest, hex string) string {

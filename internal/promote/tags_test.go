@@ -496,3 +496,43 @@ func TestTagReadAgainBeforeItMoves(t *testing.T) {
 		t.Errorf("the tag holds %s", got)
 	}
 }
+
+// TestLateWriteOfATag: the first attempt at a tag has no answer and lands late, and the second one is refused. Until it
+// lands the tag shows what it held before: the report says that this may change. The next run finds what has landed.
+func TestLateWriteOfATag(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{true, false} {
+		inBubble(t, func(t *testing.T, m *regtest.Memory) {
+			var puts atomic.Int32
+			s := newStage(t, regtest.Options{Memory: m, Wrap: forUs(func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+					switch {
+					case !on(http.MethodPut, "/manifests/production")(q) || puts.Load() > 1:
+						next.ServeHTTP(w, q)
+					case puts.Add(1) == 1 && lost:
+						panic(http.ErrAbortHandler)
+					default:
+						puts.Store(2)
+						w.WriteHeader(http.StatusForbidden)
+					}
+				})
+			})}, "production")
+			ask := request(t, s.source.Host()+"/acme/app:dev", s.to("production"))
+			d := runWith(t, t.Context(), at(s.target), ask, &watcher{})
+			faulted(t, d, document.Failed, "403")
+			got := tag(t, d, ":production")
+			if got.State != document.TagPending || strings.Contains(got.Note, "read it again") != lost || strings.Contains(got.Note, "refused") == lost {
+				t.Errorf("lost %v: %+v", lost, got)
+			}
+			if !lost {
+				return
+			}
+			time.Sleep(3 * time.Second)
+			if err := regtest.PutTag(t.Context(), s.target.Access("", ""), "prod/app", "production", s.new.Root); err != nil {
+				t.Fatal(err) // it lands
+			}
+			expect(t, runWith(t, t.Context(), at(s.target), ask, &watcher{}), document.Unchanged)
+			s.whole(t, "production")
+		})
+	}
+}

@@ -54,6 +54,7 @@ type answer struct {
 	header http.Header
 	body   []byte
 	url    *url.URL // that was asked, after redirects
+	lost   bool     // an attempt before it had no answer
 
 	loggedIn bool // the credential itself was accepted, whatever the answer is
 

@@ -37,6 +37,8 @@ type Error struct {
 	Detail string // the registry's own words, cut short: a stranger's text
 	Hint   string // what to do; may have several lines
 	Err    error  // the cause where there was no answer
+	// Unanswered says that an attempt before the refusal had no answer: a write may still land.
+	Unanswered bool
 
 	immutable bool // the tag exists, and what was refused is to change it
 	unclear   bool // ErrUnclear
@@ -136,7 +138,7 @@ func said(err error) bool {
 func (r *Repository) refuse(op, ref string, a *answer) error { return r.refusal(op, ref, a) }
 
 func (r *Repository) refusal(op, ref string, a *answer) *Error {
-	e := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Status: a.status}
+	e := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Status: a.status, Unanswered: a.lost}
 	e.Code, e.Detail = diagnose(a)
 	if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
 		(e.Status == http.StatusNotFound && e.Code == string(transport.NameUnknownErrorCode) && op != opWriteManifest) {

@@ -47,7 +47,7 @@ func (r *Repository) askForBlob(ctx context.Context, digest v1.Hash, c call) (bo
 	switch {
 	case err != nil:
 		return false, r.unclear(digest, err)
-	case a.status == http.StatusOK && !a.isPage(), a.status == http.StatusPartialContent:
+	case a.status == http.StatusOK && !a.isHTML(), a.status == http.StatusPartialContent:
 		return true, nil
 	case a.status == http.StatusNotFound:
 		return false, nil
@@ -70,9 +70,9 @@ func (r *Repository) unclear(digest v1.Hash, err error) error {
 	return err
 }
 
-// isPage tells a login page or a proxy's error from a blob. What a blob's type is
-// nobody says; storage sends octets.
-func (a *answer) isPage() bool {
+// isHTML tells by its header alone an answer that is a login page or a proxy's error
+// and no blob. What type a blob has nobody says; storage sends octets.
+func (a *answer) isHTML() bool {
 	kind, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
 	return err == nil && kind == "text/html" && a.header.Get("Docker-Content-Digest") == ""
 }

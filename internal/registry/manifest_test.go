@@ -664,3 +664,24 @@ func TestFreshImageIsScanned(t *testing.T) {
 		took(t, began, 0, time.Second)
 	})
 }
+
+// TestManifestThatIsAPage: a proxy's page is no manifest, though it has a digest of its own, and the next answer may be one.
+func TestManifestThatIsAPage(t *testing.T) {
+	t.Parallel()
+	for pages, heals := range map[int]bool{2: true, always: false} {
+		page := strikes(pages, getDev, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = io.WriteString(w, "<html>Sign in</html>")
+		})
+		reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{Wrap: page})
+		fill(t, reg, "acme/app")
+		r := repository(t, client(t, logins("ci", secret)), credential.Source, reg.Host()+"/acme/app", Pull)
+		m, err := r.GetManifest(t.Context(), "dev")
+		switch {
+		case heals && (err != nil || string(m.Raw) != emptyIndex):
+			t.Errorf("%q, error %v", m.Raw, err)
+		case !heals && (err == nil || !strings.Contains(err.Error(), "a web page")):
+			t.Errorf("%q, error %v", m.Raw, err)
+		}
+	}
+}

@@ -26,6 +26,7 @@ type operation struct {
 	wait     time.Duration // until the next attempt
 	answer   *answer       // to the last one
 	end      error         // why there is no next one; nil also where a wait was cut short
+	lost     bool          // an attempt had no answer
 }
 
 // send sends a call. It returns an answer of any status that is not worth
@@ -35,12 +36,14 @@ func (s *session) send(ctx context.Context, c call) (*answer, error) {
 	o := &operation{call: c, session: s, patience: patience{host: s.at}}
 	_, err := o.client().Do(o.request(ctx)) //nolint:bodyclose // the answer was read whole
 	if err == nil {
+		o.answer.lost = o.lost
 		return o.answer, nil
 	}
 	if o.end == nil {
 		o.end = o.patience.ended(ctx, o.patience.last)
 	}
 	if a := answerOf(o.end); a != nil && ctx.Err() == nil {
+		a.lost = o.lost
 		return a, nil
 	}
 	return nil, spent{o.end}
@@ -72,6 +75,7 @@ func (o *operation) request(ctx context.Context) *retryablehttp.Request {
 // status: it would follow a Location.
 func (o *operation) RoundTrip(req *http.Request) (*http.Response, error) {
 	a, err := o.session.follow(req.Context(), o.call)
+	o.lost = o.lost || err != nil
 	if err == nil {
 		err = o.assess(a)
 	}

@@ -32,7 +32,7 @@ func grouped(n int64) string {
 func checkSize(resp *http.Response, blob v1.Descriptor) error {
 	a := answer{header: resp.Header}
 	if resp.StatusCode != http.StatusOK || resp.ContentLength < 0 || resp.ContentLength == blob.Size ||
-		resp.Header.Get("Content-Encoding") != "" || a.isPage() {
+		resp.Header.Get("Content-Encoding") != "" || a.isHTML() {
 		return nil
 	}
 	return errAgain{error: sizeError{blob.Size, resp.ContentLength}, reason: isMisstated}

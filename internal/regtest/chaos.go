@@ -53,6 +53,12 @@ const (
 	LoseConnection Fault = "connection lost"
 	// GoAway answers, and takes no further request on the connection: GOAWAY with HTTP/2, else Connection: close.
 	GoAway Fault = "go away"
+	// Unlisted takes a manifest with a subject, and the referrers API does not list it until it is written again.
+	Unlisted Fault = "acknowledged and not listed"
+	// Lost takes a manifest or a blob that is new, and forgets it: 201, then 404. It needs Options.Delete.
+	Lost Fault = "acknowledged and lost"
+	// WebPage answers with a page of HTML, as a proxy's login does: 200 in place of JSON.
+	WebPage Fault = "a web page"
 )
 
 // Faults are all of them.
@@ -60,7 +66,7 @@ func Faults() []Fault {
 	return []Fault{
 		Status500, Status502, Status503, Status429, NoRequest, NoAnswer, CutAnswer, FlipAnswer, FlipUpload, CutUpload,
 		LostUpload, RefuseToken, ExpireTokens, Lag, Stall, Redirect, NoDigest, Endless, Elsewhere,
-		LoseConnection, GoAway,
+		LoseConnection, GoAway, Unlisted, Lost, WebPage,
 	}
 }
 
@@ -87,6 +93,8 @@ type Chaos struct {
 	registry  *Registry
 	elsewhere *elsewhere
 	lags      *lags
+	unlisted  *set // manifests, as repository@digest
+	api       bool // the registry has the referrers API
 
 	mu      sync.Mutex
 	quiet   bool
@@ -115,7 +123,7 @@ func StartChaos(options Options, chaos ChaosOptions) (*Registry, *Chaos, error) 
 	if chaos.Lag == 0 {
 		chaos.Lag = 5 * time.Second
 	}
-	c := &Chaos{options: chaos, times: map[string]int{}, lags: newLags(), elsewhere: newElsewhere()}
+	c := &Chaos{options: chaos, api: options.withTraits().Referrers, times: map[string]int{}, lags: newLags(), unlisted: newSet(), elsewhere: newElsewhere()}
 	second := Options{Memory: options.Memory, TLS: options.TLS, HTTP1: options.HTTP1, Backend: c.around(c.elsewhere)}
 	if options.Name != "" {
 		second.Name = "blobs." + options.Name // loopback is where nobody with a name may point to
@@ -156,7 +164,8 @@ func (c *Chaos) Calm() {
 func (c *Chaos) Leaks() []string { return c.elsewhere.leaked() }
 
 // around is the layer.
-func (c *Chaos) around(next http.Handler) http.Handler {
+func (c *Chaos) around(registry http.Handler) http.Handler {
+	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.serve(registry, w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.UserAgent() == Agent || !c.awake() {
 			next.ServeHTTP(w, r)

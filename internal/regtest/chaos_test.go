@@ -3,6 +3,7 @@ package regtest_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +38,7 @@ func suffer(t *testing.T, f regtest.Fault, seed uint64, secure bool, test func(*
 	bubble(t, func(t *testing.T, m *regtest.Memory) {
 		everything := []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}
 		r, c, err := regtest.StartChaos(
-			regtest.Options{Memory: m, TLS: secure, Auth: &regtest.Auth{Users: map[string]regtest.User{"u": {Password: "p", Grants: everything}}}},
+			regtest.Options{Memory: m, TLS: secure, Delete: f == regtest.Lost, Referrers: f == regtest.Unlisted || f == regtest.WebPage, Auth: &regtest.Auth{Users: map[string]regtest.User{"u": {Password: "p", Grants: everything}}}},
 			regtest.ChaosOptions{Seed: seed, Side: "it", Rates: map[regtest.Fault]float64{f: 1}})
 		if err != nil {
 			t.Fatal(err)
@@ -183,6 +184,9 @@ func TestFaults(t *testing.T) {
 		{regtest.Elsewhere, pointsElsewhere},
 		{regtest.LoseConnection, loses},
 		{regtest.GoAway, goesAway},
+		{regtest.Unlisted, unlisted},
+		{regtest.Lost, lost},
+		{regtest.WebPage, webPages},
 	} {
 		for n := range uint64(12) {
 			seed, secure := n/2, n%2 == 1
@@ -202,8 +206,79 @@ func TestFaults(t *testing.T) {
 			})
 		}
 	}
-	if n := len(regtest.Faults()); n != 21 {
-		t.Errorf("%d faults, of which 21 are tested", n)
+	if n := len(regtest.Faults()); n != 24 {
+		t.Errorf("%d faults, of which 24 are tested", n)
+	}
+}
+
+// unlisted: a referrer is taken and not listed; once nothing strikes any more, writing it again has it listed.
+func unlisted(t *testing.T, v *victim) {
+	subject := v.image.Manifest(v.image.Root)
+	text := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":%q,"size":%d},"layers":[],"subject":{"mediaType":%q,"digest":%q,"size":%d}}`,
+		"application/vnd.oci.image.manifest.v1+json", v.image.Blobs[0].Digest, v.image.Blobs[0].Size, subject.MediaType, subject.Digest, len(subject.Bytes))
+	digest := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))
+	list := "/v2/acme/app/referrers/" + v.image.Root
+	put := func() { v.wrote(t, "/v2/acme/app/manifests/"+digest, []byte(text)) }
+	put()
+	if a := v.get(t.Context(), "/v2/acme/app/manifests/"+digest); a.status != http.StatusOK {
+		t.Errorf("read: %d", a.status)
+	}
+	for range 2 {
+		if a := v.get(t.Context(), list); a.status != http.StatusOK || strings.Contains(string(a.body), digest) {
+			t.Errorf("listed: %d %s", a.status, a.body)
+		}
+		v.chaos.Calm() // alone it does not help
+	}
+	put()
+	if a := v.get(t.Context(), list); !strings.Contains(string(a.body), digest) {
+		t.Errorf("written again, and not listed: %d %s", a.status, a.body)
+	}
+}
+
+// lost: what is new is taken and is not there; what was there stays.
+func lost(t *testing.T, v *victim) {
+	digest, text := newBlob()
+	if a := v.do(t.Context(), http.MethodPut, v.upload(t.Context(), digest), text); a.status != http.StatusCreated {
+		t.Errorf("blob: %d %s, error %v", a.status, a.body, a.err)
+	}
+	if v.has(t.Context(), digest) {
+		t.Error("the blob is there")
+	}
+	root := v.image.Manifest(v.image.Root)
+	v.wrote(t, "/v2/acme/app/manifests/"+root.Digest, root.Bytes)
+	if a := v.get(t.Context(), "/v2/acme/app/manifests/dev"); a.status != http.StatusOK {
+		t.Errorf("what was there is not: %d", a.status)
+	}
+	list := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
+	path := fmt.Sprintf("/v2/acme/app/manifests/sha256:%x", sha256.Sum256([]byte(list)))
+	q, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, v.scheme+v.registry.Host()+path, strings.NewReader(list))
+	q.Header.Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+	q.Header.Set("Authorization", "Bearer "+v.token)
+	if a := v.send(q); a.status != http.StatusCreated {
+		t.Errorf("manifest: %d %s, error %v", a.status, a.body, a.err)
+	}
+	if a := v.get(t.Context(), path); a.status != http.StatusNotFound {
+		t.Errorf("the manifest: %d", a.status)
+	}
+}
+
+func webPages(t *testing.T, v *victim) {
+	for _, path := range []string{"/v2/acme/app/manifests/dev", "/v2/acme/app/tags/list", "/v2/acme/app/referrers/" + v.image.Root, "/token"} {
+		a := v.get(t.Context(), path)
+		if a.status != http.StatusOK || !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") || !strings.Contains(string(a.body), "<html>") {
+			t.Errorf("%s: %d %s, error %v", path, a.status, a.body, a.err)
+		}
+	}
+}
+
+// wrote writes a manifest, which is taken.
+func (v *victim) wrote(t *testing.T, path string, text []byte) {
+	t.Helper()
+	q, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, v.scheme+v.registry.Host()+path, bytes.NewReader(text))
+	q.Header.Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+	q.Header.Set("Authorization", "Bearer "+v.token)
+	if a := v.send(q); a.status != http.StatusCreated {
+		t.Errorf("write %s: %d %s, error %v", path, a.status, a.body, a.err)
 	}
 }
 

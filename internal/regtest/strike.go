@@ -36,6 +36,12 @@ func (h *hit) fits(f Fault) bool {
 		return t.kind == "manifests" || t.kind == "blobs" && !upload
 	case Endless:
 		return read && t.kind == "manifests"
+	case Unlisted:
+		return r.Method == http.MethodPut && t.kind == "manifests" && h.chaos.api && hasSubject(r)
+	case Lost:
+		return r.Method == http.MethodPut && (t.kind == "manifests" && !t.isTag() || upload && r.URL.Query().Get("digest") != "")
+	case WebPage:
+		return read && (t.kind == "manifests" || t.kind == "referrers" || t.kind == "tags" || r.URL.Path == tokenPath)
 	case Elsewhere:
 		return t.kind == "" && r.URL.Path != tokenPath || upload && r.Method != http.MethodPut
 	default:
@@ -91,6 +97,14 @@ func (h *hit) strike(w http.ResponseWriter) {
 		h.note("")
 		w.Header().Set("Connection", "close")
 		h.next.ServeHTTP(w, h.request)
+	case Unlisted:
+		h.unlist(w)
+	case Lost:
+		h.lose(w)
+	case WebPage:
+		h.note("")
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in to go on.</body></html>\n")
 	}
 }
 
