@@ -1,6 +1,7 @@
 package transfer_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -83,6 +84,11 @@ func (c *collecting) wrap(next http.Handler) http.Handler {
 		switch {
 		case q.UserAgent() == regtest.Agent:
 		case q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/"):
+			body, _ := io.ReadAll(q.Body)
+			q.Body = io.NopCloser(bytes.NewReader(body))
+			if !bytes.Contains(body, []byte(c.digest)) {
+				break
+			}
 			if c.asked++; c.asked == 1 {
 				c.gone = true
 			}
