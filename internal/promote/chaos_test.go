@@ -57,9 +57,7 @@ func TestChaos(t *testing.T) {
 
 // faultsOf is every fault at that rate, or those that were asked for.
 func faultsOf(seed uint64, rate float64) regtest.ChaosOptions {
-	o := regtest.ChaosOptions{Seed: seed, Rate: rate, Rates: map[regtest.Fault]float64{
-		regtest.Lost: 0, // a manifest that is acknowledged and lost is not written again yet
-	}}
+	o := regtest.ChaosOptions{Seed: seed, Rate: rate}
 	if *chaosOnly == "" {
 		return o
 	}
