@@ -685,3 +685,24 @@ func TestManifestThatIsAPage(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusalThatSaysNothingOfTheFirst: the refusal of a later attempt does not say what the first one did.
+func TestRefusalThatSaysNothingOfTheFirst(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{true, false} {
+		first := !lost
+		reg := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if !first {
+				first = true
+				hangup(w, r, nil)
+				return
+			}
+			w.WriteHeader(http.StatusForbidden)
+		})
+		_, err := target(t, reg, "acme/app").PutManifest(t.Context(), "dev", NewManifest(string(types.OCIImageIndex), []byte(emptyIndex)))
+		var e *Error
+		if !errors.As(err, &e) || e.Status != http.StatusForbidden || e.Unanswered != lost {
+			t.Errorf("lost %v: %+v", lost, err)
+		}
+	}
+}

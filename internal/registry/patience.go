@@ -84,7 +84,9 @@ type patience struct {
 	waited time.Duration // in all of them
 	stalls int           // of the failures
 	gained int64         // bytes since
-	last   error
+
+	misstated sizeError // of the last answer of another size than the manifest says
+	last      error
 }
 
 // after takes a failure. It waits and returns nil where another attempt may be
@@ -107,6 +109,9 @@ func (p *patience) bear(ctx context.Context, err error) (wait time.Duration, end
 		p.stalls++
 	}
 	why, again := reasonOf(err, p.host)
+	if why == isMisstated && !p.misstates(err) {
+		why = wasDamaged
+	}
 	if !again || !p.bears(why) {
 		return 0, err
 	}
@@ -121,6 +126,16 @@ func (p *patience) bear(ctx context.Context, err error) (wait time.Duration, end
 		d = max(d, asked(a.status, a.header))
 	}
 	return d, nil
+}
+
+// misstates reports whether a size may be the registry's word: answers that are cut off
+// on their way, as some proxies do with a length that fits, have another each time.
+func (p *patience) misstates(err error) bool {
+	var now sizeError
+	errors.As(err, &now)
+	before := p.misstated
+	p.misstated = now
+	return before == sizeError{} || before == now
 }
 
 // reasonOf is why another attempt may succeed, if one may.

@@ -61,3 +61,22 @@ func TestWrongSizeOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestWrongSizeThatVaries: answers that are cut off on their way, each with a length that fits, are no blob of another size.
+func TestWrongSizeThatVaries(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{100, 100_000} {
+		var asked atomic.Int32
+		blob := content(size)
+		reg := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			n := size
+			if nth := int(asked.Add(1)); nth <= 3 {
+				n = size - 10*nth
+			}
+			http.ServeContent(w, &http.Request{Method: http.MethodGet}, "", time.Time{}, bytes.NewReader(blob[:n]))
+		})
+		if got, err := readBlob(t, target(t, reg, "acme/app"), descriptor(blob)); err != nil || !bytes.Equal(got, blob) {
+			t.Errorf("%d bytes, error %v", len(got), err)
+		}
+	}
+}
