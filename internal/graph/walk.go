@@ -104,7 +104,7 @@ func (w *Walker) Walk(ctx context.Context, roots ...registry.Manifest) error {
 	for _, root := range roots {
 		if first(w, w.visited, root.Digest) {
 			v := visitor{w, g, root.Digest}
-			g.Go(func() error { return v.enter(ctx, root, "", 0) })
+			g.Go(func() error { return v.enter(ctx, root, 0) })
 		}
 	}
 	err := g.Wait()
@@ -145,7 +145,7 @@ type visitor struct {
 }
 
 // enter takes a manifest in and goes on to its children and attachments.
-func (v visitor) enter(ctx context.Context, m registry.Manifest, tag string, depth int) error {
+func (v visitor) enter(ctx context.Context, m registry.Manifest, depth int) error {
 	n, err := Parse(m)
 	if err != nil {
 		return &registry.Error{Op: "read manifest", Side: v.repo.Side(), Ref: v.repo.Reference(m.Digest.String()), Err: err,
@@ -205,7 +205,7 @@ func (w *Walker) bounded(at v1.Hash, depth int) error {
 func (v visitor) descend(ctx context.Context, index *Node, child v1.Descriptor, depth int) error {
 	m, err := v.read(ctx, child)
 	if err == nil {
-		return v.enter(ctx, m, "", depth)
+		return v.enter(ctx, m, depth)
 	}
 	if !errors.Is(err, registry.ErrNotFound) {
 		return err
@@ -265,7 +265,7 @@ func (v visitor) attach(ctx context.Context, subject v1.Hash, depth int) error {
 	for _, t := range found.Tagged {
 		v.attachTo(subject, Attachment{Digest: t.Manifest.Digest, Tag: t.Tag})
 		if first(v.Walker, v.visited, t.Manifest.Digest) {
-			v.group.Go(func() error { return v.enter(ctx, t.Manifest, t.Tag, depth+1) })
+			v.group.Go(func() error { return v.enter(ctx, t.Manifest, depth+1) })
 		}
 	}
 	return nil
@@ -316,7 +316,7 @@ func (v visitor) referrer(ctx context.Context, subject v1.Hash, d v1.Descriptor,
 	if !first(v.Walker, v.visited, n.Digest) {
 		return nil
 	}
-	return v.enter(ctx, m, "", depth)
+	return v.enter(ctx, m, depth)
 }
 
 // gone notices a referrer that is listed and not there. No digest protects the

@@ -81,9 +81,9 @@ func TestAuditOfNothing(t *testing.T) {
 		},
 		"a typo in the target's tag": {
 			make:  func(s *shop) { s.promote("production", a) },
-			stage: func(s *shop) promote.Stage { return s.alone(aisle, "prodcution") },
-			want:  document.FindingMissing, reference: "/shop/app:prodcution",
-			says: []string{"nothing was ever recorded, and REPO:prodcution does not exist."}, hint: "The repository has promotion-ledger-production. Check the names.",
+			stage: func(s *shop) promote.Stage { return s.alone(aisle, "prodaction") },
+			want:  document.FindingMissing, reference: "/shop/app:prodaction",
+			says: []string{"nothing was ever recorded, and REPO:prodaction does not exist."}, hint: "The repository has promotion-ledger-production. Check the names.",
 		},
 		"a typo in the target's repository": {
 			make:  func(s *shop) { s.promote("production", a) },
@@ -140,9 +140,9 @@ func TestAuditOfNothing(t *testing.T) {
 		},
 		"a typo in the config's tag": {
 			make:  func(s *shop) { s.promote("production", a) },
-			stage: func(s *shop) promote.Stage { return s.stage("production", "prodcution") },
-			want:  document.FindingLedger, reference: "/shop/app:prodcution",
-			says: []string{"production: REPO:prodcution does not exist, and no record of a promotion that ended well names it."}, hint: "Check the tag's name.",
+			stage: func(s *shop) promote.Stage { return s.stage("production", "prodaction") },
+			want:  document.FindingLedger, reference: "/shop/app:prodaction",
+			says: []string{"production: REPO:prodaction does not exist, and no record of a promotion that ended well names it."}, hint: "Check the tag's name.",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -111,7 +111,7 @@ func (a *attempt) send(ctx context.Context, method string, body io.ReadCloser, s
 		return nil, a.failed(ctx, cause(ctx, err))
 	}
 	a.host.heard(resp)
-	a.slot.heard(resp)
+	a.heard(resp)
 	if resp.StatusCode < http.StatusBadRequest && a.challenge != nil {
 		a.session.worked(method)
 	}

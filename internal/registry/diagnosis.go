@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -75,12 +76,10 @@ func tells(code transport.ErrorCode) int {
 // isContentCode reports whether a code says that what was written is not right: that
 // is so under whatever status.
 func isContentCode(code string) bool {
-	switch transport.ErrorCode(code) {
-	case transport.ManifestBlobUnknownErrorCode, transport.BlobUnknownErrorCode, transport.ManifestInvalidErrorCode,
-		transport.ManifestUnverifiedErrorCode, transport.DigestInvalidErrorCode, transport.SizeInvalidErrorCode:
-		return true
-	}
-	return false
+	return slices.Contains([]transport.ErrorCode{
+		transport.ManifestBlobUnknownErrorCode, transport.BlobUnknownErrorCode, transport.ManifestInvalidErrorCode,
+		transport.ManifestUnverifiedErrorCode, transport.DigestInvalidErrorCode, transport.SizeInvalidErrorCode,
+	}, transport.ErrorCode(code))
 }
 
 // words are an error's message, with its detail where that says more: a text, or

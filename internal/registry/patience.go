@@ -346,7 +346,7 @@ const (
 func retryAfter(value string, now time.Time) time.Duration {
 	seconds, err := strconv.ParseUint(value, 10, 64)
 	if err == nil && seconds >= leastEpoch && seconds < mostEpoch {
-		return clamp(time.Unix(int64(seconds), 0).Sub(now)) //nolint:gosec // less than 10^11
+		return clamp(time.Unix(int64(seconds), 0).Sub(now))
 	}
 	if err == nil {
 		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second

@@ -30,7 +30,7 @@ func TestProxyThatWantsALogin(t *testing.T) {
 			address.User = user
 			c := client(t, nil)
 			for _, transport := range []http.RoundTripper{c.transports.small, c.transports.down, c.transports.up} {
-				transport.(*http.Transport).Proxy = http.ProxyURL(address) //nolint:errcheck // it is one
+				transport.(*http.Transport).Proxy = http.ProxyURL(address) //nolint:forcetypeassert // it is one
 			}
 			r := repository(t, c, credential.Source, "registry.example/acme/app", Pull)
 			_, err = r.GetManifest(t.Context(), "dev")

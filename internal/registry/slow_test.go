@@ -136,7 +136,7 @@ func slowQuestion(ctx context.Context, r *Repository, s *slowRegistry, n int) er
 		return err
 	}
 	body := r.OpenBlob(ctx, descriptor(s.blob))
-	defer body.Close() //nolint:errcheck // it was only read
+	defer body.Close()
 	_, err := io.Copy(io.Discard, body)
 	return err
 }

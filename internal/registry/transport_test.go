@@ -87,7 +87,7 @@ func TestElsewhereIsASCII(t *testing.T) {
 // Compression would have bytes inflated unasked.
 func TestTransportSettings(t *testing.T) {
 	t.Parallel()
-	transport := newTransport(&tls.Config{}, nil, 1)
+	transport := newTransport(&tls.Config{MinVersion: tls.VersionTLS12}, nil, 1)
 	if !transport.Protocols.HTTP1() || !transport.DisableCompression || transport.MaxResponseHeaderBytes > 1<<20 {
 		t.Errorf("transport %+v", transport)
 	}

@@ -118,7 +118,7 @@ func (t *target) hasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
 // took is sent again if it is no longer there: unreferenced blobs are collected after
 // hours (GitLab 24, zot 1), and a long copy may take as long. It reports whether any
 // of them was sent so, by whomever.
-func (c *copying) resend(ctx context.Context, blobs []v1.Descriptor) (any bool, err error) {
+func (c *copying) resend(ctx context.Context, blobs []v1.Descriptor) (resent bool, err error) {
 	var sent atomic.Bool
 	q, ctx := queue.WithContext(ctx, queue.Width)
 	for _, b := range blobs {
