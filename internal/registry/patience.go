@@ -17,7 +17,7 @@ import (
 const (
 	defaultPatience = time.Minute // waited in all since the first failure
 	attempts        = 8           // at least
-	mostPatience    = 10          // times the patience is the end, however little of it was waiting
+	mostPatience    = 20          // times the patience is the end, however little of it was waiting
 	firstContact    = 6           // part of the patience with a host that never answered
 	firstStalls     = 3           // of those, this many may be that it said nothing
 	lagging         = 4           // part of the patience with a host that does not see yet what it was given
@@ -28,7 +28,7 @@ const (
 	damages       = 8  // answers that cannot be right; also how often a blob is read anew
 	refusals      = 6  // answers that would be final had they come first from a healthy host
 	forgets       = 10 // of authority that it gave: it forgets all tokens when it forgets one
-	oddities      = 4  // answers that are not believed: no healthy host sends them
+	oddities      = 6  // answers that are not believed: no healthy host sends them
 	misstatements = 2  // of a blob's size, until they are believed
 	denials       = 3  // of authority to do what the session was never let do
 

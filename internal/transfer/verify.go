@@ -317,11 +317,11 @@ const lag = 15 * time.Second
 // writes: from the second time on past what the run has read. An error that time does
 // not mend ends it at once.
 func settled(ctx context.Context, repo *registry.Repository, ask func(repo *registry.Repository) (good bool, err error)) error {
-	deadline := time.Now().Add(lag)
+	waited := time.Duration(0) // an answer may take long, and so may what is written again
 	for pause := 100 * time.Millisecond; ; pause *= 2 {
 		good, err := ask(repo)
 		repo = repo.Uncached()
-		if good || !mayLag(err) || time.Now().Add(pause).After(deadline) {
+		if waited += pause; good || !mayLag(err) || waited > lag {
 			return err
 		}
 		timer := time.NewTimer(pause)
