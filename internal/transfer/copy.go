@@ -375,6 +375,9 @@ func lacksBlob(err error) bool {
 // there.
 func (c *copying) list(ctx context.Context, subject v1.Hash, referrers []*step) error {
 	for _, s := range referrers {
+		if s.there { // its blobs are looked for beside this
+			continue
+		}
 		if err := c.written(ctx, s.Digest); err != nil {
 			return err
 		}
