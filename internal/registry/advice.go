@@ -10,16 +10,20 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/artifact-promotion/promote/internal/registry/internal/auth"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 )
 
 // HintOf is the hint of the first Error in err's chain that has one, else what can
 // be advised by the last one's kind.
 func HintOf(err error) string {
 	var last *Error
-	var over cutShort
-	var other beside
+	var over retry.InterruptedError
+	var other retry.SiblingError
 	if errors.As(err, &other) {
-		return HintOf(other.failure)
+		return HintOf(other.Failure)
 	}
 	ended := errors.As(err, &over) // nothing is known to be wrong
 	for err != nil {
@@ -75,10 +79,10 @@ func answerAdvice(host string, e *Error) string {
 	case isUnseen(e.Code):
 		return host + " does not find what the manifest names, though it was uploaded or found there.\n" +
 			"If another run says the same, look for a clean-up that deletes what no tag names yet, and for types of content that " + host + " does not store (such as foreign layers)."
-	case isContentCode(e.Code):
+	case wire.IsContentCode(e.Code):
 		return host + " does not take this content; its reason, if it gave one, is in the message.\n" +
 			"Another run will not change that. See which media types, artifact types and sizes it takes; an attachment is left out with attachments: none."
-	case temporaryStatus(e.Status):
+	case wire.IsTemporary(e.Status):
 		return host + ", or a proxy before it, is in trouble and did not recover while it was waited for.\n" +
 			"See its status page or its log." + goesOn
 	case e.Status == http.StatusNotFound && e.Op == opWriteManifest:
@@ -106,13 +110,13 @@ func connectionAdvice(host string, err error) string {
 		dns     *net.DNSError
 		record  tls.RecordHeaderError
 	)
-	var away awayError
-	var proxy proxyLogin
+	var away wire.RedirectError
+	var proxy wire.ProxyLoginError
 	switch {
 	case errors.As(err, &proxy):
-		return "The proxy asks for a user and password; check HTTPS_PROXY: http://user:password@" + Cut(proxy.host, 200) + ", special characters of the password percent-encoded. If " + host + " is to be reached without it, name it in NO_PROXY."
+		return "The proxy asks for a user and password; check HTTPS_PROXY: http://user:password@" + wire.Cut(proxy.Proxy, 200) + ", special characters of the password percent-encoded. If " + host + " is to be reached without it, name it in NO_PROXY."
 	case errors.As(err, &away) && errors.Is(err, syscall.ECONNREFUSED):
-		return "Nothing answers at " + strconv.Quote(Cut(away.host.name, 100)) + ", where " + host + " sends its clients.\n" +
+		return "Nothing answers at " + strconv.Quote(wire.Cut(away.Host.Name, 100)) + ", where " + host + " sends its clients.\n" +
 			"Its external address, or that of its storage, may be set wrong. The runner must be able to reach it."
 	case errors.As(err, &unknown):
 		return "The certificate of " + host + " is signed by an authority that is not known here.\n" +
@@ -126,7 +130,7 @@ func connectionAdvice(host string, err error) string {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		return "Nothing answers at " + host + ".\n" +
 			"Check that the registry runs, and that the runner can reach it."
-	case errors.Is(err, errStalled), errors.Is(err, errDrips):
+	case errors.Is(err, wire.ErrStalled), errors.Is(err, wire.ErrTooSlow):
 		return host + " takes connections and then sends or takes next to nothing.\n" +
 			"See whether it, its storage or a proxy before it is overloaded." + goesOn
 	}
@@ -135,12 +139,12 @@ func connectionAdvice(host string, err error) string {
 
 // contentAdvice is what to do about answers that are not believed.
 func contentAdvice(host string, err error) string {
-	var refused refusal
-	var token *tokenError
+	var refused wire.Refusal
+	var token *auth.Error
 	var upload misdirected
-	var size sizeError
+	var size wire.SizeError
 	switch {
-	case errors.Is(err, errPage):
+	case errors.Is(err, wire.ErrPage):
 		return "A proxy or a login page answers in place of " + host + ", or that is no registry.\n" +
 			"Nothing of that answer was used. Open https://" + host + "/v2/ from the runner to see what answers, and let the runner through."
 	case errors.As(err, &upload):

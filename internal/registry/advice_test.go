@@ -11,6 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/artifact-promotion/promote/internal/registry/internal/auth"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 )
 
 // TestAdvice is short on its first line, which is all that a chat shows, and says what to
@@ -43,9 +46,9 @@ func TestAdvice(t *testing.T) {
 		{of(404, "MANIFEST_UNKNOWN", "read manifest"), "spelling", false},
 		{of(302, "", "read manifest"), "login page", false},
 		{of(418, "", "read manifest"), "reason of its own", false},
-		{failed(fmt.Errorf("%w: x", errPage)), "login page", false},
-		{failed(refusal("x")), "external address", false},
-		{failed(&tokenError{}), "token service", true},
+		{failed(fmt.Errorf("%w: x", wire.ErrPage)), "login page", false},
+		{failed(wire.Refusal("x")), "external address", false},
+		{failed(&auth.Error{}), "token service", true},
 		{failed(ErrTooLarge), "another service", false},
 		{failed(ErrMismatch), "push the image there again", false},
 		{failed(x509.UnknownAuthorityError{}), "ca-certificates", false},
@@ -53,7 +56,7 @@ func TestAdvice(t *testing.T) {
 		{failed(tls.RecordHeaderError{}), "https", false},
 		{failed(http.ErrSchemeMismatch), "https", false},
 		{failed(syscall.ECONNREFUSED), "runs", false},
-		{failed(errStalled), "overloaded", true},
+		{failed(wire.ErrStalled), "overloaded", true},
 		{failed(errors.New("x")), "cannot be used", true},
 	} {
 		hint := HintOf(test.err)
@@ -73,32 +76,5 @@ func TestAdvice(t *testing.T) {
 	}
 	if hint := HintOf(failed(context.Canceled)); hint != "" {
 		t.Errorf("advice on what was ended: %s", hint)
-	}
-}
-
-// TestDiagnosis reads all errors of an answer: the most telling decides.
-func TestDiagnosis(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct{ body, code, detail string }{
-		{`{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{}},{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown","detail":"sha256:12"}]}`, "MANIFEST_BLOB_UNKNOWN", "blob unknown (sha256:12)"},
-		{`{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"first"},{"code":"MANIFEST_BLOB_UNKNOWN","message":"second"}]}`, "MANIFEST_BLOB_UNKNOWN", "first"},
-		{`{"errors":[{"code":"MANIFEST_INVALID","message":"manifest invalid","detail":{"description":"too many"}}]}`, "MANIFEST_INVALID", `manifest invalid ({"description":"too many"})`},
-		{`{"errors":[{"code":"MANIFEST_INVALID","detail":"unknown media type: a/b"}]}`, "MANIFEST_INVALID", "unknown media type: a/b"},
-		{`{"errors":[{"code":"X","message":"m","details":["why"]}]}`, "X", `m (["why"])`},
-		{`{"errors":[{"code":"DENIED","message":"no"},{"code":"UNKNOWN"}]}`, "DENIED", "no"},
-		{"{\"errors\":[{\"code\":\"X\",\"message\":\"a\\nb\\u001b[31m::error::\"}]}", "X", "a b\ufffd[31m::error::"},
-		{"<html><head><title> 413 Request\nEntity </title>", "", `a web page, "413 Request Entity"`},
-		{"<html>", "", "a web page"},
-		{"nothing", "", ""},
-		{`{"errors":[]}`, "", ""},
-	} {
-		code, detail := diagnose(&answer{status: 400, header: http.Header{}, body: []byte(test.body)})
-		if code != test.code || detail != test.detail {
-			t.Errorf("%s is %q, %q, want %q, %q", test.body, code, detail, test.code, test.detail)
-		}
-	}
-	_, long := diagnose(&answer{status: 400, header: http.Header{}, body: []byte(`{"errors":[{"code":"X","message":"m","detail":"` + strings.Repeat("x", 10_000) + `"}]}`)})
-	if len(long) > maxMessage+10 {
-		t.Errorf("%d bytes of detail", len(long))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -23,7 +24,7 @@ const (
 
 // cache keeps what a run has read, by repository and session. A read by digest is
 // made once, one by tag once within tagAge; who asks while a read is on its way waits
-// for its answer. A write forgets what was read of that reference, whoever read it.
+// for its answer. A write retry.MaxTokenLoss what was read of that reference, whoever read it.
 // An error is shared with those who wait for it, and not kept.
 type cache struct {
 	mu        sync.Mutex
@@ -119,7 +120,7 @@ func ask[V any](ctx context.Context, c *cache, l *reads[V], at place, past bool,
 			}
 		case <-ctx.Done():
 			var none V
-			return none, endedBy(ctx)
+			return none, retry.Interrupted(ctx)
 		}
 	}
 }
@@ -184,7 +185,7 @@ func (c *cache) keep(r *Repository, m Manifest) Manifest {
 	return m
 }
 
-// drop forgets the oldest manifest that is kept.
+// drop retry.MaxTokenLoss the oldest manifest that is kept.
 func (c *cache) drop() {
 	oldest := c.kept[0]
 	c.kept = c.kept[1:]
@@ -196,17 +197,17 @@ func (c *cache) drop() {
 	}
 }
 
-// wroteManifest forgets what a reference held. It is called before a write and after.
+// wroteManifest retry.MaxTokenLoss what a reference held. It is called before a write and after.
 func (c *cache) wroteManifest(r *Repository, ref string) { wrote(c, &c.manifests, r, ref) }
 
-// wroteBlob forgets whether a blob was there.
+// wroteBlob retry.MaxTokenLoss whether a blob was there.
 func (c *cache) wroteBlob(r *Repository, digest string) { wrote(c, &c.blobs, r, digest) }
 
 func wrote[V any](c *cache, l *reads[V], r *Repository, ref string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.sessions {
-		if s.at == r.session.at {
+		if s.host == r.session.host {
 			delete(l.all, place{s, r.name.RepositoryStr(), ref})
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/artifact-promotion/promote/internal/queue"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 )
 
 // Some registries answer 403 to a read in a repository that does not exist, as in one
@@ -80,10 +82,10 @@ func (r *Repository) seen() {
 }
 
 // refuseRead is refuse for a read, which may be one in a repository that does not exist.
-func (r *Repository) refuseRead(ctx context.Context, op, ref string, a *answer) error {
+func (r *Repository) refuseRead(ctx context.Context, op, ref string, a *wire.Answer) error {
 	err := r.refuse(op, ref, a)
 	var refused *Error
-	if a.status == http.StatusForbidden && r.mayBeMissing && errors.As(err, &refused) && r.assume(ctx, ref) {
+	if a.Status == http.StatusForbidden && r.mayBeMissing && errors.As(err, &refused) && r.assume(ctx, ref) {
 		refused.missing = true
 	}
 	return err
@@ -149,7 +151,7 @@ func (r *Repository) confirm(ctx context.Context, m Manifest) error {
 		return nil
 	}
 	if err := c.turn.Take(ctx); err != nil {
-		return r.fail("write manifest", "", endedBy(ctx))
+		return r.fail("write manifest", "", retry.Interrupted(ctx))
 	}
 	defer c.turn.Give()
 	tags := c.tags()

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -47,23 +48,23 @@ func (r *Repository) readSmall(ctx context.Context, blob v1.Descriptor) ([]byte,
 	c := r.call(http.MethodGet, "blobs/"+blob.Digest.String())
 	c.limit, c.blob, c.raw = blob.Size, &blob, true
 	c.whole = func(body []byte) bool { return isBlob(blob, body) == nil }
-	c.check = func(a *answer) error {
-		if a.status != http.StatusOK {
+	c.check = func(a *wire.Answer) error {
+		if a.Status != http.StatusOK {
 			return nil
 		}
-		if err := isBlob(blob, a.body); err == nil || a.header.Get("Content-Encoding") == "" {
+		if err := isBlob(blob, a.Body); err == nil || a.Header.Get("Content-Encoding") == "" {
 			return err
 		}
 		// The digest decides: compressed content is sent under that header as well.
-		decoded := &http.Response{Header: a.header, Body: io.NopCloser(bytes.NewReader(a.body))}
-		if err := decode(decoded, blob.Size); err != nil {
+		decoded := &http.Response{Header: a.Header, Body: io.NopCloser(bytes.NewReader(a.Body))}
+		if err := wire.Decode(decoded, blob.Size); err != nil {
 			return err
 		}
 		body, err := io.ReadAll(io.LimitReader(decoded.Body, blob.Size+1))
 		if err != nil {
 			return fmt.Errorf("decompress blob: %w", err)
 		}
-		a.body = body
+		a.Body = body
 		return isBlob(blob, body)
 	}
 	a, err := r.session.send(ctx, c)
@@ -73,10 +74,10 @@ func (r *Repository) readSmall(ctx context.Context, blob v1.Descriptor) ([]byte,
 	if err != nil {
 		return nil, r.fail("read blob", blob.Digest.String(), err)
 	}
-	if a.status != http.StatusOK {
+	if a.Status != http.StatusOK {
 		return nil, r.refuse("read blob", blob.Digest.String(), a)
 	}
-	return a.body, nil
+	return a.Body, nil
 }
 
 // isBlob fails unless bytes are those of a descriptor.

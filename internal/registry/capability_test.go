@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
@@ -114,7 +115,7 @@ func TestLargeBodiesByPatch(t *testing.T) {
 			for i, size := range []int{limit + 1, limit + 2, limit - 1, limit + 3} {
 				reg.ResetRequests()
 				if i == 2 { // a smaller one tells nothing of larger ones
-					r.session.at.bodyRefused(limit+1, false)
+					r.session.supports.bodyRefused(limit+1, false)
 				}
 				u := upload(content(size))
 				if _, err := r.PutBlob(t.Context(), u); err != nil {
@@ -132,7 +133,7 @@ func TestLargeBodiesByPatch(t *testing.T) {
 			}
 		})
 	}
-	h := newHost("127.0.0.1:5000", 1, defaultPatience)
+	var h capabilities
 	h.bodyRefused(1000, true)
 	if !h.bodiesByPatch(1000) || h.bodiesByPatch(999) {
 		t.Error("from the size refused on, blobs are sent by PATCH")
@@ -158,8 +159,8 @@ func TestHostThatTakesNoBody(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "405 Method Not Allowed: UNSUPPORTED") {
 		t.Errorf("error %v", err)
 	}
-	wantRequests(t, reg, putBlob, refusals/2)
-	wantRequests(t, reg, patchBlob, refusals/2)
+	wantRequests(t, reg, putBlob, retry.MaxRefused/2)
+	wantRequests(t, reg, patchBlob, retry.MaxRefused/2)
 }
 
 // A mount from the repository itself answers whether the blob is there, and is

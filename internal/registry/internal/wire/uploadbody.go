@@ -1,4 +1,4 @@
-package registry
+package wire
 
 import (
 	"errors"
@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// outgoing is a blob as a request's body: it counts what goes out, keeps the
+// UploadBody is a blob as a request's body: it counts what goes out, keeps the
 // source's error apart from the target's, and tells the watchdog whom is being
 // waited for. net/http may still read it after the answer has come, hence the lock.
-type outgoing struct {
-	inner io.Reader
-	dog   *watchdog
-	left  int64
-	moved func(int64)
+type UploadBody struct {
+	Source   io.Reader
+	Watchdog *Watchdog
+	Left     int64
+	Moved    func(int64)
 
 	over  atomic.Bool
 	whole atomic.Bool // all of it was read
@@ -24,15 +24,15 @@ type outgoing struct {
 	err   error
 }
 
-func (b *outgoing) Read(p []byte) (int, error) {
+func (b *UploadBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.over.Load() {
 		return 0, io.ErrClosedPipe
 	}
-	b.dog.pause()
-	n, err := b.inner.Read(p)
-	if b.left -= int64(n); b.left <= 0 && err == nil && n > 0 {
+	b.Watchdog.Pause()
+	n, err := b.Source.Read(p)
+	if b.Left -= int64(n); b.Left <= 0 && err == nil && n > 0 {
 		err = b.past()
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -42,18 +42,18 @@ func (b *outgoing) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	b.count(int64(n))
-	if b.left <= 0 {
+	if b.Left <= 0 {
 		b.whole.Store(true)
 	}
-	b.dog.expect(b.mayTake(err))
+	b.Watchdog.Expect(b.mayTake(err))
 	return n, err
 }
 
 // past reads past the last byte, where a wrong digest shows: before the registry
 // has got the last of the body, so that it never completes a wrong blob.
-func (b *outgoing) past() error {
+func (b *UploadBody) past() error {
 	var one [1]byte
-	n, err := b.inner.Read(one[:])
+	n, err := b.Source.Read(one[:])
 	if n == 0 && err == io.EOF {
 		return io.EOF
 	}
@@ -65,30 +65,33 @@ func (b *outgoing) past() error {
 
 // mayTake is how long the target may take until it wants more, or, at the end,
 // until it has checked and stored the blob.
-func (b *outgoing) mayTake(err error) time.Duration {
+func (b *UploadBody) mayTake(err error) time.Duration {
 	if errors.Is(err, io.EOF) {
-		return storing(b.sent)
+		return CommitTime(b.sent)
 	}
-	return stallTimeout
+	return StallTimeout
 }
 
-func (b *outgoing) count(n int64) {
+func (b *UploadBody) count(n int64) {
 	b.sent += n
-	if b.moved != nil && n != 0 {
-		b.moved(n)
+	if b.Moved != nil && n != 0 {
+		b.Moved(n)
 	}
 }
 
-// end stops the source, or one that stalls would hold the body; waits until
+// Stop stops the source, or one that stalls would hold the body; waits until
 // nobody reads it any more; and returns the error that the source had before.
-func (b *outgoing) end(stop func()) error {
+func (b *UploadBody) Stop(stop func()) error {
 	b.over.Store(true)
 	stop()
-	b.dog.end()
+	b.Watchdog.Stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.err
 }
 
-// undo takes back what was counted. The body must have ended.
-func (b *outgoing) undo() { b.count(-b.sent) }
+// WasRead reports whether all of the body was read.
+func (b *UploadBody) WasRead() bool { return b.whole.Load() }
+
+// Undo takes back what was counted. The body must have ended.
+func (b *UploadBody) Undo() { b.count(-b.sent) }

@@ -1,4 +1,4 @@
-package registry
+package auth
 
 import (
 	"bytes"
@@ -12,44 +12,46 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// challenged returns how the host wants to be asked, and asks it the first time.
-func (s *session) challenged(ctx context.Context) (*transport.Challenge, error) {
+// challenged returns how the host wants to be asked. Only the first call asks it.
+func (s *Session) challenged(ctx context.Context) (*transport.Challenge, error) {
 	if c := s.known(); c != nil {
 		return c, nil
 	}
-	if err := s.gate.Take(ctx); err != nil {
-		return nil, s.inVain(err)
+	if err := s.turn.Take(ctx); err != nil {
+		return nil, s.waitedInVain(err)
 	}
-	defer s.gate.Give()
+	defer s.turn.Give()
 	if c := s.known(); c != nil {
 		return c, nil
 	}
 	c, err := s.ping(ctx)
 	if err != nil {
-		return nil, &unreached{s.host.RegistryStr(), err}
+		return nil, &UnreachedError{s.registry.RegistryStr(), err}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.challenge, s.trouble = c, nil
-	s.at.well.Store(true)
+	s.challenge = c
+	s.host.MarkRegistry()
 	return c, nil
 }
 
-// inVain is why somebody waited in vain for another to reach the host.
-func (s *session) inVain(why error) error {
+// waitedInVain returns why somebody ended who waited for another to reach the host.
+func (s *Session) waitedInVain(why error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.trouble == nil {
+	if s.pingErr == nil {
 		return why
 	}
-	return &unreached{s.host.RegistryStr(), fmt.Errorf("%w; the last attempt failed: %w", why, s.trouble)}
+	return &UnreachedError{s.registry.RegistryStr(), fmt.Errorf("%w; the last attempt failed: %w", why, s.pingErr)}
 }
 
-func (s *session) known() *transport.Challenge {
+func (s *Session) known() *transport.Challenge {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.challenge
@@ -59,55 +61,55 @@ func (s *session) known() *transport.Challenge {
 // and, only without a credential, to a name of one word, which is how a
 // workflow's service containers are called. ggcr would also fall back to it for
 // private addresses, with the credential.
-func (s *session) plain(hostname string) bool {
-	return isLoopback(hostname) || (!strings.ContainsAny(hostname, ".:") && s.cred.Anonymous())
+func (s *Session) plain(hostname string) bool {
+	return wire.IsLoopback(hostname) || (!strings.ContainsAny(hostname, ".:") && s.credential.Anonymous())
 }
 
-// unreached says that a host could not be asked how it wants to be asked. The
+// UnreachedError says that a host could not be asked how it wants to be asked. The
 // retries are behind it.
-type unreached struct {
+type UnreachedError struct {
 	host string
 	err  error
 }
 
-func (e *unreached) Error() string { return fmt.Sprintf("reach registry %s: %v", e.host, e.err) }
-func (e *unreached) Unwrap() error { return e.err }
-func (*unreached) final()          {}
+func (e *UnreachedError) Error() string { return fmt.Sprintf("reach registry %s: %v", e.host, e.err) }
+func (e *UnreachedError) Unwrap() error { return e.err }
+func (*UnreachedError) Final()          {}
 
 // ping finds the scheme and the challenge.
-func (s *session) ping(ctx context.Context) (*transport.Challenge, error) {
-	p := patience{host: s.at}
-	for {
-		c, err := s.pingOnce(ctx)
-		if err == nil {
-			return c, nil
-		}
-		s.mu.Lock()
-		s.trouble = err
-		s.mu.Unlock()
-		if err := p.after(ctx, err); err != nil {
-			return nil, err
-		}
-	}
+func (s *Session) ping(ctx context.Context) (c *transport.Challenge, err error) {
+	err = retry.Do(ctx, s.host, func(ctx context.Context) error {
+		c, err = s.pingOnce(ctx)
+		s.notePing(err)
+		return err
+	})
+	return c, err
+}
+
+// notePing keeps why the host was not reached, for those who wait for it.
+func (s *Session) notePing(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pingErr = err
 }
 
 // pingOnce tries the schemes that may be spoken. On loopback plain http comes first.
-func (s *session) pingOnce(ctx context.Context) (*transport.Challenge, error) {
-	hostname := s.base(&transport.Challenge{}).Hostname()
+func (s *Session) pingOnce(ctx context.Context) (*transport.Challenge, error) {
+	hostname := (&url.URL{Host: s.registry.RegistryStr()}).Hostname()
 	switch {
 	case !s.plain(hostname):
 		return s.pingOnly(ctx, "https")
-	case isLoopback(hostname):
+	case wire.IsLoopback(hostname):
 		return s.pingEither(ctx, "http", "https")
 	default:
 		return s.pingEither(ctx, "https", "http")
 	}
 }
 
-func (s *session) pingEither(ctx context.Context, first, second string) (*transport.Challenge, error) {
+func (s *Session) pingEither(ctx context.Context, first, second string) (*transport.Challenge, error) {
 	c, firstErr := s.pingOnly(ctx, first)
-	var refused refusal
-	if firstErr == nil || answerOf(firstErr) != nil || errors.As(firstErr, &refused) { // it speaks that, only not now
+	var refused wire.Refusal
+	if firstErr == nil || retry.AnswerOf(firstErr) != nil || errors.As(firstErr, &refused) { // it speaks that, only not now
 		return c, firstErr
 	}
 	c, secondErr := s.pingOnly(ctx, second)
@@ -115,10 +117,10 @@ func (s *session) pingEither(ctx context.Context, first, second string) (*transp
 		return c, nil
 	}
 	err := fmt.Errorf("by %s: %w; by %s: %w", first, firstErr, second, secondErr)
-	_, onceMore := reasonOf(firstErr, s.at)
-	_, orThen := reasonOf(secondErr, s.at)
+	_, onceMore := retry.ReasonFor(firstErr, s.host)
+	_, orThen := retry.ReasonFor(secondErr, s.host)
 	if onceMore || orThen {
-		return nil, errAgain{error: err, answer: answerOf(secondErr)}
+		return nil, retry.Error{Err: err, Answer: retry.AnswerOf(secondErr)}
 	}
 	return nil, refusedBoth{err}
 }
@@ -127,14 +129,14 @@ func (s *session) pingEither(ctx context.Context, first, second string) (*transp
 type refusedBoth struct{ error }
 
 func (e refusedBoth) Unwrap() error { return e.error }
-func (refusedBoth) final()          {}
+func (refusedBoth) Final()          {}
 
-func (s *session) pingOnly(ctx context.Context, scheme string) (*transport.Challenge, error) {
+func (s *Session) pingOnly(ctx context.Context, scheme string) (*transport.Challenge, error) {
 	var options []name.Option
 	if scheme == "http" {
 		options = append(options, name.Insecure)
 	}
-	reg, err := name.NewRegistry(s.host.RegistryStr(), options...)
+	reg, err := name.NewRegistry(s.registry.RegistryStr(), options...)
 	if err != nil {
 		return nil, err
 	}
@@ -147,9 +149,9 @@ func (s *session) pingOnly(ctx context.Context, scheme string) (*transport.Chall
 		c.Insecure = scheme == "http" // whatever it was redirected to
 		return c, g.checkRealm(c)
 	case errors.As(err, &answered):
-		err = refusedPing{fmt.Errorf("it answered %s to %s://%s/v2/", told(answered), scheme, s.host)}
-		if temporaryStatus(answered.StatusCode) {
-			err = errAgain{error: err, answer: a}
+		err = refusedPing{fmt.Errorf("it answered %s to %s://%s/v2/", told(answered), scheme, s.registry)}
+		if wire.IsTemporary(answered.StatusCode) {
+			err = retry.Error{Err: err, Answer: a}
 		}
 		return nil, err
 	case failure != nil: // ggcr's own names the scheme too that was not tried
@@ -162,26 +164,26 @@ func (s *session) pingOnly(ctx context.Context, scheme string) (*transport.Chall
 type refusedPing struct{ error }
 
 func (e refusedPing) Unwrap() error { return e.error }
-func (refusedPing) final()          {}
+func (refusedPing) Final()          {}
 
 // told is what an answer to ggcr says, without its body.
 func told(e *transport.Error) string {
 	if len(e.Errors) == 0 {
-		return quote(e.StatusCode)
+		return wire.Quote(e.StatusCode)
 	}
-	return quote(e.StatusCode, Cut(string(e.Errors[0].Code), 60), Cut(e.Errors[0].Message, 300))
+	return wire.Quote(e.StatusCode, wire.Cut(string(e.Errors[0].Code), 60), wire.Cut(e.Errors[0].Message, 300))
 }
 
 // guarded sends ggcr's own requests (ping and token exchange) one time, and by
 // plain http only where that is meant.
 type guarded struct {
-	session *session
+	session *Session
 	scheme  string
 	token   bool // it asks for one
 
-	mu      sync.Mutex // ggcr asks by both schemes at once
-	answer  *answer    // to the last request that was sent
-	failure error      // of it
+	mu      sync.Mutex   // ggcr asks by both schemes at once
+	answer  *wire.Answer // to the last request that was sent
+	failure error        // of it
 }
 
 func (g *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -196,45 +198,44 @@ func (g *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // outcome is that of the last request that was sent.
-func (g *guarded) outcome() (*answer, error) {
+func (g *guarded) outcome() (*wire.Answer, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.answer, g.failure
 }
 
 // send reads the body too, so that a cut one is asked for again.
-func (g *guarded) send(req *http.Request) (*http.Response, *answer, error) {
-	h := g.session.hosts.of(req.URL.Host)
-	if err := h.rest(req.Context()); err != nil {
+func (g *guarded) send(req *http.Request) (*http.Response, *wire.Answer, error) {
+	h := g.session.hosts.Of(req.URL.Host)
+	if err := h.AwaitThrottle(req.Context()); err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(req.Context(), attemptTimeout, errStalled)
+	ctx, cancel := context.WithTimeoutCause(req.Context(), wire.AttemptTimeout, wire.ErrStalled)
 	defer cancel()
-	inner := agent{g.session.inner.small, g.session.agent}
-	resp, err := inner.RoundTrip(req.WithContext(ctx))
+	resp, err := g.session.transport.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		return nil, nil, cause(ctx, err)
+		return nil, nil, wire.Cause(ctx, err)
 	}
-	h.heard(resp)
-	a := &answer{url: req.URL}
-	if err := a.read(resp, maxErrorBody); err != nil {
-		return nil, nil, cause(ctx, err)
+	h.Observe(resp)
+	a, err := wire.ReadAnswer(resp, req.URL, wire.MaxErrorBody, nil)
+	if err != nil {
+		return nil, nil, wire.Cause(ctx, err)
 	}
 	if resp.StatusCode == http.StatusUnauthorized {
 		oneChallenge(resp.Header)
 	}
 	if resp.StatusCode == http.StatusOK && g.token {
-		resp.Body = io.NopCloser(bytes.NewReader(wholeSeconds(a.body)))
+		resp.Body = io.NopCloser(bytes.NewReader(wholeSeconds(a.Body)))
 		return resp, a, nil
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(a.body))
+	resp.Body = io.NopCloser(bytes.NewReader(a.Body))
 	return resp, a, nil
 }
 
 // checkRealm refuses a token service that would not be asked, while the host can
 // be asked once more who it is.
 func (g *guarded) checkRealm(c *transport.Challenge) error {
-	if !isBearer(c) || g.session.cred.Auth.RegistryToken != "" {
+	if !isBearer(c) || g.session.credential.Auth.RegistryToken != "" {
 		return nil
 	}
 	if realm, err := url.Parse(c.Parameters["realm"]); err == nil && realm.Host != "" { // else whoever asks for a token says so
@@ -252,21 +253,21 @@ func (g *guarded) check(req *http.Request) error {
 	if req.Response == nil || req.Response.Request == nil {
 		return g.checkFirst(req.URL)
 	}
-	return cmp.Or(g.checkScheme(req.URL), checkElsewhere(req.Response.Request.URL, req.URL))
+	return cmp.Or(g.checkScheme(req.URL), wire.CheckDestination(req.Response.Request.URL, req.URL))
 }
 
 // checkFirst is check where there was no redirect. ggcr knows private addresses by
 // their usual spelling alone.
 func (g *guarded) checkFirst(u *url.URL) error {
-	host := &url.URL{Scheme: g.scheme, Host: g.session.host.RegistryStr()}
-	return cmp.Or(g.checkScheme(u), checkElsewhere(host, u))
+	host := &url.URL{Scheme: g.scheme, Host: g.session.registry.RegistryStr()}
+	return cmp.Or(g.checkScheme(u), wire.CheckDestination(host, u))
 }
 
 func (g *guarded) checkScheme(u *url.URL) error {
-	host := &url.URL{Scheme: u.Scheme, Host: g.session.host.RegistryStr()}
-	if sameHost(host, u) && u.Scheme != g.scheme ||
+	host := &url.URL{Scheme: u.Scheme, Host: g.session.registry.RegistryStr()}
+	if wire.SameHost(host, u) && u.Scheme != g.scheme ||
 		u.Scheme != "https" && (g.scheme == "https" || !g.session.plain(u.Hostname())) {
-		return refusal(fmt.Sprintf("%s is not tried for %s", u.Scheme, u.Host))
+		return wire.Refusal(fmt.Sprintf("%s is not tried for %s", u.Scheme, u.Host))
 	}
 	return nil
 }
@@ -274,7 +275,7 @@ func (g *guarded) checkScheme(u *url.URL) error {
 // learn takes the challenge from a refused request where /v2/ asked for none, as
 // registries do that let anyone look but not at everything. It reports whether
 // the host wants to be asked otherwise than the request did.
-func (s *session) learn(asked *transport.Challenge, status int, header http.Header) bool {
+func (s *Session) learn(asked *transport.Challenge, status int, header http.Header) bool {
 	if asked.Scheme != "" {
 		return false
 	}
@@ -283,7 +284,7 @@ func (s *session) learn(asked *transport.Challenge, status int, header http.Head
 	}
 	refused := &http.Response{StatusCode: status, Header: header.Clone(), Body: http.NoBody}
 	oneChallenge(refused.Header)
-	c, err := transport.Ping(context.Background(), s.host, canned{refused})
+	c, err := transport.Ping(context.Background(), s.registry, canned{refused})
 	if err != nil || c.Scheme == "" {
 		return false
 	}

@@ -1,4 +1,4 @@
-package registry
+package wire
 
 import (
 	"context"
@@ -14,18 +14,18 @@ import (
 // began.
 type width struct {
 	ceiling float64
-	now     float64
+	current float64
 	round   int
 }
 
-func newWidth(ceiling int) width { return width{ceiling: float64(ceiling), now: float64(ceiling)} }
+func newWidth(ceiling int) width { return width{ceiling: float64(ceiling), current: float64(ceiling)} }
 
-func (w *width) slots() int { return int(w.now) }
+func (w *width) slots() int { return int(w.current) }
 
 // grow counts an answer that was well: one slot more for each full round of them.
 func (w *width) grow(round int) {
 	if round == w.round {
-		w.now = min(w.ceiling, w.now+1/w.now)
+		w.current = min(w.ceiling, w.current+1/w.current)
 	}
 }
 
@@ -34,7 +34,7 @@ func (w *width) halve(round int) {
 	if round != w.round {
 		return
 	}
-	w.now = max(w.now/2, 1)
+	w.current = max(w.current/2, 1)
 	w.round++
 }
 
@@ -43,57 +43,57 @@ type limiter struct {
 	mu    sync.Mutex
 	width width
 	busy  int
-	queue []*ticket
+	queue []*waiter
 }
 
-// ticket is one who waits. Its channel is closed when the slot is its own.
-type ticket struct {
-	called chan struct{}
-	round  int
-	gone   bool
+// waiter is one who waits. Its channel is closed when the slot is its own.
+type waiter struct {
+	ready     chan struct{}
+	round     int
+	abandoned bool
 }
 
 func newLimiter(ceiling int) *limiter { return &limiter{width: newWidth(ceiling)} }
 
-// take waits for a slot and returns the round in which its request begins.
-func (l *limiter) take(ctx context.Context) (round int, err error) {
+// acquire waits for a slot and returns the round in which its request begins.
+func (l *limiter) acquire(ctx context.Context) (round int, err error) {
 	l.mu.Lock()
 	if l.busy < l.width.slots() && len(l.queue) == 0 {
 		defer l.mu.Unlock()
 		l.busy++
 		return l.width.round, nil
 	}
-	t := &ticket{called: make(chan struct{})}
+	t := &waiter{ready: make(chan struct{})}
 	l.queue = append(l.queue, t)
 	l.mu.Unlock()
 	select {
-	case <-t.called:
+	case <-t.ready:
 		return t.round, nil
 	case <-ctx.Done():
-		l.leave(t)
+		l.abandon(t)
 		return 0, context.Cause(ctx)
 	}
 }
 
-// leave gives up waiting, also where the slot was handed over at the same moment.
-func (l *limiter) leave(t *ticket) {
+// abandon gives up waiting, also where the slot was handed over at the same moment.
+func (l *limiter) abandon(t *waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
-	case <-t.called:
+	case <-t.ready:
 		l.busy--
-		l.call()
+		l.dispatch()
 	default:
-		t.gone = true
+		t.abandoned = true
 	}
 }
 
-// give returns a slot.
-func (l *limiter) give() {
+// release returns a slot.
+func (l *limiter) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.busy--
-	l.call()
+	l.dispatch()
 }
 
 // adjust changes the width by what came back.
@@ -101,22 +101,22 @@ func (l *limiter) adjust(by func(w *width, round int), round int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	by(&l.width, round)
-	l.call()
+	l.dispatch()
 }
 
 // narrowTo lets so many run at once until widenTo says how many may.
 func (l *limiter) narrowTo(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.width.now = float64(n)
+	l.width.current = float64(n)
 }
 
 // widenTo sets how many may run at once from here on, at the most.
 func (l *limiter) widenTo(ceiling int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.width = width{ceiling: float64(ceiling), now: float64(ceiling), round: l.width.round}
-	l.call()
+	l.width = width{ceiling: float64(ceiling), current: float64(ceiling), round: l.width.round}
+	l.dispatch()
 }
 
 // used reports whether a slot is taken or waited for.
@@ -131,20 +131,20 @@ func (l *limiter) halveCeiling() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.width.ceiling = max(1, l.width.ceiling/2)
-	l.width.now = min(l.width.now, l.width.ceiling)
+	l.width.current = min(l.width.current, l.width.ceiling)
 }
 
-// call hands free slots to who has waited longest.
-func (l *limiter) call() {
+// dispatch hands free slots to who has waited longest.
+func (l *limiter) dispatch() {
 	for len(l.queue) > 0 && l.busy < l.width.slots() {
 		t := l.queue[0]
 		l.queue[0] = nil
 		l.queue = l.queue[1:]
-		if t.gone {
+		if t.abandoned {
 			continue
 		}
 		t.round = l.width.round
 		l.busy++
-		close(t.called)
+		close(t.ready)
 	}
 }

@@ -1,4 +1,4 @@
-package registry
+package auth
 
 import (
 	"cmp"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
@@ -30,63 +32,75 @@ const tokenMargin = 10 * time.Second
 // say (https://distribution.github.io/distribution/spec/auth/token/).
 const defaultTokenLife = 60 * time.Second
 
-// tokenError is a token service's refusal, or, with status 0, that it could not
-// be asked. Either is final: the retries are behind it.
-type tokenError struct {
-	status int
-	err    error
+// Error is a token service's refusal, or, with Status 0, that it could not be asked. The
+// retries are over.
+type Error struct {
+	Status int // of its answer
+	Err    error
 }
 
-func (e *tokenError) Unwrap() error { return e.err }
+func (e *Error) Unwrap() error { return e.Err }
 
-func (*tokenError) final() {}
+// Final marks it as one that is not retried.
+func (*Error) Final() {}
 
 // Error quotes no body: an answer without a token may hold other secrets.
-func (e *tokenError) Error() string {
+func (e *Error) Error() string {
 	var answered *transport.Error
-	if errors.As(e.err, &answered) {
+	if errors.As(e.Err, &answered) {
 		return "the token service answered " + told(answered)
 	}
-	line, _, _ := strings.Cut(e.err.Error(), "\n")
-	return "get token: " + Cut(line, 300)
+	line, _, _ := strings.Cut(e.Err.Error(), "\n")
+	return "get token: " + wire.Cut(line, 300)
 }
 
-// refused reports whether the service said no, rather than not now.
-func (e *tokenError) refused() bool {
-	return e.status >= 400 && e.status < 500 && !temporaryStatus(e.status)
+// Refused reports whether the service said no, rather than not now.
+func (e *Error) Refused() bool {
+	return e.Status >= 400 && e.Status < 500 && !wire.IsTemporary(e.Status)
 }
 
-// unauthorized reports whether it is the credential that was refused.
-func (e *tokenError) unauthorized() bool {
-	return e.status == http.StatusUnauthorized || e.status == http.StatusForbidden
+// IsUnauthorized reports whether it is the credential that was refused.
+func (e *Error) IsUnauthorized() bool {
+	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
 }
 
-// grant is a token and the scopes that it was asked for.
-type grant struct {
-	token, scopes string
+// Grant is what a request was authorized with.
+type Grant struct {
+	challenge     *transport.Challenge // nil: none was answered, as the request goes to another host
+	token, scopes string               // empty: it needs no token
 	expires       time.Time
 }
 
-// usable reports whether a token got before a slot was waited for may still be
-// used: it is still the session's, and does not run out.
-func (s *session) usable(n need, g grant) bool {
+// IsOwnHost reports whether the request goes to the registry itself, and not to where it
+// redirects.
+func (g Grant) IsOwnHost() bool { return g.challenge != nil }
+
+// HasToken reports whether the request is authorized by a token.
+func (g Grant) HasToken() bool { return g.token != "" }
+
+// IsFresh reports whether what a request was authorized with may still be used, after a
+// slot was waited for: the token is still the session's, or does not run out.
+func (s *Session) IsFresh(n Need, g Grant) bool {
+	if !g.HasToken() {
+		return true
+	}
 	now, ok, err := s.fresh(n)
 	return err == nil && (ok && now.token == g.token || time.Until(g.expires) > tokenMargin/2)
 }
 
 // grant returns a token for a request. Where the service refuses the joined
 // scopes, it is asked for the request's own.
-func (s *session) grant(ctx context.Context, n need) (grant, error) {
+func (s *Session) grant(ctx context.Context, n Need) (Grant, error) {
 	g, err := s.bearer(ctx, n)
-	var refused *tokenError
-	if errors.As(err, &refused) && refused.refused() && s.narrow(n, g.scopes) {
+	var refused *Error
+	if errors.As(err, &refused) && refused.Refused() && s.narrow(n, g.scopes) {
 		return s.bearer(ctx, n)
 	}
 	return g, err
 }
 
-// ready waits until a request can be authorized, so that a slot is taken only then.
-func (s *session) ready(ctx context.Context, n need) error {
+// Ready waits until a request can be authorized, so that a slot is taken only then.
+func (s *Session) Ready(ctx context.Context, n Need) error {
 	c, err := s.challenged(ctx)
 	if err != nil || !isBearer(c) {
 		return err
@@ -98,75 +112,73 @@ func (s *session) ready(ctx context.Context, n need) error {
 // bearer returns a token, from the service if there is none that is fresh. What
 // the service refused it is not asked for again: many wrong passwords at once
 // lock an account.
-func (s *session) bearer(ctx context.Context, n need) (grant, error) {
+func (s *Session) bearer(ctx context.Context, n Need) (Grant, error) {
 	if g, ok, err := s.fresh(n); ok {
 		return g, err
 	}
-	if err := s.gate.Take(ctx); err != nil {
-		return grant{}, err
+	if err := s.turn.Take(ctx); err != nil {
+		return Grant{}, err
 	}
-	defer s.gate.Give()
+	defer s.turn.Give()
 	if g, ok, err := s.fresh(n); ok {
 		return g, err
 	}
 	scopes := s.scopes(n)
 	t := s.askForToken(ctx, scopes.list)
-	var refused *tokenError
-	if t.err == nil || errors.As(t.err, &refused) && refused.unauthorized() {
+	var refused *Error
+	if t.err == nil || errors.As(t.err, &refused) && refused.IsUnauthorized() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.tokens[scopes.key] = t
 	}
-	return grant{t.value, scopes.key, t.expires}, t.err
+	return Grant{token: t.value, scopes: scopes.key, expires: t.expires}, t.err
 }
 
 // fresh is what the service has said already.
-func (s *session) fresh(n need) (g grant, ok bool, err error) {
+func (s *Session) fresh(n Need) (g Grant, ok bool, err error) {
 	key := s.scopes(n).key
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t, ok := s.tokens[key]
-	return grant{t.value, key, t.expires}, ok && (t.err != nil || time.Until(t.expires) > tokenMargin), t.err
+	return Grant{token: t.value, scopes: key, expires: t.expires}, ok && (t.err != nil || time.Until(t.expires) > tokenMargin), t.err
 }
 
 // askForToken asks the service until it gives a token or refuses one.
-func (s *session) askForToken(ctx context.Context, scopes []string) token {
-	if s.cred.Auth.RegistryToken != "" {
-		return token{value: s.cred.Auth.RegistryToken, expires: time.Now().Add(24 * time.Hour)}
+func (s *Session) askForToken(ctx context.Context, scopes []string) (t token) {
+	if s.credential.Auth.RegistryToken != "" {
+		return token{value: s.credential.Auth.RegistryToken, expires: time.Now().Add(24 * time.Hour)}
 	}
-	p := patience{host: s.tokenHost()}
-	for {
-		t, err := s.askOnce(ctx, scopes)
-		if err == nil {
-			return t
-		}
-		if end := p.after(ctx, err); end != nil {
-			if ctx.Err() != nil {
-				return token{err: end}
-			}
-			return token{err: refusedToken(end)}
-		}
+	end := retry.Do(ctx, s.tokenHost(), func(ctx context.Context) (err error) {
+		t, err = s.askOnce(ctx, scopes)
+		return err
+	})
+	switch {
+	case end == nil:
+		return t
+	case ctx.Err() != nil:
+		return token{err: end}
 	}
+	return token{err: refusedToken(end)}
 }
 
-func (s *session) tokenHost() *host {
+func (s *Session) tokenHost() *wire.Host {
 	if u, err := url.Parse(s.known().Parameters["realm"]); err == nil && u.Host != "" {
-		return s.hosts.of(u.Host)
+		return s.hosts.Of(u.Host)
 	}
-	return s.at
+	return s.host
 }
 
-func (s *session) askOnce(ctx context.Context, scopes []string) (token, error) {
+func (s *Session) askOnce(ctx context.Context, scopes []string) (token, error) {
 	c := s.known()
 	g := &guarded{session: s, scheme: scheme(c), token: true}
 	began := time.Now()
-	t, err := transport.Exchange(ctx, s.host, authn.FromConfig(s.cred.Auth), g, scopes, c)
+	t, err := transport.Exchange(ctx, s.registry, authn.FromConfig(s.credential.Auth), g, scopes, c)
 	if err != nil {
 		return token{}, g.judge(err)
 	}
 	value := cmp.Or(t.Token, t.AccessToken)
 	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return token{}, damaged(errors.New("the token has characters that no token has"))
+		return token{}, retry.AfterDamage(errors.New("the token has characters that no token has"))
 	}
 	life := defaultTokenLife
 	if t.ExpiresIn > 0 {
@@ -203,10 +215,10 @@ func (g *guarded) judge(err error) error {
 	switch a, failure := g.outcome(); {
 	case failure != nil:
 		return failure
-	case a != nil && temporaryStatus(a.status):
-		return errAgain{error: err, answer: a}
-	case a != nil && a.status < 300:
-		return damaged(err)
+	case a != nil && wire.IsTemporary(a.Status):
+		return retry.Error{Err: err, Answer: a}
+	case a != nil && a.Status < 300:
+		return retry.AfterDamage(err)
 	default:
 		return refusedToken(err)
 	}
@@ -214,20 +226,20 @@ func (g *guarded) judge(err error) error {
 
 func refusedToken(err error) error {
 	var e *transport.Error
-	var already *tokenError
+	var already *Error
 	if errors.As(err, &already) {
 		return already
 	}
 	if errors.As(err, &e) {
-		return &tokenError{status: e.StatusCode, err: err}
+		return &Error{Status: e.StatusCode, Err: err}
 	}
-	return &tokenError{err: err}
+	return &Error{Err: err}
 }
 
 // narrow goes over to one token for each request's repositories. It reports
 // whether that makes a difference to a request whose scopes were refused, also
 // where another request was faster.
-func (s *session) narrow(n need, refused string) bool {
+func (s *Session) narrow(n Need, refused string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if strings.Join(s.own(n), " ") == refused {
@@ -237,28 +249,28 @@ func (s *session) narrow(n need, refused string) bool {
 	return true
 }
 
-// mayBeTooLong tells the refusal of a proxy or a server that may be for the length of
+// MayBeTooLong tells the refusal of a proxy or a server that may be for the length of
 // the token: without an error code, to a request whose token was for more than its own
 // repositories. The answer to HEAD has no code anyway.
-func (s *session) mayBeTooLong(c call, a *answer, used grant) bool {
-	switch a.status {
+func (s *Session) MayBeTooLong(n Need, used Grant, method string, a *wire.Answer) bool {
+	switch a.Status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
 	default:
 		return false
 	}
-	code, _ := diagnose(a)
+	code, _ := a.Diagnosis()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return c.method != http.MethodHead && code == "" && used.token != "" && !s.fits[a.status] && strings.Join(s.own(c.need), " ") != used.scopes
+	return method != http.MethodHead && code == "" && used.token != "" && !s.fits[a.Status] && strings.Join(s.own(n), " ") != used.scopes
 }
 
-// judgeLength goes over to short tokens where one did better, and else remembers that
+// JudgeLength goes over to short tokens where one did better, and else remembers that
 // such a refusal is for another reason.
-func (s *session) judgeLength(long, short *answer) {
+func (s *Session) JudgeLength(long, short *wire.Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if short.status == long.status {
-		s.fits[long.status] = true
+	if short.Status == long.Status {
+		s.fits[long.Status] = true
 		return
 	}
 	s.single = true
@@ -266,7 +278,7 @@ func (s *session) judgeLength(long, short *answer) {
 
 // drop forgets a refused token. It reports whether one of the same scopes was
 // refused before it.
-func (s *session) drop(value string) (again bool) {
+func (s *Session) drop(value string) (again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, t := range s.tokens {

@@ -1,4 +1,4 @@
-package registry
+package wire
 
 import (
 	"bytes"
@@ -8,14 +8,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // Bounds on what is repeated of a registry's words, in bytes.
 const (
-	maxCode    = 60
+	MaxCode    = 60
 	maxMessage = 300
 	maxDetail  = 200
 )
@@ -24,22 +23,22 @@ const (
 // (distribution-spec, "Error codes"). Of several errors the one that tells most
 // decides, which need not be the first: distribution answers 500 with UNKNOWN and
 // MANIFEST_BLOB_UNKNOWN for a foreign layer (distribution#2795).
-func diagnose(a *answer) (code, detail string) {
-	if isPage(a) {
-		return "", describePage(a)
+func (a *Answer) Diagnosis() (code, detail string) {
+	if a.IsPage() {
+		return "", a.DescribePage()
 	}
 	var told transport.Diagnostic
-	for n, d := range diagnostics(a) {
+	for n, d := range a.diagnostics() {
 		if n == 0 || tells(d.Code) > tells(told.Code) {
 			told = d
 		}
 	}
-	return Cut(printable(string(told.Code)), maxCode), Cut(printable(words(told)), maxMessage)
+	return Cut(Printable(string(told.Code)), MaxCode), Cut(Printable(words(told)), maxMessage)
 }
 
 // diagnostics are the errors of an answer. Some registries say "details".
-func diagnostics(a *answer) []transport.Diagnostic {
-	resp := &http.Response{StatusCode: a.status, Body: io.NopCloser(bytes.NewReader(a.body))}
+func (a *Answer) diagnostics() []transport.Diagnostic {
+	resp := &http.Response{StatusCode: a.Status, Body: io.NopCloser(bytes.NewReader(a.Body))}
 	var e *transport.Error
 	if !errors.As(transport.CheckError(resp), &e) {
 		return nil
@@ -49,7 +48,7 @@ func diagnostics(a *answer) []transport.Diagnostic {
 			Details any `json:"details"`
 		} `json:"errors"`
 	}
-	if json.Unmarshal(a.body, &more) == nil {
+	if json.Unmarshal(a.Body, &more) == nil {
 		for n := range min(len(more.Errors), len(e.Errors)) {
 			if e.Errors[n].Detail == nil {
 				e.Errors[n].Detail = more.Errors[n].Details
@@ -66,16 +65,16 @@ func tells(code transport.ErrorCode) int {
 		return 0
 	case code == transport.ManifestInvalidErrorCode, code == transport.UnsupportedErrorCode:
 		return 2
-	case isContentCode(string(code)), code == transport.TagInvalidErrorCode:
+	case IsContentCode(string(code)), code == transport.TagInvalidErrorCode:
 		return 3
 	default:
 		return 1
 	}
 }
 
-// isContentCode reports whether a code says that what was written is not right: that
+// IsContentCode reports whether a code says that what was written is not right: that
 // is so under whatever status.
-func isContentCode(code string) bool {
+func IsContentCode(code string) bool {
 	return slices.Contains([]transport.ErrorCode{
 		transport.ManifestBlobUnknownErrorCode, transport.BlobUnknownErrorCode, transport.ManifestInvalidErrorCode,
 		transport.ManifestUnverifiedErrorCode, transport.DigestInvalidErrorCode, transport.SizeInvalidErrorCode,
@@ -103,43 +102,29 @@ func words(d transport.Diagnostic) string {
 	}
 }
 
-// printable is a stranger's text on one line, without what steers a terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n', r == '\r', r == '\t':
-			return ' '
-		case unicode.IsPrint(r):
-			return r
-		default:
-			return unicode.ReplacementChar
-		}
-	}, text)
-}
+var ErrPage = errors.New("something in between answers")
 
-var errPage = errors.New("something in between answers")
-
-// isPage reports whether an answer is a web page: that of a proxy, or to log in on.
-func isPage(a *answer) bool {
-	text := bytes.TrimLeft(bytes.TrimPrefix(a.body, []byte("\ufeff")), " \r\n\t")
+// IsPage reports whether an answer is a web page: that of a proxy, or to log in on.
+func (a *Answer) IsPage() bool {
+	text := bytes.TrimLeft(bytes.TrimPrefix(a.Body, []byte("\ufeff")), " \r\n\t")
 	if bytes.HasPrefix(text, []byte("<")) {
 		return true
 	}
-	kind, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
+	kind, _, _ := strings.Cut(a.Header.Get("Content-Type"), ";")
 	return strings.EqualFold(strings.TrimSpace(kind), "text/html") && len(text) > 0 && text[0] != '{'
 }
 
-// describePage tells a page by its title.
-func describePage(a *answer) string {
-	text := string(a.body[:min(len(a.body), 8<<10)])
+// DescribePage tells a page by its title.
+func (a *Answer) DescribePage() string {
+	text := string(a.Body[:min(len(a.Body), 8<<10)])
 	lower := strings.ToLower(text)
 	from := strings.Index(lower, "<title>")
 	if from < 0 || len(lower) != len(text) {
 		return "a web page"
 	}
 	title, _, found := strings.Cut(text[from+len("<title>"):], "<")
-	if title = strings.TrimSpace(printable(title)); !found || title == "" {
+	if title = strings.TrimSpace(Printable(title)); !found || title == "" {
 		return "a web page"
 	}
-	return "a web page, \"" + Cut(title, maxCode) + "\""
+	return "a web page, \"" + Cut(title, MaxCode) + "\""
 }

@@ -1,4 +1,4 @@
-package registry
+package wire
 
 import (
 	"context"
@@ -27,8 +27,8 @@ func TestWidth(t *testing.T) {
 		t.Errorf("%d after one round of refusals, want half", w.slots())
 	}
 	w.grow(0)
-	if w.now != 24 {
-		t.Errorf("%v: an answer from before it shrank let it grow", w.now)
+	if w.current != 24 {
+		t.Errorf("%v: an answer from before it shrank let it grow", w.current)
 	}
 	for range 24 {
 		w.grow(w.round)
@@ -74,7 +74,7 @@ func TestSlots(t *testing.T) {
 			}
 			g.Go(func() {
 				defer cancel(nil)
-				if _, err := l.take(ctx); err != nil {
+				if _, err := l.acquire(ctx); err != nil {
 					if !errors.Is(err, errTimeUp) {
 						t.Errorf("error %v, want the context's cause", err)
 					}
@@ -89,7 +89,7 @@ func TestSlots(t *testing.T) {
 				mu.Lock()
 				running--
 				mu.Unlock()
-				l.give()
+				l.release()
 			})
 			synctest.Wait() // so that they queue in this order
 		}
@@ -110,13 +110,13 @@ func TestSlots(t *testing.T) {
 func TestSlotThatNobodyTakes(t *testing.T) {
 	t.Parallel()
 	l := newLimiter(1)
-	if _, err := l.take(t.Context()); err != nil {
+	if _, err := l.acquire(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	late := &ticket{called: make(chan struct{})}
+	late := &waiter{ready: make(chan struct{})}
 	l.queue = append(l.queue, late)
-	l.give() // hands it over
-	l.leave(late)
+	l.release() // hands it over
+	l.abandon(late)
 	if l.busy != 0 {
 		t.Errorf("%d slots are lost", l.busy)
 	}
@@ -132,10 +132,10 @@ func TestLimiterAdapts(t *testing.T) {
 		least, most float64 // width at the end
 		lowest      float64
 	}{
-		{"bears all", func(int, time.Duration) (time.Duration, int) { return 40 * time.Millisecond, 200 }, smallRequests, smallRequests, smallRequests},
+		{"bears all", func(int, time.Duration) (time.Duration, int) { return 40 * time.Millisecond, 200 }, SmallRequests, SmallRequests, SmallRequests},
 		{"queues", func(running int, _ time.Duration) (time.Duration, int) {
 			return time.Duration(max(40, 30*running)) * time.Millisecond, 200
-		}, smallRequests, smallRequests, smallRequests},
+		}, SmallRequests, SmallRequests, SmallRequests},
 		{"refuses beyond 10", func(running int, _ time.Duration) (time.Duration, int) {
 			if running > 10 {
 				return time.Millisecond, 429
@@ -145,15 +145,15 @@ func TestLimiterAdapts(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHost("127.0.0.1:5000", 48, defaultPatience)
-				h.limits[small].widenTo(smallRequests)
-				began, running, lowest := time.Now(), 0, float64(smallRequests)
+				h := NewHost("127.0.0.1:5000", 48, DefaultRetryFor)
+				h.limits[Small].widenTo(SmallRequests)
+				began, running, lowest := time.Now(), 0, float64(SmallRequests)
 				var mu sync.Mutex
 				var g sync.WaitGroup
 				for range 120 {
 					g.Go(func() {
 						for time.Since(began) < 45*time.Second {
-							s, err := h.enter(t.Context(), small)
+							s, err := h.Acquire(t.Context(), Small)
 							if err != nil {
 								t.Error(err)
 								return
@@ -163,12 +163,12 @@ func TestLimiterAdapts(t *testing.T) {
 							took, code := test.answer(running, time.Since(began))
 							mu.Unlock()
 							time.Sleep(took)
-							s.heard(&http.Response{StatusCode: code, Header: http.Header{}})
+							s.Observe(&http.Response{StatusCode: code, Header: http.Header{}})
 							mu.Lock()
 							running--
-							lowest = min(lowest, state(h.limits[small]).now)
+							lowest = min(lowest, state(h.limits[Small]).current)
 							mu.Unlock()
-							s.leave()
+							s.Release()
 							if code == 429 {
 								time.Sleep(100 * time.Millisecond)
 							}
@@ -176,7 +176,7 @@ func TestLimiterAdapts(t *testing.T) {
 					})
 				}
 				g.Wait()
-				now := state(h.limits[small]).now
+				now := state(h.limits[Small]).current
 				if int(now) < int(test.least) || now > test.most || lowest < test.lowest*0.99 {
 					t.Errorf("width %v at the end, %v at the lowest, want %v to %v", now, lowest, test.least, test.most)
 				}
