@@ -175,12 +175,12 @@ func TestMountFromItself(t *testing.T) {
 	r := repository(t, c, credential.Target, reg.Host()+"/acme/app", Push)
 	u := upload(blob)
 	u.MountFrom = r
-	if mounted, err := r.PutBlob(t.Context(), u); err != nil || mounted || r.MountsItself() {
+	if mounted, err := r.PutBlob(t.Context(), u); err != nil || mounted || r.SupportsSelfMount() {
 		t.Errorf("mounted %v, error %v: nothing is known of the host yet", mounted, err)
 	}
 	elsewhere := upload(other)
 	elsewhere.MountFrom = repository(t, c, credential.Source, reg.Host()+"/dev/app", Pull)
-	if mounted, err := r.PutBlob(t.Context(), elsewhere); err != nil || !mounted || !r.MountsItself() {
+	if mounted, err := r.PutBlob(t.Context(), elsewhere); err != nil || !mounted || !r.SupportsSelfMount() {
 		t.Fatalf("mounted %v, error %v", mounted, err)
 	}
 	reg.ResetRequests()

@@ -40,7 +40,7 @@ type bodyTooLarge struct {
 func (e bodyTooLarge) Unwrap() error { return e.error }
 
 // refuseSize is the error for a body that was refused for its size.
-func (o *uploading) refuseSize(a *wire.Answer, size int64) error {
+func (o *uploader) refuseSize(a *wire.Answer, size int64) error {
 	err := o.refuse(a)
 	var e *Error
 	if errors.As(err, &e) {
@@ -52,29 +52,29 @@ func (o *uploading) refuseSize(a *wire.Answer, size int64) error {
 
 // limitHint is what to do about a proxy that takes no chunk however small, or none
 // that is as large as the registry wants it.
-func (o *uploading) limitHint(size int64) string {
-	host := o.at().Name
+func (o *uploader) limitHint(size int64) string {
+	host := o.host().Name
 	hint := fmt.Sprintf("%s, or a proxy before it, takes no request of %s bytes. Raise the proxy's limit on the size of requests (nginx: client_max_body_size).", host, wire.Grouped(size))
-	if o.least > minChunk {
-		hint += fmt.Sprintf(" The registry wants chunks of at least %s bytes.", wire.Grouped(o.least))
+	if o.minChunk > minChunk {
+		hint += fmt.Sprintf(" The registry wants chunks of at least %s bytes.", wire.Grouped(o.minChunk))
 	}
 	return hint
 }
 
 // fail is the error that an upload ends with.
-func (o *uploading) fail(end error) error {
+func (o *uploader) fail(end error) error {
 	var e *Error
 	err := o.repo.fail("write blob", o.Blob.Digest.String(), end)
-	if o.closes >= closes && errors.As(err, &e) && e.Hint == "" {
-		e.Hint = fmt.Sprintf("%s, or a proxy before it, closes the connection on a request of %s bytes. It may have a limit on the size of requests (nginx: client_max_body_size), or be in trouble: see its log.", o.at().Name, wire.Grouped(o.refused))
+	if o.closedInARow >= closes && errors.As(err, &e) && e.Hint == "" {
+		e.Hint = fmt.Sprintf("%s, or a proxy before it, closes the connection on a request of %s bytes. It may have a limit on the size of requests (nginx: client_max_body_size), or be in trouble: see its log.", o.host().Name, wire.Grouped(o.refusedSize))
 	}
 	return err
 }
 
 // shrink makes chunks smaller than a body that was refused for its size, and reports
 // whether there is anything smaller to try.
-func (o *uploading) shrink(refused, most int64) bool {
-	next := max(min(refused/2, most), minChunk, o.least)
+func (o *uploader) shrink(refused, most int64) bool {
+	next := max(min(refused/2, most), minChunk, o.minChunk)
 	if next >= refused {
 		return false
 	}
@@ -82,14 +82,14 @@ func (o *uploading) shrink(refused, most int64) bool {
 	return true
 }
 
-// closed counts a connection that was closed on a large body.
-func (o *uploading) closed(err error, size int64) {
+// countClosed counts a connection that was closed on a large body.
+func (o *uploader) countClosed(err error, size int64) {
 	if size < minChunk || !isClosed(err) {
-		o.closes = 0
+		o.closedInARow = 0
 		return
 	}
-	if o.closes++; o.closes >= closes {
-		o.refused = size
+	if o.closedInARow++; o.closedInARow >= closes {
+		o.refusedSize = size
 		o.shrink(size, maxClosed)
 	}
 }
@@ -110,27 +110,27 @@ func isClosed(err error) bool {
 }
 
 // chunkSize is how much of the blob goes with one request.
-func (o *uploading) chunkSize() int64 {
+func (o *uploader) chunkSize() int64 {
 	size := o.Blob.Size
 	for _, most := range []int64{o.chunk, o.supports().chunk()} {
 		if most > 0 {
 			size = min(size, most)
 		}
 	}
-	return max(size, o.least)
+	return max(size, o.minChunk)
 }
 
-// wants notes what size of chunks the registry asks for (distribution-spec, "Pushing
+// noteChunkMinimum notes what size of chunks the registry asks for (distribution-spec, "Pushing
 // a blob in chunks").
-func (o *uploading) wants(header http.Header) {
+func (o *uploader) noteChunkMinimum(header http.Header) {
 	if least, ok := digits(header.Get("OCI-Chunk-Min-Length")); ok {
-		o.least = min(least, o.Blob.Size)
+		o.minChunk = min(least, o.Blob.Size)
 	}
 }
 
 // patch sends the blob in chunks, and returns the session's new location. Where a
 // chunk fails, the registry is asked how much has arrived, and the rest is sent.
-func (o *uploading) patch(ctx context.Context, location *url.URL) (*url.URL, error) {
+func (o *uploader) patch(ctx context.Context, location *url.URL) (*url.URL, error) {
 	if o.small() {
 		return o.patchSmall(ctx, location)
 	}
@@ -150,13 +150,13 @@ func (o *uploading) patch(ctx context.Context, location *url.URL) (*url.URL, err
 		}
 		location = next
 	}
-	if o.refused > 0 { // in vain, by closed connections: these chunks show that it was their size
-		o.supports().bodyRefused(o.refused, true)
+	if o.refusedSize > 0 { // in vain, by closed connections: these chunks show that it was their size
+		o.supports().bodyRefused(o.refusedSize, true)
 	}
 	return location, nil
 }
 
-func (o *uploading) patchSmall(ctx context.Context, location *url.URL) (*url.URL, error) {
+func (o *uploader) patchSmall(ctx context.Context, location *url.URL) (*url.URL, error) {
 	c := call{method: http.MethodPatch, body: o.bytes, need: o.repo.need(), limit: wire.MaxErrorBody,
 		header: http.Header{"Content-Type": octets["Content-Type"], "Content-Range": {contentRange(0, o.Blob.Size)}}}
 	a, err := o.repo.session.exchange(ctx, c, location)
@@ -175,12 +175,12 @@ func contentRange(first, size int64) string {
 }
 
 // patchOne sends the next chunk.
-func (o *uploading) patchOne(ctx context.Context, s *supply, location *url.URL) (*url.URL, error) {
+func (o *uploader) patchOne(ctx context.Context, s *bodySource, location *url.URL) (*url.URL, error) {
 	n := min(o.chunkSize(), o.Blob.Size-s.offset)
 	a, err := s.send(ctx, http.MethodPatch, location, n)
 	if err != nil {
 		if s.offset == 0 {
-			o.closed(err, n)
+			o.countClosed(err, n)
 		}
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (o *uploading) patchOne(ctx context.Context, s *supply, location *url.URL) 
 }
 
 // patched judges the answer to a chunk.
-func (o *uploading) patched(a *wire.Answer, location *url.URL, first, size int64) (*url.URL, error) {
+func (o *uploader) patched(a *wire.Answer, location *url.URL, first, size int64) (*url.URL, error) {
 	code, _ := a.Diagnosis()
 	switch {
 	case a.Status == http.StatusRequestEntityTooLarge && !o.small():
@@ -216,7 +216,7 @@ func (o *uploading) patched(a *wire.Answer, location *url.URL, first, size int64
 // resume asks how much of the blob has arrived after a chunk failed, and has the rest
 // sent (distribution-spec, "Pushing a blob in chunks": the Range of the session). It
 // returns the failure where the session cannot go on.
-func (o *uploading) resume(ctx context.Context, s *supply, location *url.URL, failure error) (*url.URL, error) {
+func (o *uploader) resume(ctx context.Context, s *bodySource, location *url.URL, failure error) (*url.URL, error) {
 	if !canResume(failure) {
 		return nil, failure
 	}
@@ -271,10 +271,10 @@ func arrivedBytes(value string) (int64, bool) {
 	return n + 1, true
 }
 
-// supply is what an upload reads, with the slot of its target. It can be read again
+// bodySource is what an upload reads, with the slot of its target. It can be read again
 // from the start of the chunk that is on its way.
-type supply struct {
-	*uploading
+type bodySource struct {
+	*uploader
 	retry  retry.Policy // with this session
 	stop   context.CancelFunc
 	source io.ReadCloser
@@ -287,35 +287,35 @@ type supply struct {
 // waiting for a token. The source answers before the target is asked to take anything:
 // a registry that copies to itself may hold a lock while it reads an upload, and would
 // never answer (seen with "crane registry serve").
-func (o *uploading) open(ctx context.Context) (*supply, error) {
+func (o *uploader) open(ctx context.Context) (*bodySource, error) {
 	if err := o.repo.session.auth.Ready(ctx, o.repo.need()); err != nil {
 		return nil, err
 	}
-	s := &supply{uploading: o, retry: retry.New(o.at())}
+	s := &bodySource{uploader: o, retry: retry.New(o.host())}
 	return s, s.read(ctx, o.Open)
 }
 
 // read opens a source that ends with the supply, and takes the slot of the target
 // once it has answered. After an error nothing is left to close.
-func (s *supply) read(ctx context.Context, open func(context.Context) io.ReadCloser) (err error) {
+func (s *bodySource) read(ctx context.Context, open func(context.Context) io.ReadCloser) (err error) {
 	inner, stop := context.WithCancel(ctx)
 	s.stop, s.source = stop, open(inner)
 	if d, ok := s.source.(*download); ok {
-		if d.repo.session.host == s.at() { // each such blob needs two connections
-			s.at().ShareSlots()
+		if d.repo.session.host == s.host() { // each such blob needs two connections
+			s.host().ShareSlots()
 		}
-		if err := d.begin(); err != nil {
+		if err := d.start(); err != nil {
 			s.close()
 			return sourceError{err}
 		}
 	}
-	if s.held, err = s.at().Acquire(ctx, wire.Upload); err != nil {
+	if s.held, err = s.host().Acquire(ctx, wire.Upload); err != nil {
 		s.close()
 	}
 	return err
 }
 
-func (s *supply) close() {
+func (s *bodySource) close() {
 	s.stop()
 	_ = s.source.Close() // it was only read
 	s.held.Release()
@@ -323,7 +323,7 @@ func (s *supply) close() {
 }
 
 // mark notes that a chunk has arrived.
-func (s *supply) mark(size int64) error {
+func (s *bodySource) mark(size int64) error {
 	s.offset += size
 	d, ok := s.source.(*download)
 	if !ok || s.offset == s.Blob.Size {
@@ -340,7 +340,7 @@ func (s *supply) mark(size int64) error {
 
 // restart reads the source again, from an offset that is not before the chunk's. Who
 // waits for a slot of the source holds none of the target.
-func (s *supply) restart(ctx context.Context, offset int64) error {
+func (s *bodySource) restart(ctx context.Context, offset int64) error {
 	at, open := int64(0), s.Open
 	if d, ok := s.source.(*download); ok && s.hash != nil {
 		at = s.offset
@@ -358,7 +358,7 @@ func (s *supply) restart(ctx context.Context, offset int64) error {
 
 // from is the download from an offset on, with the hash of what is before it.
 func (d *download) from(ctx context.Context, offset int64, state []byte) io.ReadCloser {
-	next := &download{ctx: ctx, repo: d.repo, blob: d.blob, offset: offset, whole: d.whole, retry: retry.New(d.repo.session.host)}
+	next := &download{ctx: ctx, repo: d.repo, blob: d.blob, offset: offset, noRange: d.noRange, retry: retry.New(d.repo.session.host)}
 	hash, err := v1.Hasher(d.blob.Digest.Algorithm)
 	if err == nil {
 		next.hash = hash
@@ -371,7 +371,7 @@ func (d *download) from(ctx context.Context, offset int64, state []byte) io.Read
 }
 
 // send sends so many bytes of the source as the body of one request.
-func (s *supply) send(ctx context.Context, method string, u *url.URL, size int64) (*wire.Answer, error) {
+func (s *bodySource) send(ctx context.Context, method string, u *url.URL, size int64) (*wire.Answer, error) {
 	try, err := s.repo.session.prepareTransfer(ctx, s.repo.need(), u, s.held)
 	if err != nil {
 		return nil, err

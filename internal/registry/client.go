@@ -30,9 +30,9 @@ type Options struct {
 	// Transfers is how many blobs are streamed at once to and from a host, each by a
 	// connection of its own; 0: 24. Fewer are where the host asks for less.
 	Transfers int
-	// Patience is how long one operation is tried again after its first failure,
-	// and at least 8 times; 0: a minute. The waits grow in proportion to it.
-	Patience time.Duration
+	// RetryFor is how long one operation is retried after its first failure, and at least
+	// 8 times; 0: a minute. The waits grow in proportion to it.
+	RetryFor time.Duration
 }
 
 // Client reaches registries for one run.
@@ -55,7 +55,7 @@ const smallMemory = 8 << 20
 // New returns a client with no connections yet.
 func New(o Options) *Client {
 	c := &Client{
-		options: o, hosts: wire.NewHosts(o.Transfers, o.Patience), cache: newCache(), memory: semaphore.NewWeighted(smallMemory),
+		options: o, hosts: wire.NewHosts(o.Transfers, o.RetryFor), cache: newCache(), memory: semaphore.NewWeighted(smallMemory),
 		sessions: map[sessionKey]*session{}, capabilities: map[*wire.Host]*capabilities{},
 	}
 	if o.Transport != nil {

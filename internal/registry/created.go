@@ -85,14 +85,14 @@ func (r *Repository) seen() {
 func (r *Repository) refuseRead(ctx context.Context, op, ref string, a *wire.Answer) error {
 	err := r.refuse(op, ref, a)
 	var refused *Error
-	if a.Status == http.StatusForbidden && r.mayBeMissing && errors.As(err, &refused) && r.assume(ctx, ref) {
+	if a.Status == http.StatusForbidden && r.mayBeMissing && errors.As(err, &refused) && r.assumeMissing(ctx, ref) {
 		refused.missing = true
 	}
 	return err
 }
 
-// assume decides whether what was refused may be taken for absent, and notes it.
-func (r *Repository) assume(ctx context.Context, ref string) bool {
+// assumeMissing decides whether what was refused may be taken for absent, and notes it.
+func (r *Repository) assumeMissing(ctx context.Context, ref string) bool {
 	c := r.creation()
 	if c.turn.Take(ctx) != nil {
 		return false
@@ -143,9 +143,9 @@ func (c *creation) tags() []string {
 	return slices.Sorted(maps.Keys(c.assumed))
 }
 
-// confirm reads every tag again that was assumed absent, before a manifest is written to
+// confirmAssumedMissing reads every tag again that was assumed absent, before a manifest is written to
 // a tag. Nothing is kept of what fails: each further tag asks again.
-func (r *Repository) confirm(ctx context.Context, m Manifest) error {
+func (r *Repository) confirmAssumedMissing(ctx context.Context, m Manifest) error {
 	c := r.creation()
 	if len(c.tags()) == 0 {
 		return nil

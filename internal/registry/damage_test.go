@@ -356,7 +356,7 @@ func TestNoReferrersAPIIsRemembered(t *testing.T) {
 		t.Error(err)
 	}
 	wantRequests(t, reg, getReferrers, 2)
-	r.session.referrersOf(r).learn(yes) // as a manifest does that the registry has indexed
+	r.session.referrersOf(r).learn(supported) // as a manifest does that the registry has indexed
 	if _, err := r.Referrers(t.Context(), subject.Digest); !errors.Is(err, ErrNoReferrersAPI) {
 		t.Fatal(err)
 	}
@@ -420,7 +420,7 @@ func TestIndexedSubjectTellsOfTheAPI(t *testing.T) {
 	reg := regtest.Serve(t, regtest.Options{Referrers: true})
 	subject := tagged(t, reg, regtest.Access{}, "acme/app", "dev")
 	r := target(t, reg, "acme/app")
-	r.session.referrersOf(r).learn(no)
+	r.session.referrersOf(r).learn(unsupported)
 	m := referrer(subject, 1)
 	if indexed, err := r.PutManifest(t.Context(), m.Digest.String(), m); err != nil || !indexed {
 		t.Fatalf("indexed %v, error %v", indexed, err)

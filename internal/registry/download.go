@@ -29,7 +29,7 @@ import (
 func (r *Repository) OpenBlob(ctx context.Context, blob v1.Descriptor) io.ReadCloser {
 	hash, err := v1.Hasher(blob.Digest.Algorithm)
 	if err == nil && blob.Size <= smallBlob {
-		return &memory{ctx: ctx, repo: r, blob: blob}
+		return &smallBlobReader{ctx: ctx, repo: r, blob: blob}
 	}
 	d := &download{ctx: ctx, repo: r, blob: blob, hash: hash, retry: retry.New(r.session.host)}
 	if err != nil {
@@ -45,14 +45,14 @@ type download struct {
 	hash    hash.Hash
 	offset  int64
 	retry   retry.Policy
-	whole   bool // the registry cannot be asked for a range
+	noRange bool // the registry cannot be asked for a range
 	renewed int  // how often a URL was refused that the registry had redirected to
 
-	held wire.Slot // of the host, for as long as bytes flow
-	kept bool      // also while it waits to try again: it is an upload's source
-	body io.ReadCloser
-	dog  *wire.Watchdog
-	err  error // final
+	slot     wire.Slot // of the host, for as long as bytes flow
+	keepSlot bool      // also while it waits to try again: it is an upload's source
+	body     io.ReadCloser
+	watchdog *wire.Watchdog
+	err      error // final
 }
 
 func (d *download) Read(p []byte) (int, error) {
@@ -99,7 +99,7 @@ func (d *download) after(err error) error {
 		return nil
 	}
 	if errors.Is(err, errEnd) {
-		d.kept = false
+		d.keepSlot = false
 		d.close()
 		return d.check()
 	}
@@ -130,10 +130,10 @@ func (d *download) refuse(a *wire.Answer) error {
 	return d.repo.refuse("read blob", d.blob.Digest.String(), a)
 }
 
-// begin asks for the blob before it is read, and keeps its slot until the last byte was
+// start asks for the blob before it is read, and keeps its slot until the last byte was
 // read or the download is closed.
-func (d *download) begin() error {
-	d.kept = true
+func (d *download) start() error {
+	d.keepSlot = true
 	for d.err == nil && d.body == nil {
 		d.err = d.after(d.open())
 	}
@@ -142,7 +142,7 @@ func (d *download) begin() error {
 
 // open asks for the blob from the offset on.
 func (d *download) open() error {
-	if err := d.enter(); err != nil {
+	if err := d.acquire(); err != nil {
 		return err
 	}
 	u, err := d.repo.session.auth.BaseURL(d.ctx)
@@ -158,22 +158,22 @@ func (d *download) open() error {
 	return wire.ErrTooManyRedirects
 }
 
-// enter takes a slot, unless one was kept.
-func (d *download) enter() (err error) {
-	if d.held.Host != nil {
+// acquire takes a slot, unless one was kept.
+func (d *download) acquire() (err error) {
+	if d.slot.Host != nil {
 		return nil
 	}
 	if err := d.repo.session.auth.Ready(d.ctx, d.repo.need()); err != nil {
 		return err
 	}
-	d.held, err = d.repo.session.host.Acquire(d.ctx, wire.Download)
+	d.slot, err = d.repo.session.host.Acquire(d.ctx, wire.Download)
 	return err
 }
 
 // ask asks at one URL, and returns the one that it points to, if it does.
 func (d *download) ask(u *url.URL, redirected bool) (next *url.URL, err error) {
 	for nth := 0; ; nth++ {
-		try, err := d.repo.session.prepareTransfer(d.ctx, d.repo.need(), u, d.held)
+		try, err := d.repo.session.prepareTransfer(d.ctx, d.repo.need(), u, d.slot)
 		if err != nil {
 			return nil, err
 		}
@@ -204,7 +204,7 @@ func (d *download) ask(u *url.URL, redirected bool) (next *url.URL, err error) {
 // send sends the request. There is a body if the answer is one to read from; or
 // the answer points elsewhere; or it is a refusal.
 func (d *download) send(ctx context.Context, dog *wire.Watchdog, try *attempt) (next *url.URL, refused *wire.Answer, err error) {
-	if d.offset > 0 && !d.whole {
+	if d.offset > 0 && !d.noRange {
 		try.header["Range"] = []string{"bytes=" + strconv.FormatInt(d.offset, 10) + "-"}
 	}
 	resp, err := try.send(ctx, http.MethodGet, nil, 0, nil)
@@ -226,7 +226,7 @@ func (d *download) send(ctx context.Context, dog *wire.Watchdog, try *attempt) (
 		return nil, refused, err
 	}
 	dog.Pause()
-	d.body, d.dog = resp.Body, dog
+	d.body, d.watchdog = resp.Body, dog
 	return nil, nil, nil
 }
 
@@ -240,9 +240,9 @@ func (d *download) position(resp *http.Response) (refused *wire.Answer, err erro
 		return nil, d.skip(resp.Body)
 	case status == http.StatusPartialContent && d.continues(resp.Header.Get("Content-Range")):
 		return nil, nil
-	case d.offset > 0 && !d.whole && (status == http.StatusPartialContent || status == http.StatusRequestedRangeNotSatisfiable):
+	case d.offset > 0 && !d.noRange && (status == http.StatusPartialContent || status == http.StatusRequestedRangeNotSatisfiable):
 		wire.Drain(resp)
-		d.whole = true
+		d.noRange = true
 		return nil, errors.New("the registry gave another range than it was asked for")
 	case status < 300:
 		wire.Drain(resp)
@@ -306,18 +306,18 @@ func digits(s string) (int64, bool) {
 func (d *download) close() {
 	if d.body != nil {
 		_ = d.body.Close()
-		d.dog.Stop()
+		d.watchdog.Stop()
 		d.body = nil
 	}
-	if !d.kept {
-		d.held.Release()
-		d.held = wire.Slot{}
+	if !d.keepSlot {
+		d.slot.Release()
+		d.slot = wire.Slot{}
 	}
 }
 
 // Close ends the download.
 func (d *download) Close() error {
-	d.kept = false
+	d.keepSlot = false
 	d.close()
 	if d.err == nil {
 		d.err = errors.New("download is closed")

@@ -17,7 +17,7 @@ import (
 // first byte. Where that is refused too, the error is ErrUnclear.
 func (r *Repository) HasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
 	c := r.session.cache
-	there, err := ask(ctx, c, &c.blobs, r.place(digest.String()), r.uncached, func(ctx context.Context) (bool, error) {
+	there, err := readOnce(ctx, c, &c.blobs, r.cacheKey(digest.String()), r.uncached, func(ctx context.Context) (bool, error) {
 		return r.lookForBlob(ctx, digest)
 	})
 	return there, r.fail(lookForBlob, digest.String(), err)

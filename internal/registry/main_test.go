@@ -88,7 +88,7 @@ func open200(h http.HandlerFunc) http.HandlerFunc {
 // started before it.
 func client(t *testing.T, chain *credential.Chain) *Client {
 	t.Helper()
-	c := New(Options{Credentials: chain, UserAgent: "promote-test", Patience: 2 * time.Second})
+	c := New(Options{Credentials: chain, UserAgent: "promote-test", RetryFor: 2 * time.Second})
 	t.Cleanup(c.Close)
 	return c
 }

@@ -59,7 +59,7 @@ var acceptable = http.Header{"Accept": {accept}}
 // bytes have: a registry that has no such manifest did not send it.
 func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, error) {
 	c := r.session.cache
-	m, err := ask(ctx, c, &c.manifests, r.place(ref), r.uncached, func(ctx context.Context) (Manifest, error) {
+	m, err := readOnce(ctx, c, &c.manifests, r.cacheKey(ref), r.uncached, func(ctx context.Context) (Manifest, error) {
 		m, err := r.fetchManifest(ctx, ref)
 		if err != nil {
 			return Manifest{}, err
@@ -193,14 +193,14 @@ func kindOf(a *wire.Answer) kind {
 		Manifests json.RawMessage `json:"manifests"` // unread: a list of nothings would be large
 		Schema    int             `json:"schemaVersion"`
 	}
-	var config, layers, blobs anything
+	var config, layers, blobs present
 	err := json.Unmarshal(a.Body, &struct { // what cannot be read is refused by who needs it
 		MediaType *string          `json:"mediaType"`
 		Manifests *json.RawMessage `json:"manifests"`
 		Schema    *int             `json:"schemaVersion"`
-		Config    *anything        `json:"config"`
-		Layers    *anything        `json:"layers"`
-		Blobs     *anything        `json:"blobs"`
+		Config    *present         `json:"config"`
+		Layers    *present         `json:"layers"`
+		Blobs     *present         `json:"blobs"`
 	}{&stated.MediaType, &stated.Manifests, &stated.Schema, &config, &layers, &blobs})
 	var typed *json.UnmarshalTypeError
 	readable := err == nil || errors.As(err, &typed)
@@ -223,11 +223,11 @@ func kindOf(a *wire.Answer) kind {
 	return k
 }
 
-// anything notes that a member is there.
-type anything bool
+// present notes that a member is there.
+type present bool
 
 // UnmarshalJSON reads nothing.
-func (a *anything) UnmarshalJSON([]byte) error {
+func (a *present) UnmarshalJSON([]byte) error {
 	*a = true
 	return nil
 }
@@ -282,7 +282,7 @@ func (r *Repository) has(ctx context.Context, c call, ref, op string) (bool, err
 // A tag that cannot be changed is ErrTagImmutable, unless it holds the digest already.
 func (r *Repository) PutManifest(ctx context.Context, ref string, m Manifest) (indexed bool, err error) {
 	if !isDigest(ref) {
-		if err := r.confirm(ctx, m); err != nil {
+		if err := r.confirmAssumedMissing(ctx, m); err != nil {
 			return false, err
 		}
 	}
@@ -298,7 +298,7 @@ func (r *Repository) writeManifest(ctx context.Context, ref string, m Manifest) 
 	if wasWritten(a) {
 		r.seen()
 		if indexed = a.Header.Get("OCI-Subject") != ""; indexed {
-			r.session.referrersOf(r).learn(yes)
+			r.session.referrersOf(r).learn(supported)
 		}
 		return indexed, nil
 	}
@@ -371,7 +371,7 @@ func (r *Repository) refusedManifest(ctx context.Context, ref string, m Manifest
 		return nil
 	case err != nil || isDigest(ref):
 		return refused
-	case saysImmutable(refused) || !isUnseen(refused.Code) && r.takes(ctx, m):
+	case saysImmutable(refused) || !isUnseen(refused.Code) && r.acceptsByDigest(ctx, m):
 		refused.immutable = true
 		refused.Hint = ""
 	}
@@ -386,9 +386,9 @@ func saysImmutable(e *Error) bool {
 // isUnseen reports whether a manifest was refused for what it names.
 func isUnseen(code string) bool { return code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" }
 
-// takes writes a manifest by its digest, which needs the same rights as a tag and
+// acceptsByDigest writes a manifest by its digest, which needs the same rights as a tag and
 // the same content, and nothing of the tag.
-func (r *Repository) takes(ctx context.Context, m Manifest) bool {
+func (r *Repository) acceptsByDigest(ctx context.Context, m Manifest) bool {
 	a, err := r.putManifest(ctx, m.Digest.String(), m)
 	return err == nil && wasWritten(a)
 }

@@ -73,7 +73,7 @@ func (r *Repository) ReadableReferrers(ctx context.Context, subject v1.Hash) (al
 // firstPage tells a registry that has no API from one that has.
 func (r *Repository) firstPage(ctx context.Context, subject v1.Hash) (referrersPage, error) {
 	l := r.session.referrersOf(r)
-	if l.api() == no {
+	if l.api() == unsupported {
 		return referrersPage{}, ErrNoReferrersAPI
 	}
 	p, err := r.referrersPage(ctx, subject, nil)
@@ -81,7 +81,7 @@ func (r *Repository) firstPage(ctx context.Context, subject v1.Hash) (referrersP
 		p, err = r.askAgain(ctx, subject, l)
 	}
 	if err == nil {
-		l.learn(yes)
+		l.learn(supported)
 	}
 	return p, err
 }
@@ -89,14 +89,14 @@ func (r *Repository) firstPage(ctx context.Context, subject v1.Hash) (referrersP
 // askAgain does, where the API was said to be absent: once, or, where it answered
 // before, a few times.
 func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *referrersSupport) (p referrersPage, err error) {
-	if l.gate.Take(ctx) != nil {
+	if l.turn.Take(ctx) != nil {
 		return p, r.fail(listReferrers, subject.String(), retry.Interrupted(ctx))
 	}
-	defer l.gate.Give()
+	defer l.turn.Give()
 	times := 1
-	if has := l.api(); has == no { // somebody else has asked again
+	if has := l.api(); has == unsupported { // somebody else has asked again
 		return p, ErrNoReferrersAPI
-	} else if has == yes {
+	} else if has == supported {
 		times = retry.MaxRefused - 1
 	}
 	for range times {
@@ -106,16 +106,16 @@ func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *referrers
 	}
 	var refused *Error
 	if !errors.As(err, &refused) || refused.Code != string(transport.NameUnknownErrorCode) && !refused.missing {
-		l.learn(no) // of a repository that is yet to be made, nothing is known
+		l.learn(unsupported) // of a repository that is yet to be made, nothing is known
 	}
 	return p, ErrNoReferrersAPI
 }
 
 // referrersSupport is what is known of a repository's lists of referrers.
 type referrersSupport struct {
-	gate   queue.Turn // held while it is found out
+	turn   queue.Turn // held while it is found out
 	mu     sync.Mutex
-	has    support
+	known  capability
 	writes map[v1.Hash]*writing // by subject
 }
 
@@ -185,37 +185,29 @@ func subjectOf(m Manifest) v1.Hash {
 	return named.Subject.Digest
 }
 
-type support int
-
-const (
-	unknown support = iota
-	yes
-	no
-)
-
 func (s *session) referrersOf(r *Repository) *referrersSupport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.referrers[r.name.RepositoryStr()]
 	if l == nil {
-		l = &referrersSupport{gate: queue.NewTurn()}
+		l = &referrersSupport{turn: queue.NewTurn()}
 		s.referrers[r.name.RepositoryStr()] = l
 	}
 	return l
 }
 
-func (l *referrersSupport) api() support {
+func (l *referrersSupport) api() capability {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.has
+	return l.known
 }
 
 // learn keeps that there is an API against any later doubt.
-func (l *referrersSupport) learn(has support) {
+func (l *referrersSupport) learn(has capability) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if has == yes || l.has == unknown {
-		l.has = has
+	if has == supported || l.known == untried {
+		l.known = has
 	}
 }
 
@@ -285,7 +277,7 @@ func (r *Repository) referrersPage(ctx context.Context, subject v1.Hash, at *url
 // readReferrers reads one page. A list without its member, or with an entry that
 // names nothing, was damaged on its way.
 func readReferrers(a *wire.Answer) (list referrerList, err error) {
-	found, err := member(a.Body, "manifests", &list)
+	found, err := jsonField(a.Body, "manifests", &list)
 	switch {
 	case errors.Is(err, ErrTooLarge):
 		return referrerList{}, err

@@ -57,11 +57,11 @@ func (r *Repository) CanMountFrom(o *Repository) bool {
 		r.session.mayMount(auth.Need{Repository: r.name.RepositoryStr(), From: o.name.RepositoryStr()})
 }
 
-// MountsItself reports whether a mount from the repository itself answers in one
+// SupportsSelfMount reports whether a mount from the repository itself answers in one
 // request whether a blob is there, and else starts its upload: only where the host
 // has shown that it takes mounts. Some never do, and answer as if nothing were
 // there.
-func (r *Repository) MountsItself() bool { return r.session.supports.supportsMount() }
+func (r *Repository) SupportsSelfMount() bool { return r.session.supports.supportsMount() }
 
 // Reference is the full reference of a tag or digest in the repository.
 func (r *Repository) Reference(tagOrDigest string) string {

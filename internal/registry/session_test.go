@@ -852,7 +852,7 @@ func (w *world) client(t *testing.T, chain *credential.Chain, roots *x509.CertPo
 		return d.DialContext(ctx, network, to)
 	}, 0)
 	t.Cleanup(transport.CloseIdleConnections)
-	return New(Options{Credentials: chain, Transport: transport, Patience: 2 * time.Second})
+	return New(Options{Credentials: chain, Transport: transport, RetryFor: 2 * time.Second})
 }
 
 func TestPlainHTTP(t *testing.T) {

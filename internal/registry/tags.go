@@ -31,10 +31,10 @@ const (
 	maxTagList   = 4 << 20
 )
 
-// brief is the part of the patience that is had with a list that is a help and no
+// listTimePart is the part of the retry time that a list gets which is a help and no
 // need: 15 s. Some registries walk through every tag's folder for it, for minutes, and
 // a proxy before them answers 504 in the end.
-const brief = 4
+const listTimePart = 4
 
 var errSlowList = errors.New("the list of tags took too long")
 
@@ -43,7 +43,7 @@ var errSlowList = errors.New("the list of tags took too long")
 // them. A repository that does not exist yet has none (see [Repository.Exists]), and a
 // registry that has no such list leaves that open.
 func (r *Repository) FirstTags(ctx context.Context) (tags []string, all bool, err error) {
-	short, cancel := context.WithTimeoutCause(ctx, r.session.host.RetryFor/brief, errSlowList)
+	short, cancel := context.WithTimeoutCause(ctx, r.session.host.RetryFor/listTimePart, errSlowList)
 	defer cancel()
 	p, err := r.tagsPage(short, "", nil)
 	return p.tags, p.all, err
@@ -153,7 +153,7 @@ const listTags = "list tags"
 // readTags reads a list of tags. One without its member, or with what cannot be a
 // tag, was damaged on its way.
 func readTags(body []byte) (tags []string, err error) {
-	found, err := member(body, "tags", &tags)
+	found, err := jsonField(body, "tags", &tags)
 	if err == nil && !found {
 		err = errors.New("it has no member tags")
 	}

@@ -33,13 +33,13 @@ type Upload struct {
 // bytes do not have the digest is read anew a few times: a flipped bit on the way
 // heals, a broken store does not.
 func (r *Repository) PutBlob(ctx context.Context, u Upload) (mounted bool, err error) {
-	op := &uploading{repo: r, Upload: u, retry: retry.New(r.session.host)}
+	op := &uploader{repo: r, Upload: u, retry: retry.New(r.session.host)}
 	r.session.cache.wroteBlob(r, u.Blob.Digest.String())
 	defer r.session.cache.wroteBlob(r, u.Blob.Digest.String())
 	if u.From != nil {
 		op.Open = func(ctx context.Context) io.ReadCloser { return u.From.OpenBlob(ctx, u.Blob) }
 	}
-	if op.MountFrom != nil && op.MountFrom.Same(r) && !r.MountsItself() {
+	if op.MountFrom != nil && op.MountFrom.Same(r) && !r.SupportsSelfMount() {
 		op.MountFrom = nil
 	}
 	if op.small() {
@@ -58,22 +58,22 @@ type sourceError struct{ error }
 func (e sourceError) Unwrap() error { return e.error }
 func (sourceError) Final()          {}
 
-type uploading struct {
+type uploader struct {
 	repo *Repository
 	Upload
-	retry   retry.Policy
-	lost    bool   // an answer to such a thing did not come
-	begun   bool   // the host was sent something that may have completed the blob
-	chunked bool   // PATCH, then PUT: some registries refuse a large body in one PUT
-	chunk   int64  // bytes of a PATCH at the most; 0: all
-	least   int64  // bytes of a PATCH but the last, at the least
-	closes  int    // connections in a row that were closed on a large body
-	refused int64  // bytes of the last of these
-	bytes   []byte // of a small blob, once it was read
-	loaded  bool
+	retry        retry.Policy
+	unanswered   bool   // an answer to such a thing did not come
+	mayBeStored  bool   // the host was sent something that may have completed the blob
+	chunked      bool   // PATCH, then PUT: some registries refuse a large body in one PUT
+	chunk        int64  // bytes of a PATCH at the most; 0: all
+	minChunk     int64  // bytes of a PATCH but the last, at the least
+	closedInARow int    // connections in a row that were closed on a large body
+	refusedSize  int64  // bytes of the last of these
+	bytes        []byte // of a small blob, once it was read
+	loaded       bool
 }
 
-func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
+func (o *uploader) run(ctx context.Context) (mounted bool, err error) {
 	for {
 		mounted, err := o.attempt(ctx)
 		if err == nil {
@@ -83,8 +83,8 @@ func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
 		if errors.As(err, &large) && o.shrink(large.size, maxChunk) {
 			continue
 		}
-		end := o.after(ctx, err)
-		if o.begun && !o.Insist && (end == nil || o.lost && ctx.Err() == nil) {
+		end := o.afterFailure(ctx, err)
+		if o.mayBeStored && !o.Insist && (end == nil || o.unanswered && ctx.Err() == nil) {
 			there, err := o.repo.Uncached().HasBlob(ctx, o.Blob.Digest)
 			if there {
 				o.count(o.Blob.Size) // which was taken back when the answer did not come
@@ -99,47 +99,47 @@ func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
 	}
 }
 
-// after decides whether there is another attempt, and waits for it. What refuses the
+// afterFailure decides whether there is another attempt, and waits for it. What refuses the
 // blob after an answer was lost may do so because of the first attempt, which may
 // still be stored: that is waited for.
-func (o *uploading) after(ctx context.Context, err error) (end error) {
+func (o *uploader) afterFailure(ctx context.Context, err error) (end error) {
 	var source sourceError
 	var e *Error
 	answered := errors.As(err, &e) && e.Status != 0
-	o.lost = o.lost || o.begun && !answered && !errors.As(err, &source)
+	o.unanswered = o.unanswered || o.mayBeStored && !answered && !errors.As(err, &source)
 	end = o.retry.Wait(ctx, err)
-	if end != nil && o.lost && ctx.Err() == nil && answered && e.Status >= 400 && e.Status < 500 && !errors.As(err, &source) {
+	if end != nil && o.unanswered && ctx.Err() == nil && answered && e.Status >= 400 && e.Status < 500 && !errors.As(err, &source) {
 		return o.retry.Wait(ctx, retry.Error{Err: end, Reason: retry.Lagging})
 	}
 	return end
 }
 
-func (o *uploading) at() *wire.Host { return o.repo.session.host }
+func (o *uploader) host() *wire.Host { return o.repo.session.host }
 
-func (o *uploading) supports() *capabilities { return o.repo.session.supports }
+func (o *uploader) supports() *capabilities { return o.repo.session.supports }
 
-func (o *uploading) small() bool { return o.Blob.Size <= smallBlob }
+func (o *uploader) small() bool { return o.Blob.Size <= smallBlob }
 
-func (o *uploading) count(bytes int64) {
+func (o *uploader) count(bytes int64) {
 	if o.Moved != nil {
 		o.Moved(bytes)
 	}
 }
 
-func (o *uploading) refuse(a *wire.Answer) error {
+func (o *uploader) refuse(a *wire.Answer) error {
 	return o.repo.refuse("write blob", o.Blob.Digest.String(), a)
 }
 
 // attempt is one upload session from its start to its end.
-func (o *uploading) attempt(ctx context.Context) (mounted bool, err error) {
+func (o *uploader) attempt(ctx context.Context) (mounted bool, err error) {
 	location, mounted, err := o.start(ctx)
 	if err != nil || location == nil {
 		return mounted, err
 	}
-	if err := o.load(ctx); err != nil {
+	if err := o.loadSmall(ctx); err != nil {
 		return false, err
 	}
-	o.begun = true
+	o.mayBeStored = true
 	if !o.chunked && !o.supports().bodiesByPatch(o.Blob.Size) {
 		return false, o.put(ctx, location)
 	}
@@ -154,7 +154,7 @@ func (o *uploading) attempt(ctx context.Context) (mounted bool, err error) {
 
 // start opens a session and returns its location; nil if the blob is there: by a
 // mount, or because it is small and went with the first request.
-func (o *uploading) start(ctx context.Context) (location *url.URL, mounted bool, err error) {
+func (o *uploader) start(ctx context.Context) (location *url.URL, mounted bool, err error) {
 	if o.MountFrom != nil && !o.repo.session.mayMount(o.mounting()) { // another blob's was refused meanwhile
 		o.MountFrom = nil
 	}
@@ -164,21 +164,21 @@ func (o *uploading) start(ctx context.Context) (location *url.URL, mounted bool,
 			return location, err == nil && location == nil, err
 		}
 	}
-	if err := o.load(ctx); err != nil {
+	if err := o.loadSmall(ctx); err != nil {
 		return nil, false, err
 	}
 	if o.small() && o.Blob.Size > 0 && o.supports().trySinglePost() {
-		if location, done, err := o.single(ctx); done || location != nil || err != nil {
+		if location, done, err := o.singlePost(ctx); done || location != nil || err != nil {
 			return location, false, err
 		}
 	}
-	location, err = o.plain(ctx)
+	location, err = o.startSession(ctx)
 	return location, false, err
 }
 
 // mount asks the registry to take the blob over. Where it refuses to, it is not
 // asked again, and the upload starts without.
-func (o *uploading) mount(ctx context.Context) (*url.URL, error) {
+func (o *uploader) mount(ctx context.Context) (*url.URL, error) {
 	c := o.repo.call(http.MethodPost, "blobs/uploads/")
 	c.need = o.mounting()
 	c.query = url.Values{"mount": {o.Blob.Digest.String()}, "from": {c.need.From}}.Encode()
@@ -191,9 +191,9 @@ func (o *uploading) mount(ctx context.Context) (*url.URL, error) {
 		return nil, err
 	case a.Status == http.StatusCreated:
 		o.supports().learnMount()
-		return nil, o.named(a)
+		return nil, o.checkDigestHeader(a)
 	case a.Status == http.StatusAccepted:
-		o.wants(a.Header)
+		o.noteChunkMinimum(a.Header)
 		return uploadAt(a.URL, a.Header.Get("Location"))
 	case a.Status != http.StatusNotFound: // which is of this blob alone
 		o.repo.session.noteRefusedMount(c.need)
@@ -202,23 +202,23 @@ func (o *uploading) mount(ctx context.Context) (*url.URL, error) {
 	return nil, nil
 }
 
-func (o *uploading) mounting() auth.Need {
+func (o *uploader) mounting() auth.Need {
 	return auth.Need{Repository: o.repo.name.RepositoryStr(), From: o.MountFrom.name.RepositoryStr()}
 }
 
-// single sends a small blob within the POST that starts its upload
+// singlePost sends a small blob within the POST that starts its upload
 // (distribution-spec, "POST then PUT" and "Single POST"). A registry that does not
 // take it so answers with a session as if there had been no body.
-func (o *uploading) single(ctx context.Context) (location *url.URL, done bool, err error) {
+func (o *uploader) singlePost(ctx context.Context) (location *url.URL, done bool, err error) {
 	c := o.repo.call(http.MethodPost, "blobs/uploads/")
 	c.query = url.Values{"digest": {o.Blob.Digest.String()}}.Encode()
 	c.header, c.body = octets, o.bytes
-	o.begun = true
+	o.mayBeStored = true
 	a, err := o.repo.session.send(ctx, c)
 	switch {
 	case err == nil && a.Status == http.StatusCreated:
 		o.supports().triedSinglePost(supported)
-		if err = o.named(a); err == nil {
+		if err = o.checkDigestHeader(a); err == nil {
 			o.count(o.Blob.Size)
 		}
 		return nil, true, err
@@ -232,8 +232,8 @@ func (o *uploading) single(ctx context.Context) (location *url.URL, done bool, e
 	}
 }
 
-// plain opens a session and nothing else.
-func (o *uploading) plain(ctx context.Context) (*url.URL, error) {
+// startSession opens a session and nothing else.
+func (o *uploader) startSession(ctx context.Context) (*url.URL, error) {
 	a, err := o.repo.session.send(ctx, o.repo.call(http.MethodPost, "blobs/uploads/"))
 	if err != nil {
 		return nil, err
@@ -241,16 +241,16 @@ func (o *uploading) plain(ctx context.Context) (*url.URL, error) {
 	if a.Status != http.StatusAccepted {
 		return nil, o.refuse(a)
 	}
-	o.wants(a.Header)
+	o.noteChunkMinimum(a.Header)
 	return uploadAt(a.URL, a.Header.Get("Location"))
 }
 
-// load reads a small blob into memory, before anything is sent of it.
-func (o *uploading) load(ctx context.Context) (err error) {
+// loadSmall reads a small blob into memory, before anything is sent of it.
+func (o *uploader) loadSmall(ctx context.Context) (err error) {
 	if o.loaded || !o.small() {
 		return nil
 	}
-	if o.bytes, err = hold(ctx, o.Upload); err != nil {
+	if o.bytes, err = readSource(ctx, o.Upload); err != nil {
 		return sourceError{err}
 	}
 	o.loaded = true
@@ -258,13 +258,13 @@ func (o *uploading) load(ctx context.Context) (err error) {
 }
 
 // put sends the blob in one request.
-func (o *uploading) put(ctx context.Context, location *url.URL) error {
+func (o *uploader) put(ctx context.Context, location *url.URL) error {
 	a, err := o.body(ctx, withDigest(location, o.Blob.Digest))
 	if err != nil {
-		o.closed(err, o.Blob.Size)
+		o.countClosed(err, o.Blob.Size)
 		return err
 	}
-	o.closes = 0
+	o.closedInARow = 0
 	if o.wantsChunks(a) {
 		o.chunked = true
 		if code, _ := a.Diagnosis(); code != "BLOB_UPLOAD_INVALID" { // which may be of this session alone
@@ -279,7 +279,7 @@ func (o *uploading) put(ctx context.Context, location *url.URL) error {
 		}
 		return retry.Error{Err: err, Answer: a, Reason: retry.Refused}
 	}
-	if err = o.stored(a); err == nil {
+	if err = o.judgeCommit(a); err == nil {
 		o.supports().bodyTaken(o.Blob.Size)
 	} else if a.Status < 300 {
 		o.count(-o.Blob.Size) // body has counted them
@@ -289,7 +289,7 @@ func (o *uploading) put(ctx context.Context, location *url.URL) error {
 
 // wantsChunks tells a refusal of the body's form from one of its content:
 // a registry or a proxy before it that takes no such body in one PUT.
-func (o *uploading) wantsChunks(a *wire.Answer) bool {
+func (o *uploader) wantsChunks(a *wire.Answer) bool {
 	code, _ := a.Diagnosis()
 	return formRefused(a.Status) && (code == "" || code == "UNSUPPORTED" || code == "SIZE_INVALID" || code == "BLOB_UPLOAD_INVALID")
 }
@@ -305,7 +305,7 @@ func formRefused(status int) bool {
 
 // commit ends a session whose blob was sent. It is not tried again by itself: a
 // large blob takes the registry its time, and a session that ended is gone.
-func (o *uploading) commit(ctx context.Context, location *url.URL) error {
+func (o *uploader) commit(ctx context.Context, location *url.URL) error {
 	for nth := 0; ; nth++ {
 		try, err := o.repo.session.prepare(ctx, o.repo.need(), withDigest(location, o.Blob.Digest))
 		if err != nil {
@@ -316,12 +316,12 @@ func (o *uploading) commit(ctx context.Context, location *url.URL) error {
 			return err
 		}
 		if !try.renew(a.Status, a.Header, nth) {
-			return o.stored(a)
+			return o.judgeCommit(a)
 		}
 	}
 }
 
-func (o *uploading) end(ctx context.Context, try *attempt) (*wire.Answer, error) {
+func (o *uploader) end(ctx context.Context, try *attempt) (*wire.Answer, error) {
 	defer try.Release()
 	ctx, dog := wire.Watch(ctx)
 	defer dog.Stop()
@@ -329,22 +329,22 @@ func (o *uploading) end(ctx context.Context, try *attempt) (*wire.Answer, error)
 	return o.exchange(ctx, try, http.MethodPut, nil, 0)
 }
 
-// stored is judge for the request that ends a session: only 201 says that the
+// judgeCommit is judge for the request that ends a session: only 201 says that the
 // blob is there, after anything like it a look tells.
-func (o *uploading) stored(a *wire.Answer) error {
+func (o *uploader) judgeCommit(a *wire.Answer) error {
 	if a.Status < 300 && a.Status != http.StatusCreated {
 		return retry.Error{Err: o.refuse(a)}
 	}
 	if a.Status == http.StatusCreated {
-		return o.named(a)
+		return o.checkDigestHeader(a)
 	}
 	return o.judge(a)
 }
 
-// named has a look decide where the registry says that it has stored another blob.
-func (o *uploading) named(a *wire.Answer) error {
+// checkDigestHeader has a look decide where the registry says that it has stored another blob.
+func (o *uploader) checkDigestHeader(a *wire.Answer) error {
 	got := a.Header.Get("Docker-Content-Digest")
-	if o.begun = true; got == "" || o.Blob.Digest.Algorithm != algorithm(got) || got == o.Blob.Digest.String() {
+	if o.mayBeStored = true; got == "" || o.Blob.Digest.Algorithm != algorithm(got) || got == o.Blob.Digest.String() {
 		return nil
 	}
 	return retry.AfterDamage(fmt.Errorf("%w: the registry names %s, the blob is %s", ErrMismatch, wire.Cut(got, 80), o.Blob.Digest))
@@ -354,7 +354,7 @@ func (o *uploading) named(a *wire.Answer) error {
 // gone or spoilt, the token was refused, or the registry has trouble. Authority
 // that let the session start and then refuses its body is asked again a few times,
 // with a fresh token.
-func (o *uploading) judge(a *wire.Answer) error {
+func (o *uploader) judge(a *wire.Answer) error {
 	if a.Status < 300 {
 		return nil
 	}
@@ -378,7 +378,7 @@ func (o *uploading) judge(a *wire.Answer) error {
 var octets = http.Header{"Content-Type": {"application/octet-stream"}}
 
 // body sends the blob as the body of one PUT, from memory if it is small.
-func (o *uploading) body(ctx context.Context, u *url.URL) (*wire.Answer, error) {
+func (o *uploader) body(ctx context.Context, u *url.URL) (*wire.Answer, error) {
 	if !o.small() {
 		s, err := o.open(ctx)
 		if err != nil {
@@ -396,7 +396,7 @@ func (o *uploading) body(ctx context.Context, u *url.URL) (*wire.Answer, error) 
 }
 
 // exchange makes the attempt. Only its steps are limited in time.
-func (o *uploading) exchange(ctx context.Context, try *attempt, method string, body io.Reader, size int64) (*wire.Answer, error) {
+func (o *uploader) exchange(ctx context.Context, try *attempt, method string, body io.Reader, size int64) (*wire.Answer, error) {
 	try.header["Content-Type"] = octets["Content-Type"]
 	var closer io.ReadCloser
 	if body != nil {

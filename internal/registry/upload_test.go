@@ -727,7 +727,7 @@ func TestRegistryThatTakesItsTimeToStore(t *testing.T) {
 	const size = 16 << 20 // bytes that are expected to be stored in a second
 	blob := make([]byte, size)
 	if wire.CommitTime(size) != wire.StallTimeout+time.Second {
-		t.Fatalf("patience %v", wire.CommitTime(size))
+		t.Fatalf("commit time %v", wire.CommitTime(size))
 	}
 	for _, test := range []struct {
 		name    string

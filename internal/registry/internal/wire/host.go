@@ -92,8 +92,8 @@ type Host struct {
 
 // NewHost makes a host that was not reached yet. One small request goes first: its
 // answer tells how many may follow, and over HTTP/2 they share its connection.
-func NewHost(name string, transfers int, patience time.Duration) *Host {
-	h := &Host{Name: name, RetryFor: patience}
+func NewHost(name string, transfers int, retryFor time.Duration) *Host {
+	h := &Host{Name: name, RetryFor: retryFor}
 	h.limits[Small], h.limits[Download], h.limits[Upload] = newLimiter(SmallRequests), newLimiter(transfers), newLimiter(transfers)
 	h.limits[Small].narrowTo(1)
 	return h

@@ -32,9 +32,9 @@ func (n *nowhere) RoundTrip(r *http.Request) (*http.Response, error) {
 
 var refusedDial = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 
-// Who never answered gets less patience than who did, also where two schemes are
+// A host that never answered is retried for less time than one that did, also where two schemes are
 // tried.
-func TestPatienceWithAHost(t *testing.T) {
+func TestRetryTime_NeverAnswered(t *testing.T) {
 	t.Parallel()
 	unknownHost := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "registry.example", IsNotFound: true}}
 	for _, test := range []struct {
@@ -101,12 +101,12 @@ func TestHostThatOnlyStalls(t *testing.T) {
 	})
 }
 
-// Shorter patience is the same, faster.
-func TestPatienceOption(t *testing.T) {
+// TestRetryForOption: a shorter time to retry is the same, faster.
+func TestRetryForOption(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []time.Duration{time.Second, 10 * time.Second} {
 		realm(t, open200(func(w http.ResponseWriter, r *http.Request) { status(http.StatusBadGateway)(w, r, nil) }),
-			Options{Patience: limit}, func(t *testing.T, open func(string) *Repository) {
+			Options{RetryFor: limit}, func(t *testing.T, open func(string) *Repository) {
 				r := open("127.0.0.1:5000/acme/app")
 				began := time.Now()
 				var e *Error

@@ -12,8 +12,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// memory reads a small blob: whole, at the first Read.
-type memory struct {
+// smallBlobReader reads a small blob: whole, at the first Read.
+type smallBlobReader struct {
 	ctx  context.Context // of the transfer; a reader has no other way to end with it
 	repo *Repository
 	blob v1.Descriptor
@@ -21,7 +21,7 @@ type memory struct {
 	err  error
 }
 
-func (m *memory) Read(p []byte) (int, error) {
+func (m *smallBlobReader) Read(p []byte) (int, error) {
 	if m.err == nil && m.rest == nil && len(p) > 0 {
 		var b []byte
 		if b, m.err = m.repo.readSmall(m.ctx, m.blob); m.err == nil {
@@ -35,7 +35,7 @@ func (m *memory) Read(p []byte) (int, error) {
 }
 
 // Close ends the reading.
-func (m *memory) Close() error {
+func (m *smallBlobReader) Close() error {
 	m.rest = nil
 	if m.err == nil {
 		m.err = errors.New("download is closed")
@@ -96,11 +96,11 @@ func longer(blob v1.Descriptor) error {
 	return fmt.Errorf("%w: more than the %d bytes of its descriptor", ErrMismatch, blob.Size)
 }
 
-// hold reads what an upload's source gives into memory.
-func hold(ctx context.Context, u Upload) ([]byte, error) {
+// readSource reads what an upload's source gives into memory.
+func readSource(ctx context.Context, u Upload) ([]byte, error) {
 	source := u.Open(ctx)
 	defer source.Close() //nolint:errcheck // it was only read
-	if m, ok := source.(*memory); ok && m.blob.Digest == u.Blob.Digest && m.rest == nil && m.err == nil {
+	if m, ok := source.(*smallBlobReader); ok && m.blob.Digest == u.Blob.Digest && m.rest == nil && m.err == nil {
 		return m.repo.readSmall(m.ctx, m.blob)
 	}
 	b := bytes.NewBuffer(make([]byte, 0, u.Blob.Size+bytes.MinRead))

@@ -7,10 +7,10 @@ import (
 	"io"
 )
 
-// member reads one member of a JSON object, by its name exactly: encoding/json
+// jsonField reads one member of a JSON object, by its name exactly: encoding/json
 // would take it in any case, and a flipped bit is enough for another. It reports
 // whether the object has it. The other members are not kept.
-func member(body []byte, name string, into any) (found bool, err error) {
+func jsonField(body []byte, name string, into any) (found bool, err error) {
 	in := json.NewDecoder(bytes.NewReader(body))
 	if start, err := in.Token(); err != nil || start != json.Delim('{') {
 		return false, errors.New("it is no JSON object")

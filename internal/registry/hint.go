@@ -39,32 +39,32 @@ func HintOf(err error) string {
 	if last == nil || ended {
 		return ""
 	}
-	return last.advice()
+	return last.hint()
 }
 
-// advice is what to do about an Error that has no hint of its own.
-func (e *Error) advice() string {
+// hint is what to do about an Error that has no hint of its own.
+func (e *Error) hint() string {
 	host, _, _ := strings.Cut(e.Ref, "/")
 	switch {
 	case e.Err == nil:
-		return answerAdvice(host, e)
+		return answerHint(host, e)
 	case errors.Is(e.Err, context.Canceled), errors.Is(e.Err, context.DeadlineExceeded):
 		return ""
 	}
-	for _, advice := range []string{connectionAdvice(host, e.Err), contentAdvice(host, e.Err)} {
+	for _, advice := range []string{connectionHint(host, e.Err), contentHint(host, e.Err)} {
 		if advice != "" {
 			return advice
 		}
 	}
 	return "What " + host + " answered cannot be used.\n" +
-		"Check that the reference is that of an image, that the host is a registry, and that no proxy or login page answers in its place. Its own log may say more." + goesOn
+		"Check that the reference is that of an image, that the host is a registry, and that no proxy or login page answers in its place. Its own log may say more." + runAgain
 }
 
-// goesOn ends the advice on trouble that passes.
-const goesOn = " Then run the promotion again: what was copied is not copied twice."
+// runAgain ends the advice on trouble that passes.
+const runAgain = " Then run the promotion again: what was copied is not copied twice."
 
-// answerAdvice is what to do about an answer.
-func answerAdvice(host string, e *Error) string {
+// answerHint is what to do about an answer.
+func answerHint(host string, e *Error) string {
 	tag := e.Ref[strings.LastIndexAny(e.Ref, ":@")+1:]
 	switch {
 	case errors.Is(e, ErrTagImmutable):
@@ -75,7 +75,7 @@ func answerAdvice(host string, e *Error) string {
 			"It may be about vulnerabilities, signatures or quarantine. Exempt the image in the policy of its project, or lift the policy, and run the promotion again."
 	case e.Status == http.StatusTooManyRequests:
 		return host + " limits how often it is asked, and did not relent while it was waited for.\n" +
-			"Wait until its limit starts anew, give a credential that has a higher one, or lower the input concurrency." + goesOn
+			"Wait until its limit starts anew, give a credential that has a higher one, or lower the input concurrency." + runAgain
 	case isUnseen(e.Code):
 		return host + " does not find what the manifest names, though it was uploaded or found there.\n" +
 			"If another run says the same, look for a clean-up that deletes what no tag names yet, and for types of content that " + host + " does not store (such as foreign layers)."
@@ -84,10 +84,10 @@ func answerAdvice(host string, e *Error) string {
 			"Another run will not change that. See which media types, artifact types and sizes it takes; an attachment is left out with attachments: none."
 	case wire.IsTemporary(e.Status):
 		return host + ", or a proxy before it, is in trouble and did not recover while it was waited for.\n" +
-			"See its status page or its log." + goesOn
+			"See its status page or its log." + runAgain
 	case e.Status == http.StatusNotFound && e.Op == opWriteManifest:
 		return host + " does not find what was just uploaded to it.\n" +
-			"Its replicas may lag behind one another. It was tried again for a while. See its log, and its storage or database." + goesOn
+			"Its replicas may lag behind one another. It was tried again for a while. See its log, and its storage or database." + runAgain
 	case e.Status == http.StatusNotFound && strings.Contains(e.Op, "blob"):
 		return host + " does not find a blob that belongs to the image.\n" +
 			"If another run says the same, a clean-up may have deleted it: push the image there again, whole."
@@ -102,9 +102,9 @@ func answerAdvice(host string, e *Error) string {
 		"The log of " + host + " may say more."
 }
 
-// connectionAdvice is what to do where a registry could not be reached, or did not
+// connectionHint is what to do where a registry could not be reached, or did not
 // go on.
-func connectionAdvice(host string, err error) string {
+func connectionHint(host string, err error) string {
 	var (
 		unknown x509.UnknownAuthorityError
 		dns     *net.DNSError
@@ -132,16 +132,16 @@ func connectionAdvice(host string, err error) string {
 			"Check that the registry runs, and that the runner can reach it."
 	case errors.Is(err, wire.ErrStalled), errors.Is(err, wire.ErrTooSlow):
 		return host + " takes connections and then sends or takes next to nothing.\n" +
-			"See whether it, its storage or a proxy before it is overloaded." + goesOn
+			"See whether it, its storage or a proxy before it is overloaded." + runAgain
 	}
 	return ""
 }
 
-// contentAdvice is what to do about answers that are not believed.
-func contentAdvice(host string, err error) string {
+// contentHint is what to do about answers that are not believed.
+func contentHint(host string, err error) string {
 	var refused wire.Refusal
 	var token *auth.Error
-	var upload misdirected
+	var upload misdirectedError
 	var size wire.SizeError
 	switch {
 	case errors.Is(err, wire.ErrPage):
@@ -155,7 +155,7 @@ func contentAdvice(host string, err error) string {
 			"Its configuration may be wrong: its external address, its token service and its storage must be https addresses that the runner can reach."
 	case errors.As(err, &token):
 		return "The token service of " + host + " gave no token that can be used.\n" +
-			"Check that it runs, and that no proxy or login page answers in its place." + goesOn
+			"Check that it runs, and that no proxy or login page answers in its place." + runAgain
 	case errors.Is(err, ErrTooLarge):
 		return host + " sends more than is read of such an answer, which images do not need.\n" +
 			"Check what it serves there: a proxy or another service may answer in its place."
