@@ -24,7 +24,7 @@ const (
 
 // cache keeps what a run has read, by repository and session. A read by digest is
 // made once, one by tag once within tagAge; who asks while a read is on its way waits
-// for its answer. A write retry.MaxTokenLoss what was read of that reference, whoever read it.
+// for its answer. A write forgets what was read of that reference, whoever read it.
 // An error is shared with those who wait for it, and not kept.
 type cache struct {
 	mu        sync.Mutex
