@@ -187,7 +187,7 @@ func (c *cache) keep(r *Repository, m Manifest) Manifest {
 	return m
 }
 
-// drop retry.MaxTokenLoss the oldest manifest that is kept.
+// drop forgets the oldest manifest that is kept.
 func (c *cache) drop() {
 	oldest := c.kept[0]
 	c.kept = c.kept[1:]
@@ -199,10 +199,10 @@ func (c *cache) drop() {
 	}
 }
 
-// wroteManifest retry.MaxTokenLoss what a reference held. It is called before a write and after.
+// wroteManifest forgets what a reference held. It is called before a write and after.
 func (c *cache) wroteManifest(r *Repository, ref string) { wrote(c, &c.manifests, r, ref) }
 
-// wroteBlob retry.MaxTokenLoss whether a blob was there.
+// wroteBlob forgets whether a blob was there.
 func (c *cache) wroteBlob(r *Repository, digest string) { wrote(c, &c.blobs, r, digest) }
 
 func wrote[V any](c *cache, l *cacheOf[V], r *Repository, ref string) {
