@@ -37,10 +37,30 @@ var version = "dev"
 func main() {
 	frugal()
 	log.SetOutput(io.Discard) // net/http quotes strangers there; what matters comes back as an error
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilSignal(context.Background())
 	code := run(ctx, variables(os.Environ()), os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
+}
+
+// untilSignal is a context that ends with SIGINT or SIGTERM, which GitHub sends to a
+// canceled job. Its cause is a sentence for the user, unlike that of [signal.NotifyContext].
+func untilSignal(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		names := map[os.Signal]string{syscall.SIGINT: "SIGINT", syscall.SIGTERM: "SIGTERM"}
+		select {
+		case s := <-signals:
+			cancel(fmt.Errorf("the run was canceled (%s)", names[s]))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
+	}
 }
 
 // frugal has garbage collected more often than by default: what a run holds is

@@ -22,11 +22,12 @@ type Refusal struct {
 // in a workflow.
 func Hint(side Side, repo name.Repository, c Credential, refusal Refusal) string {
 	h := hint{side: side, repo: repo, credential: c, refusal: refusal, host: hostOf(repo.RegistryStr())}
-	h.say("%s answered %d for the %s repository %s; the credential used was: %s.", shown(h.host), refusal.Status, side, h.repository(), c)
+	h.judge()
+	h.say("The credential used was: %s.", c)
 	if c.Notice != "" {
 		h.say("Note: %s.", strings.TrimSuffix(c.Notice, "."))
 	}
-	h.judge()
+	h.check()
 	switch vendorOf(h.host) {
 	case gitHub:
 		h.forGitHub()
@@ -46,30 +47,57 @@ func Hint(side Side, repo name.Repository, c Credential, refusal Refusal) string
 	return strings.Join(h.lines, "\n")
 }
 
-// judge says what the refusal means: a login that was not taken, a right that is
-// missing, or a name of nothing, which many registries do not tell apart (GHCR, Docker
-// Hub: 403; others: 401 or 404).
+// judge says what was refused, on the first line, which is all that a chat message shows.
+// A cut keeps the line short: the full name follows in check.
 func (h *hint) judge() {
+	repository := cut(h.repository(), 50)
 	switch {
-	case h.refusal.LoggedIn && !h.anonymous():
-		h.say("The login was accepted, the right to %s is missing; or there is no such repository: check the name %s.", h.either("pull", "push"), h.repository())
-	case h.refusal.Status == http.StatusUnauthorized && !h.anonymous():
-		h.say("The registry did not take it: expired, mistyped, of another registry, or a secret of an environment that this job does not name.")
+	case h.refusal.Status == http.StatusNotFound:
+		h.say("The %s repository %s does not exist or is hidden (404).", h.side, repository)
+	case h.anonymous():
+		h.say("Anonymous access to the %s repository %s was refused (%d).", h.side, repository, h.refusal.Status)
+	case h.refusal.LoggedIn:
+		h.say("The login may not %s the %s repository %s (%d).", h.either("pull from", "push to"), h.side, repository, h.refusal.Status)
+	case h.refusal.Status == http.StatusUnauthorized:
+		h.say("The credential for the %s repository %s was rejected (401).", h.side, repository)
 	default:
-		h.say("It answers so too where there is no such repository: check the name %s.", h.repository())
+		h.say("Access to the %s repository %s was refused (%d).", h.side, repository, h.refusal.Status)
 	}
 }
 
-// LimitHint says what to do when a registry limits how often it is asked, and asks to be
-// left alone for longer than anybody waits.
+// check says what to look at first. Many registries answer for a missing repository as for
+// a missing right (GHCR, Docker Hub: 403; others: 401 or 404).
+func (h *hint) check() {
+	switch {
+	case h.refusal.LoggedIn && !h.anonymous():
+		h.say("The login itself was accepted. Either the right to %s is missing, or the repository does not exist: check the name %s.", h.either("pull", "push"), h.repository())
+	case h.refusal.Status == http.StatusUnauthorized && !h.anonymous():
+		h.say("The password or token may be expired, mistyped, for another registry, or a secret of an environment that this job does not name.")
+		h.say("Some registries give the same answer if the repository does not exist: check the name %s.", h.repository())
+	default:
+		h.say("Many registries give the same answer if the repository does not exist: check the name %s.", h.repository())
+	}
+}
+
+// cut shortens a name to n bytes. Names of repositories are ASCII.
+func cut(name string, n int) string {
+	if len(name) <= n {
+		return name
+	}
+	return name[:n] + "…"
+}
+
+// LimitHint says what to do when a registry limits the rate of requests, and asks for a
+// longer wait than the run makes.
 func LimitHint(side Side, repo name.Repository, c Credential, wait string) string {
 	h := hint{side: side, repo: repo, credential: c, host: hostOf(repo.RegistryStr())}
-	h.say("%s asks to be left alone for %s, which is longer than is waited for; the credential used was: %s.", shown(h.host), wait, c)
+	h.say("%s limits the rate of requests: it asks for a wait of %s, which is too long for this run.", shown(h.host), wait)
+	h.say("The credential used was: %s.", c)
 	if !h.anonymous() {
-		h.say("Run the promotion again after that time, or give a credential with a higher limit.")
+		h.say("Run the promotion again after that time, or use a credential with a higher limit.")
 		return strings.Join(h.lines, "\n")
 	}
-	h.say("Who does not log in has the lowest limit: log in, or run the promotion again after that time.")
+	h.say("The limit is lowest without a login: log in, or run the promotion again after that time.")
 	h.containerRecipe()
 	return strings.Join(h.lines, "\n")
 }
@@ -109,8 +137,8 @@ func (h *hint) either(read, write string) string {
 
 func (h *hint) forGitHub() {
 	if !h.anonymous() && h.credential.Origin != gitHubToken {
-		h.say("A personal access token must be a classic one with the scope %s:packages, authorised for the organisation's single sign-on where it has one.", h.either("read", "write"))
-		h.say("Or leave it out: github-token serves where the job has these permissions:")
+		h.say("A personal access token must be a classic one with the scope %s:packages. If the organisation uses single sign-on, authorise the token for it.", h.either("read", "write"))
+		h.say("Or leave the credential out: the github-token is enough if the job has these permissions:")
 		h.permissions()
 		return
 	}
@@ -120,12 +148,12 @@ func (h *hint) forGitHub() {
 		h.say("Give the job these permissions:")
 	}
 	h.permissions()
-	h.say("A package of another repository must also let this one in: the package's settings, \"Manage Actions access\", this repository, role %s.", h.either("Read", "Write"))
+	h.say("A package of another repository must also grant access to this one: in the settings of the package, under \"Manage Actions access\", add this repository with the role %s.", h.either("Read", "Write"))
 	if h.anonymous() {
 		h.inputs(fmt.Sprintf("a user name and a classic personal access token with the scope %s:packages", h.either("read", "write")))
 	}
 	if h.side == Target {
-		h.say("The github-token cannot create a new package of an organisation that does not let it: push it once with a classic personal access token with write:packages as target-password, then give access as above.")
+		h.say("An organisation may forbid the github-token to create packages. Then push once with a classic personal access token with write:packages as target-password, and grant access as above.")
 	}
 }
 
@@ -136,23 +164,23 @@ func (h *hint) permissions() {
 func (h *hint) forAmazon() {
 	registry := parseAmazon(h.host)
 	if h.anonymous() {
-		h.say("A login by aws-actions/amazon-ecr-login or docker/login-action stays on the host, out of a container action's sight. The AWS_* variables arrive: configure them before this step.")
+		h.say("A container action does not see a login by aws-actions/amazon-ecr-login or docker/login-action, which stays on the host. It does see the AWS_* variables: configure them before this step.")
 		h.amazonSnippet(registry.region, registry.account)
 		h.inputs("AWS, and what aws ecr get-login-password prints")
 	} else {
 		h.say("The identity needs %s on this repository, and ecr:GetAuthorizationToken.", h.either(
 			"ecr:BatchGetImage, ecr:GetDownloadUrlForLayer and ecr:BatchCheckLayerAvailability",
 			"ecr:BatchGetImage, ecr:GetDownloadUrlForLayer, ecr:BatchCheckLayerAvailability, ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload and ecr:PutImage"))
-		h.say("A repository of another account also needs a repository policy that lets this identity in.")
+		h.say("A repository of another account also needs a repository policy that allows this identity.")
 	}
 	if h.side == Target {
-		h.say("ECR creates no repository by itself: aws ecr create-repository --region %s --repository-name %s", registry.region, h.repo.RepositoryStr())
+		h.say("ECR does not create repositories on push by default: aws ecr create-repository --region %s --repository-name %s", registry.region, h.repo.RepositoryStr())
 	}
 }
 
 func (h *hint) forAmazonPublic() {
 	if h.anonymous() {
-		h.say("Configure AWS_* variables before this step; they arrive in a container action, a docker login does not.")
+		h.say("A container action does not see a docker login, which stays on the host. It does see the AWS_* variables: configure them before this step.")
 		h.amazonSnippet(parseAmazon(h.host).region, "123456789012")
 		h.inputs("AWS, and what aws ecr-public get-login-password prints")
 	} else {
@@ -160,7 +188,7 @@ func (h *hint) forAmazonPublic() {
 	}
 	if h.side == Target {
 		_, repository, _ := strings.Cut(h.repo.RepositoryStr(), "/")
-		h.say("ECR creates no repository by itself: aws ecr-public create-repository --region us-east-1 --repository-name %s", repository)
+		h.say("ECR does not create repositories on push: aws ecr-public create-repository --region us-east-1 --repository-name %s", repository)
 	}
 }
 
@@ -180,10 +208,10 @@ func (h *hint) amazonSnippet(region, account string) {
 func (h *hint) forGoogle() {
 	role := h.either("roles/artifactregistry.reader", "roles/artifactregistry.writer")
 	if !h.anonymous() {
-		h.say("Give the service account the role %s on this repository; the repository must exist, Artifact Registry creates none by itself.", role)
+		h.say("Give the service account the role %s on this repository. Artifact Registry does not create repositories on push: it must exist.", role)
 		return
 	}
-	h.say("Authenticate before this step, and after actions/checkout, which would delete the file: google-github-actions/auth leaves it where a container action can read it. A docker login stays on the host.")
+	h.say("A container action does not see a docker login, which stays on the host. It can read the file that google-github-actions/auth writes. Run that action before this step, and after actions/checkout, which deletes the file.")
 	h.snippet(
 		"permissions:",
 		"  id-token: write",
@@ -202,10 +230,10 @@ func (h *hint) forGoogle() {
 func (h *hint) forAzure() {
 	role := h.either("AcrPull", "AcrPush")
 	if !h.anonymous() {
-		h.say("Give the identity the role %s on this registry; where the registry uses repository permissions (ABAC): Container Registry Repository %s.", role, h.either("Reader", "Writer"))
+		h.say("Give the identity the role %s on this registry. If the registry uses repository permissions (ABAC), the role is Container Registry Repository %s.", role, h.either("Reader", "Writer"))
 		return
 	}
-	h.say("A login by azure/login or az acr login stays on the host, out of a container action's sight. Give this step the application's identifiers; with id-token: write it logs in without a secret, else set AZURE_CLIENT_SECRET too.")
+	h.say("A container action does not see a login by azure/login or az acr login, which stays on the host. Give this step the identifiers of the application. With id-token: write it needs no secret, otherwise set AZURE_CLIENT_SECRET too.")
 	h.snippet(
 		"permissions:",
 		"  id-token: write",
@@ -221,31 +249,31 @@ func (h *hint) forAzure() {
 }
 
 func (h *hint) forDockerHub() {
-	h.say("Docker Hub takes the user name (not the e-mail address) and an access token with %s permission as password; for an organisation's repository the user must be a member of a team that may %s it.",
+	h.say("Docker Hub takes the user name (not the e-mail address), and as password an access token with %s permission. For a repository of an organisation the user must be a member of a team that may %s it.",
 		h.either("Read", "Read & Write"), h.either("read", "write"))
 	h.containerRecipe()
 }
 
 func (h *hint) forOther() {
 	if h.side == Target && h.refusal.Status != http.StatusUnauthorized || h.side == Target && h.anonymous() {
-		h.say("Where the registry creates no repository by itself, it must be created first.")
+		h.say("If the registry does not create repositories on push, create the repository first.")
 	}
 	if !h.anonymous() && h.refusal.Status == http.StatusForbidden && !h.refusal.LoggedIn {
-		h.say("If the name is right, the login may not %s this repository: give it that right.", h.either("read", "write"))
+		h.say("If the name is right, give the login the right to %s this repository.", h.either("read", "write"))
 	}
 	h.containerRecipe()
 }
 
-// containerRecipe brings a docker login across the container's wall: GitHub
-// mounts $RUNNER_TEMP/_github_home as /github/home, and no other home. Where a credential
-// was given, its absence is not what is wrong.
+// containerRecipe says how a container action gets a docker login: GitHub mounts
+// $RUNNER_TEMP/_github_home as /github/home, and no other home directory. It is left out
+// if a credential was given, which then is at fault.
 func (h *hint) containerRecipe() {
 	if !h.anonymous() {
 		return
 	}
 	h.say("A container action does not see the login of docker/login-action. Either give this step the credential:")
 	h.snippet(append([]string{"- uses: artifact-promotion/promote@v1", "  with:"}, h.given()...)...)
-	h.say("Or let the login step write where this action can read; it appears there as /github/home/.docker:")
+	h.say("Or let the login step write its file where this action reads it, as /github/home/.docker:")
 	h.snippet(
 		"- uses: docker/login-action@v3",
 		"  env:",

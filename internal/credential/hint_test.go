@@ -25,11 +25,11 @@ func TestHint(t *testing.T) {
 		want, not  []string
 	}{
 		{"GHCR, anonymous", Source, "ghcr.io/acme/app", none, 401, false,
-			[]string{"ghcr.io answered 401 for the source repository ghcr.io/acme/app", "none (anonymous)", "${{ github.token }}", "packages: read", "source-password", "read:packages"},
-			[]string{"packages: write", "cannot create"}},
+			[]string{"Anonymous access to the source repository ghcr.io/acme/app was refused (401).", "none (anonymous)", "${{ github.token }}", "packages: read", "source-password", "read:packages"},
+			[]string{"packages: write", "create packages"}},
 		{"GHCR, token", Target, "ghcr.io/acme/app", token, 403, false,
-			[]string{"the github-token input", "packages: write", "Manage Actions access", "role Write", "cannot create a new package", "target-password"},
-			[]string{"packages: read", "did not take it"}},
+			[]string{"the github-token input", "packages: write", "Manage Actions access", "role Write", "forbid the github-token to create packages", "target-password"},
+			[]string{"packages: read", "was rejected"}},
 		{"GHCR, own token", Target, "ghcr.io/acme/app", inputs, 403, false,
 			[]string{"the target-username and target-password inputs", "write:packages", "single sign-on", "packages: write"},
 			[]string{"Manage Actions access"}},
@@ -50,30 +50,33 @@ func TestHint(t *testing.T) {
 			[]string{"AZURE_CLIENT_ID: ${{ vars.AZURE_CLIENT_ID }}", "id-token: write", "AZURE_CLIENT_SECRET", "AcrPush"}, nil},
 		{"Azure, refused", Source, azureRepository, inputs, 403, false, []string{"AcrPull", "Repository Reader"}, []string{"AZURE_CLIENT_ID"}},
 		{"Docker Hub, anonymous", Target, "acme/app", none, 401, false,
-			[]string{"docker.io answered 401 for the target repository docker.io/acme/app", "not the e-mail address", "Read & Write", "docker/login-action@v3", "From a shell: docker login"},
+			[]string{"Anonymous access to the target repository docker.io/acme/app was refused (401).", "not the e-mail address", "Read & Write", "docker/login-action@v3", "From a shell: docker login"},
 			[]string{"registry:", "index.docker.io"}},
 		{"Docker Hub, wrong password", Source, "acme/app", inputs, 401, false,
-			[]string{"The registry did not take it", "Read permission"}, []string{"Read & Write", "docker/login-action"}},
+			[]string{"was rejected (401)", "Read permission"}, []string{"Read & Write", "docker/login-action"}},
 		{"other, anonymous", Target, "registry.example:5000/acme/app", none, 401, false,
 			[]string{"does not see the login of docker/login-action", "target-username: ${{", "DOCKER_CONFIG: ${{ runner.temp }}/_github_home/.docker", "/github/home/.docker", "registry: registry.example:5000", "docker login registry.example:5000"}, nil},
 		{"other, wrong password", Target, "registry.example/acme/app", inputs, 401, false,
-			[]string{"The registry did not take it"}, []string{"login was accepted", "docker/login-action"}},
+			[]string{"was rejected (401)"}, []string{"login itself was accepted", "docker/login-action"}},
 		{"other, no right", Target, "registry.example/acme/app", inputs, 403, false,
-			[]string{"may not write this repository", "check the name registry.example/acme/app"}, []string{"did not take it", "docker/login-action"}},
+			[]string{"the right to write this repository", "check the name registry.example/acme/app"}, []string{"was rejected", "docker/login-action"}},
 		{"401 for a missing right", Target, "registry.example/acme/app", inputs, 401, true,
-			[]string{"The login was accepted, the right to push is missing", "check the name registry.example/acme/app"}, []string{"did not take it", "mistyped", "docker/login-action"}},
+			[]string{"The login may not push to the target repository", "the right to push is missing", "check the name registry.example/acme/app"}, []string{"was rejected", "mistyped", "docker/login-action"}},
 		{"401 for a missing right to read", Source, "registry.example/acme/app", inputs, 401, true,
 			[]string{"the right to pull is missing"}, []string{"mistyped"}},
 		{"anonymous token", Source, "registry.example/acme/app", none, 401, true,
-			[]string{"check the name registry.example/acme/app", "docker/login-action"}, []string{"login was accepted"}},
+			[]string{"check the name registry.example/acme/app", "docker/login-action"}, []string{"login itself was accepted"}},
 		{"Docker Hub, a typo", Source, "acme/ap", inputs, 403, false,
 			[]string{"check the name docker.io/acme/ap", "member of a team"}, []string{"docker/login-action"}},
 		{"GHCR, a typo", Source, "ghcr.io/acme/ap", token, 403, false, []string{"check the name ghcr.io/acme/ap"}, nil},
 		{"no such repository", Target, "registry.example/acme/ap", inputs, 404, false,
-			[]string{"check the name registry.example/acme/ap", "created first"}, []string{"did not take it", "docker/login-action"}},
+			[]string{"check the name registry.example/acme/ap", "create the repository first"}, []string{"was rejected", "docker/login-action"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := Hint(test.side, repository(t, test.repo), test.credential, Refusal{test.status, test.loggedIn})
+			if first, _, _ := strings.Cut(got, "\n"); len(first) > 119 {
+				t.Errorf("the first line has %d characters: %s", len(first), first)
+			}
 			for _, want := range test.want {
 				if !strings.Contains(got, want) {
 					t.Errorf("does not say %q:\n%s", want, got)
@@ -81,7 +84,7 @@ func TestHint(t *testing.T) {
 			}
 			never := []string{"hunter2", "%!"}
 			if test.credential.Anonymous() {
-				never = append(never, "did not take it")
+				never = append(never, "was rejected")
 			}
 			for _, not := range slices.Concat(test.not, never) {
 				if strings.Contains(got, not) {
@@ -146,10 +149,10 @@ func TestLimitHint(t *testing.T) {
 		want, not  string
 	}{
 		{Credential{Origin: anonymous}, "log in, or run the promotion again after that time.\nA container action does not see the login of docker/login-action", "higher limit"},
-		{inputs, "give a credential with a higher limit", "docker/login-action"},
+		{inputs, "use a credential with a higher limit", "docker/login-action"},
 	} {
 		got := LimitHint(Source, repository(t, "acme/app"), test.credential, "6h")
-		if !strings.Contains(got, "docker.io asks to be left alone for 6h") || !strings.Contains(got, test.want) || strings.Contains(got, test.not) || strings.Contains(got, "hunter2") {
+		if !strings.Contains(got, "docker.io limits the rate of requests: it asks for a wait of 6h") || !strings.Contains(got, test.want) || strings.Contains(got, test.not) || strings.Contains(got, "hunter2") {
 			t.Errorf("hint:\n%s", got)
 		}
 	}

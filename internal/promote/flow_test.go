@@ -470,6 +470,6 @@ func TestEndedBeforeItBegan(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("SIGTERM"))
 	d := runWith(t, ctx, anonymous(), request(t, source.Host()+"/acme/app:dev", source.Host()+"/prod/app:production"), &watcher{})
-	faulted(t, d, document.Failed, "ended early: SIGTERM", "again")
+	faulted(t, d, document.Failed, "SIGTERM", "again")
 	untouched(t, source)
 }

@@ -1,8 +1,9 @@
 package promote
 
 import (
+	"cmp"
 	"context"
-	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,26 +35,23 @@ func (r *run) report(ctx context.Context, err error) document.Report {
 	return d
 }
 
-// ended puts in front why the run was ended before it was done, and what it was
-// doing then; faults that only repeat it are left out.
+// ended puts the fault first that says why the run ended early and which operation was
+// interrupted, or makes one of the cause alone. It leaves out faults that only repeat the cause.
 func ended(faults []document.Fault, cause error) []document.Fault {
-	first := document.Fault{
-		Message: fmt.Sprintf("the run was ended early: %v", cause),
-		Hint:    "Run the promotion again: what was copied is not copied twice.",
+	why := cause.Error()
+	at := slices.IndexFunc(faults, func(f document.Fault) bool { return f.Message != why && strings.Contains(f.Message, why) })
+	first := document.Fault{Message: why}
+	if at >= 0 {
+		first = faults[at]
 	}
-	var others []document.Fault
-	during := ""
-	for _, f := range faults {
-		doing, repeats := strings.CutSuffix(f.Message, cause.Error())
-		switch {
-		case !repeats:
-			others = append(others, f)
-		case during == "" && doing != "":
-			during = ", during: " + strings.TrimSuffix(doing, ": ")
+	first.Hint = cmp.Or(first.Hint, "Run the promotion again: blobs that were copied are not sent again.")
+	all := []document.Fault{first}
+	for n, f := range faults {
+		if n != at && !strings.HasSuffix(f.Message, why) {
+			all = append(all, f)
 		}
 	}
-	first.Message += during
-	return append([]document.Fault{first}, others...)
+	return all
 }
 
 func (r *run) result(err error) document.Result {

@@ -420,7 +420,7 @@ func (s *stage) judge(t *testing.T, d document.Report, mayBeDone bool) {
 		s.whole(t, "second")
 		return
 	}
-	faulted(t, d, document.Failed, "ended early: SIGTERM")
+	faulted(t, d, document.Failed, "SIGTERM")
 	for _, name := range []string{"first", "second"} {
 		got, now := tag(t, d, ":"+name), holds(t, s.target, "prod/app", name)
 		switch {

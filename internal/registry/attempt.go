@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/artifact-promotion/promote/internal/registry/internal/auth"
 	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
@@ -92,6 +93,14 @@ func (a *attempt) failed(ctx context.Context, err error) error {
 		return err
 	}
 	return wire.RedirectError{Host: a.host, Err: err}
+}
+
+// answeredBy names the host where it is another than the registry's.
+func (a *attempt) answeredBy() string {
+	if a.grant.IsOwnHost() {
+		return ""
+	}
+	return strconv.Quote(wire.Cut(a.host.Name, 100))
 }
 
 // renew takes the nth answer and reports whether the same request may now do better.

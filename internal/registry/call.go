@@ -3,7 +3,7 @@ package registry
 import (
 	"bytes"
 	"context"
-	"fmt"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -45,7 +45,7 @@ type call struct {
 func (c *call) assess(a *wire.Answer) error {
 	switch {
 	case wire.IsTemporary(a.Status) && !c.refusedContent(a):
-		return retry.Error{Err: fmt.Errorf("the registry answered %s", a), Answer: a}
+		return retry.Error{Err: errors.New(a.Describe()), Answer: a}
 	case a.Status < 300 && c.check != nil:
 		return c.check(a)
 	case a.Status >= 300 && c.judge != nil:
@@ -212,6 +212,6 @@ func (a *attempt) exchange(ctx context.Context, c call) (*wire.Answer, error) {
 	if err != nil && (c.whole == nil || !c.whole(got.Body)) {
 		return nil, wire.Cause(ctx, err)
 	}
-	got.LoggedIn = a.accepts(got)
+	got.LoggedIn, got.By = a.accepts(got), a.answeredBy()
 	return got, nil
 }

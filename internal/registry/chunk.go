@@ -45,18 +45,18 @@ func (o *uploader) refuseSize(a *wire.Answer, size int64) error {
 	var e *Error
 	if errors.As(err, &e) {
 		e.Detail = strings.TrimPrefix(e.Detail+fmt.Sprintf("; the request had %s bytes", wire.Grouped(size)), "; ")
-		e.Hint = o.limitHint(size)
+		e.Hint = o.sizeHint(size)
 	}
 	return bodyTooLarge{err, size}
 }
 
-// limitHint is what to do about a proxy that takes no chunk however small, or none
-// that is as large as the registry wants it.
-func (o *uploader) limitHint(size int64) string {
-	host := o.host().Name
-	hint := fmt.Sprintf("%s, or a proxy before it, takes no request of %s bytes. Raise the proxy's limit on the size of requests (nginx: client_max_body_size).", host, wire.Grouped(size))
+// sizeHint is what to do about a proxy that rejects even the smallest chunk, or the
+// smallest one that the registry accepts.
+func (o *uploader) sizeHint(size int64) string {
+	hint := fmt.Sprintf("%s, or a proxy in front of it, rejects requests of %s bytes.\n", o.host().Name, wire.Grouped(size)) +
+		"Raise its limit on request bodies (nginx: client_max_body_size)."
 	if o.minChunk > minChunk {
-		hint += fmt.Sprintf(" The registry wants chunks of at least %s bytes.", wire.Grouped(o.minChunk))
+		hint += fmt.Sprintf(" The registry requires chunks of at least %s bytes.", wire.Grouped(o.minChunk))
 	}
 	return hint
 }
@@ -66,7 +66,8 @@ func (o *uploader) fail(end error) error {
 	var e *Error
 	err := o.repo.fail("write blob", o.Blob.Digest.String(), end)
 	if o.closedInARow >= closes && errors.As(err, &e) && e.Hint == "" {
-		e.Hint = fmt.Sprintf("%s, or a proxy before it, closes the connection on a request of %s bytes. It may have a limit on the size of requests (nginx: client_max_body_size), or be in trouble: see its log.", o.host().Name, wire.Grouped(o.refusedSize))
+		e.Hint = fmt.Sprintf("%s, or a proxy in front of it, closes the connection during requests of %s bytes.\n", o.host().Name, wire.Grouped(o.refusedSize)) +
+			"It may limit request bodies (nginx: client_max_body_size), or it may restart or crash. Check its log."
 	}
 	return err
 }
@@ -401,7 +402,7 @@ func (s *bodySource) send(ctx context.Context, method string, u *url.URL, size i
 	case failed != nil:
 		return nil, sourceError{failed}
 	case good:
-		return nil, retry.Error{Err: errors.New("the registry took a chunk before it had all of it")}
+		return nil, retry.Error{Err: errors.New("the registry acknowledged a chunk before it had all of it")}
 	case err == nil && (a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden):
 		try.renew(http.StatusUnauthorized, a.Header, 0) // for the next attempt: this body is gone
 	}

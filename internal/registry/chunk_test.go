@@ -78,7 +78,7 @@ func TestChunks_NoneIsTaken(t *testing.T) {
 			if !errors.As(err, &e) || e.Status != http.StatusRequestEntityTooLarge {
 				t.Fatalf("error %v", err)
 			}
-			contains(t, err.Error()+HintOf(err), append(test.want, "413 Request Entity Too Large", "client_max_body_size", "a proxy before it")...)
+			contains(t, err.Error()+HintOf(err), append(test.want, "413 Request Entity Too Large", "client_max_body_size", "a proxy in front of it")...)
 		})
 	}
 }
@@ -91,7 +91,7 @@ func TestChunks_AlwaysClosed(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	contains(t, HintOf(err), "a proxy before it, closes the connection on a request of", "client_max_body_size")
+	contains(t, HintOf(err), "a proxy in front of it, closes the connection during requests of", "client_max_body_size")
 }
 
 // sessions is a registry that keeps chunks, and refuses bodies above a limit.

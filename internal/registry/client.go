@@ -90,7 +90,11 @@ const (
 func (c *Client) Open(ctx context.Context, side credential.Side, repo name.Repository, access Access) (*Repository, error) {
 	cred, err := c.find(ctx, side, repo)
 	if err != nil {
-		return nil, &Error{Op: "find a credential", Side: side, Ref: repo.Name(), Err: err}
+		failure := &Error{Op: "find credential", Side: side, Ref: repo.Name(), Err: err}
+		if ctx.Err() == nil {
+			failure.Hint = loginHint(side, repo.RegistryStr())
+		}
+		return nil, failure
 	}
 	if c.options.Secret != nil {
 		for _, secret := range cred.Secrets() {

@@ -168,7 +168,8 @@ func (r *Repository) confirmAssumedMissing(ctx context.Context, m Manifest) erro
 		case err == nil:
 			return &Error{
 				Op: "write manifest", Side: r.side, Ref: r.Reference(tag), Err: fmt.Errorf("%w: it points to %s", errWasHidden, found.Digest),
-				Hint: "Reads in this repository were refused first, as if it did not exist, and then answered. No tag was written. Run the promotion again: it then sees what there is.",
+				Hint: "The registry first refused to read this repository, as if it did not exist, and then answered.\n" +
+					"The tag was not overwritten. Run the promotion again: it then compares the tag first.",
 			}
 		case !errors.Is(err, ErrNotFound):
 			return err
@@ -180,4 +181,4 @@ func (r *Repository) confirmAssumedMissing(ctx context.Context, m Manifest) erro
 	return nil
 }
 
-var errWasHidden = errors.New("the tag exists, and could not be read before")
+var errWasHidden = errors.New("the tag exists, although the registry first refused to read it")

@@ -32,7 +32,7 @@ func EachReadable(list []byte, look func(text json.RawMessage, d v1.Descriptor) 
 			return look(text, d)
 		}
 		if odd = append(odd, nameOf(text)); len(odd) > maxOdd {
-			return fmt.Errorf("more than %d entries cannot be read: the last is %q", maxOdd, odd[maxOdd])
+			return fmt.Errorf("more than %d entries cannot be read, the last is %q", maxOdd, odd[maxOdd])
 		}
 		return nil
 	})
@@ -59,7 +59,7 @@ func eachEntry(list []byte, look func(text json.RawMessage, d v1.Descriptor, err
 	}
 	in := json.NewDecoder(bytes.NewReader(list))
 	if start, err := in.Token(); err != nil || start != json.Delim('[') {
-		return errors.New("what should be a list of content is none")
+		return errors.New("it is not a list of descriptors")
 	}
 	for in.More() {
 		var text json.RawMessage

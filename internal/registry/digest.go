@@ -30,7 +30,7 @@ func matches(b []byte, want string) (v1.Hash, error) {
 	hash.Write(b)
 	got := v1.Hash{Algorithm: digest.Algorithm, Hex: hex.EncodeToString(hash.Sum(nil))}
 	if got != digest {
-		return v1.Hash{}, fmt.Errorf("%w: got %s for %s", ErrMismatch, got, digest)
+		return v1.Hash{}, fmt.Errorf("%w: the bytes have %s, expected %s", ErrMismatch, got, digest)
 	}
 	return got, nil
 }

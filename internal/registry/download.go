@@ -71,6 +71,8 @@ func (d *download) Read(p []byte) (int, error) {
 // skipping says of a body that is too short for it.
 var errEnd = errors.New("end of blob")
 
+var errCutOff = fmt.Errorf("the answer was cut off: %w", io.ErrUnexpectedEOF)
+
 // read reads once from wherever the download stands.
 func (d *download) read(p []byte) (int, error) {
 	if d.body == nil {
@@ -88,7 +90,7 @@ func (d *download) read(p []byte) (int, error) {
 	case err != nil && d.offset == d.blob.Size: // also where only the body's end got lost
 		err = errEnd
 	case err == io.EOF:
-		err = io.ErrUnexpectedEOF
+		err = errCutOff
 	}
 	return n, err
 }
@@ -117,7 +119,7 @@ func (d *download) after(err error) error {
 
 func (d *download) check() error {
 	if got := hex.EncodeToString(d.hash.Sum(nil)); got != d.blob.Digest.Hex {
-		return d.fail(fmt.Errorf("%w: got %s:%s", ErrMismatch, d.blob.Digest.Algorithm, got))
+		return d.fail(fmt.Errorf("%w: the bytes have %s:%s", ErrMismatch, d.blob.Digest.Algorithm, got))
 	}
 	return io.EOF
 }
@@ -192,7 +194,7 @@ func (d *download) ask(u *url.URL, redirected bool) (next *url.URL, err error) {
 			continue
 		case status != nil && redirected && d.renewed < maxRenewals && mayHaveExpired(status.Status):
 			d.renewed++
-			return nil, retry.Error{Err: fmt.Errorf("the registry redirected to a host that answered %s", status), Answer: status}
+			return nil, retry.Error{Err: errors.New(status.Describe()), Answer: status}
 		case status != nil:
 			status.LoggedIn = try.accepts(status)
 			return nil, cmp.Or(try.retryDenied(status, http.MethodGet), d.refuse(status))
@@ -223,6 +225,11 @@ func (d *download) send(ctx context.Context, dog *wire.Watchdog, try *attempt) (
 	}
 	if refused, err = d.position(resp); refused != nil || err != nil {
 		_ = resp.Body.Close()
+		for _, a := range []*wire.Answer{refused, retry.AnswerOf(err)} {
+			if a != nil {
+				a.By = try.answeredBy()
+			}
+		}
 		return nil, refused, err
 	}
 	dog.Pause()
@@ -243,7 +250,7 @@ func (d *download) position(resp *http.Response) (refused *wire.Answer, err erro
 	case d.offset > 0 && !d.noRange && (status == http.StatusPartialContent || status == http.StatusRequestedRangeNotSatisfiable):
 		wire.Drain(resp)
 		d.noRange = true
-		return nil, errors.New("the registry gave another range than it was asked for")
+		return nil, errors.New("the registry sent another range than the requested one")
 	case status < 300:
 		wire.Drain(resp)
 		return &wire.Answer{Status: status}, nil
@@ -253,7 +260,7 @@ func (d *download) position(resp *http.Response) (refused *wire.Answer, err erro
 		return nil, err
 	}
 	if wire.IsTemporary(a.Status) {
-		return nil, retry.Error{Err: fmt.Errorf("the registry answered %s", a), Answer: a}
+		return nil, retry.Error{Err: errors.New(a.Describe()), Answer: a}
 	}
 	return a, nil
 }
@@ -320,7 +327,7 @@ func (d *download) Close() error {
 	d.keepSlot = false
 	d.close()
 	if d.err == nil {
-		d.err = errors.New("download is closed")
+		d.err = errors.New("the download is closed")
 	}
 	return nil
 }

@@ -1,9 +1,11 @@
 package registry
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
@@ -17,15 +19,15 @@ import (
 // error code, never by text.
 var (
 	ErrNotFound     = errors.New("not found")
-	ErrUnauthorized = errors.New("not allowed") // 401 or 403
+	ErrUnauthorized = errors.New("access denied") // 401 or 403
 	ErrTagImmutable = errors.New("tag cannot be changed")
-	ErrPolicy       = errors.New("a policy of the registry forbids it") // such as to pull what is vulnerable
+	ErrPolicy       = errors.New("forbidden by a policy of the registry") // such as pulling an image with vulnerabilities
 	ErrUnsupported  = errors.New("not supported by the registry")
 	ErrTooLarge     = wire.ErrTooLarge
 	ErrMismatch     = wire.ErrMismatch
 	// ErrUnclear says that a registry answered neither that it has a blob nor that it
 	// lacks it.
-	ErrUnclear = errors.New("not known to be there")
+	ErrUnclear = errors.New("the registry does not say whether it has the blob")
 )
 
 // Error says which operation on which side and reference went wrong, what the
@@ -42,6 +44,7 @@ type Error struct {
 	// Unanswered says that an attempt before the refusal had no answer: a write may still land.
 	Unanswered bool
 
+	by        string // who answered in the registry's place; empty: nobody
 	immutable bool // the tag exists, and what was refused is to change it
 	unclear   bool // ErrUnclear
 	missing   bool // it was refused, and is taken for what does not exist yet (see creation)
@@ -50,13 +53,13 @@ type Error struct {
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s at the %s %s", e.Op, e.Side, e.Ref)
 	if e.Err != nil {
-		return text + ": " + wire.Cut(e.Err.Error(), 1000) // net/http quotes a stranger's headers whole
+		return text + ": " + wire.Cut(strings.ReplaceAll(e.Err.Error(), "\n", "; "), 1000) // net/http quotes untrusted headers in full
 	}
 	if e.immutable {
 		return text + ": the tag is immutable: the registry answered " + wire.Quote(e.Status, e.Code, e.Detail)
 	}
 	if e.Status != 0 {
-		return text + ": the registry answered " + wire.Quote(e.Status, e.Code, e.Detail)
+		return text + ": " + cmp.Or(e.by, "the registry") + " answered " + wire.Quote(e.Status, e.Code, e.Detail)
 	}
 	return text
 }
@@ -130,8 +133,11 @@ func said(err error) bool {
 func (r *Repository) refuse(op, ref string, a *wire.Answer) error { return r.refusal(op, ref, a) }
 
 func (r *Repository) refusal(op, ref string, a *wire.Answer) *Error {
-	e := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Status: a.Status, Unanswered: a.Unanswered}
+	e := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Status: a.Status, Unanswered: a.Unanswered, by: a.By}
 	e.Code, e.Detail = a.Diagnosis()
+	if e.by != "" {
+		return e
+	}
 	if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
 		(e.Status == http.StatusNotFound && e.Code == string(transport.NameUnknownErrorCode) && op != opWriteManifest) {
 		e.Hint = credential.Hint(r.side, r.name, r.credential, credential.Refusal{Status: e.Status, LoggedIn: a.LoggedIn})

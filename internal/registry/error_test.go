@@ -21,8 +21,8 @@ func TestEndNamesTheOperation(t *testing.T) {
 		want string
 	}{
 		{retry.InterruptedError{Err: errTimeUp}, "write blob at the target " + r.Name() + ": " + errTimeUp.Error()},
-		{retry.ExhaustedError{Err: retry.InterruptedError{Err: fmt.Errorf("%w; the last attempt failed: %w", errTimeUp, inner)}},
-			"write blob at the target " + r.Name() + ": " + errTimeUp.Error() + "; the last attempt failed: read blob at the source there: " + wire.ErrHungUp.Error()},
+		{retry.ExhaustedError{Err: retry.InterruptedError{Err: fmt.Errorf("%w; last attempt: %w", errTimeUp, inner)}},
+			"write blob at the target " + r.Name() + ": " + errTimeUp.Error() + "; last attempt: read blob at the source there: " + wire.ErrHungUp.Error()},
 		{sourceError{&Error{Op: "read blob", Side: "source", Ref: "there", Err: retry.ExhaustedError{Err: retry.InterruptedError{Err: errTimeUp}}}}, "read blob at the source there: " + errTimeUp.Error()},
 		{inner, "read blob at the source there: " + wire.ErrHungUp.Error()},
 	} {

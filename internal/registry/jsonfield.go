@@ -13,7 +13,7 @@ import (
 func jsonField(body []byte, name string, into any) (found bool, err error) {
 	in := json.NewDecoder(bytes.NewReader(body))
 	if start, err := in.Token(); err != nil || start != json.Delim('{') {
-		return false, errors.New("it is no JSON object")
+		return false, errors.New("it is not a JSON object")
 	}
 	for in.More() {
 		key, err := in.Token()
@@ -33,7 +33,7 @@ func jsonField(body []byte, name string, into any) (found bool, err error) {
 		return false, err
 	}
 	if _, err := in.Token(); !errors.Is(err, io.EOF) {
-		return false, errors.New("there is more after its end")
+		return false, errors.New("it has data after its end")
 	}
 	return found, nil
 }

@@ -13,7 +13,7 @@ import (
 func uploadAt(from *url.URL, location string) (*url.URL, error) {
 	ref, err := url.Parse(location)
 	if err != nil || location == "" {
-		return nil, misdirectedError{"", wire.Refusal("registry points elsewhere without a Location that can be read")}
+		return nil, misdirectedError{"", wire.Refusal("the answer to the upload has no readable Location")}
 	}
 	to := behindProxy(from, from.ResolveReference(ref))
 	if err := wire.CheckDestination(from, to); err != nil {
@@ -50,7 +50,7 @@ func (m misdirectedError) Error() string {
 	if m.to == "" {
 		return m.error.Error()
 	}
-	return fmt.Sprintf("the Location of the upload is at %q: %v", m.to, m.error)
+	return fmt.Sprintf("the upload's Location is at %q: %v", m.to, m.error)
 }
 
 func (m misdirectedError) Unwrap() error { return m.error }

@@ -92,7 +92,7 @@ func TestLocationIsNamed(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	contains(t, err.Error(), `"http://inner.example:5000"`, "only https is followed")
+	contains(t, err.Error(), `"http://inner.example:5000"`, "only https is allowed")
 	contains(t, HintOf(err), "X-Forwarded-Proto")
 	lacks(t, err.Error()+HintOf(err), secret)
 }
@@ -113,7 +113,7 @@ func TestLocationAtClosedPort(t *testing.T) {
 		}
 		took(t, began, time.Second, 10*time.Second+5*time.Second)
 		contains(t, err.Error(), "127.0.0.1:1")
-		contains(t, HintOf(err), `Nothing answers at "127.0.0.1:1", where 127.0.0.1:5000 sends its clients`)
+		contains(t, HintOf(err), `Nothing listens at "127.0.0.1:1", where the registry redirects its clients`)
 		lacks(t, err.Error()+HintOf(err), secret)
 	})
 }
@@ -131,7 +131,7 @@ func TestRedirectToClosedPort(t *testing.T) {
 				t.Errorf("error %v, want a refused connection", err)
 			}
 			took(t, began, time.Second, 10*time.Second+5*time.Second)
-			contains(t, err.Error(), `at "127.0.0.1:1", where the registry points`)
+			contains(t, err.Error(), `redirected to "127.0.0.1:1"`)
 			lacks(t, err.Error()+HintOf(err), secret)
 		}
 	})

@@ -93,7 +93,7 @@ func (r *Repository) readVouched(ctx context.Context, ref string) (Manifest, err
 	}
 	_, _, err = r.readManifest(ctx, m.Digest.String())
 	if errors.Is(err, ErrNotFound) {
-		err = retry.AfterDamage(fmt.Errorf("%w: the registry sends bytes of the digest %s and has no such manifest", ErrMismatch, m.Digest))
+		err = retry.AfterDamage(fmt.Errorf("%w: the registry sent a manifest with the digest %s, and does not find that digest", ErrMismatch, m.Digest))
 	}
 	return m, err
 }
@@ -128,7 +128,7 @@ func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, 
 // that forbids that stays.
 func judgeScanned(a *wire.Answer) error {
 	if a.Status == http.StatusPreconditionFailed {
-		return retry.Error{Err: fmt.Errorf("the registry answered %s", a), Answer: a, Reason: retry.Lagging}
+		return retry.Error{Err: errors.New(a.Describe()), Answer: a, Reason: retry.Lagging}
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ const maxMembers = 100_000
 
 func readManifest(a *wire.Answer, ref string) (m Manifest, err error) {
 	if n := bytes.Count(a.Body, []byte(",")); n > maxMembers {
-		return Manifest{}, fmt.Errorf("%w: a manifest of %d members", ErrTooLarge, n)
+		return Manifest{}, fmt.Errorf("%w: a manifest with %d entries", ErrTooLarge, n)
 	}
 	k := kindOf(a)
 	m = Manifest{Digest: digestOf(a.Body), MediaType: k.mediaType, Untyped: k.untyped, Raw: bytes.Clone(a.Body)}
@@ -153,9 +153,9 @@ func readManifest(a *wire.Answer, ref string) (m Manifest, err error) {
 	case isDigest(ref) && err == nil:
 		return m, nil
 	case a.IsPage():
-		return Manifest{}, wire.InvalidError{Err: fmt.Errorf("%w in place of the registry: %s came for a manifest", wire.ErrPage, a.DescribePage())}
+		return Manifest{}, wire.InvalidError{Err: fmt.Errorf("%w: it is %s", wire.ErrPage, a.DescribePage())}
 	case err == nil && !k.isManifest: // the digest of a page is right as well where it comes for every path
-		return Manifest{}, retry.AfterDamage(fmt.Errorf("%w in place of the registry: what came is no manifest", wire.ErrPage))
+		return Manifest{}, retry.AfterDamage(fmt.Errorf("%w: it is not a manifest", wire.ErrPage))
 	}
 	return m, err
 }
@@ -172,7 +172,7 @@ func names(a *wire.Answer, m Manifest) error {
 		_, err := matches(m.Raw, got)
 		return err
 	}
-	return fmt.Errorf("%w: the registry names %s, the bytes are %s", ErrMismatch, wire.Cut(got, 80), want)
+	return fmt.Errorf("%w: the registry states %s, its bytes have %s", ErrMismatch, wire.Cut(got, 80), want)
 }
 
 // mediaType is the type of the manifest that an answer brings.
@@ -246,7 +246,7 @@ func (r *Repository) HeadManifest(ctx context.Context, ref string) (Manifest, er
 	}
 	digest, err := v1.NewHash(a.Header.Get("Docker-Content-Digest"))
 	if err != nil {
-		return Manifest{}, r.fail("look for manifest", ref, errors.New("the registry names no digest"))
+		return Manifest{}, r.fail("look for manifest", ref, errors.New("the registry states no digest (Docker-Content-Digest)"))
 	}
 	return Manifest{Digest: digest, MediaType: mediaType(a), Untyped: true}, nil
 }
@@ -330,7 +330,7 @@ func (r *Repository) putManifest(ctx context.Context, ref string, m Manifest) (*
 func judgeManifest(a *wire.Answer, hasSubject bool) error {
 	code, _ := a.Diagnosis()
 	again := func(why retry.Reason) error {
-		return retry.Error{Err: fmt.Errorf("the registry answered %s", a), Answer: a, Reason: why}
+		return retry.Error{Err: errors.New(a.Describe()), Answer: a, Reason: why}
 	}
 	switch code {
 	case "DIGEST_INVALID", "SIZE_INVALID", "MANIFEST_INVALID":
@@ -371,7 +371,7 @@ func (r *Repository) refusedManifest(ctx context.Context, ref string, m Manifest
 		return nil
 	case err != nil || isDigest(ref):
 		return refused
-	case saysImmutable(refused) || !isUnseen(refused.Code) && r.acceptsByDigest(ctx, m):
+	case saysImmutable(refused) || !isMissingContent(refused.Code) && r.acceptsByDigest(ctx, m):
 		refused.immutable = true
 		refused.Hint = ""
 	}
@@ -383,8 +383,9 @@ func saysImmutable(e *Error) bool {
 	return e.Status >= 400 && e.Status < 500 && (e.Code == string(transport.TagInvalidErrorCode) || e.Code == "TAG_IMMUTABLE")
 }
 
-// isUnseen reports whether a manifest was refused for what it names.
-func isUnseen(code string) bool { return code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" }
+// isMissingContent reports whether a manifest was refused because content that it names is
+// missing.
+func isMissingContent(code string) bool { return code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" }
 
 // acceptsByDigest writes a manifest by its digest, which needs the same rights as a tag and
 // the same content, and nothing of the tag.

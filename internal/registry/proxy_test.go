@@ -38,7 +38,7 @@ func TestProxyThatWantsALogin(t *testing.T) {
 				t.Fatalf("error %v after %d requests, want one", err, asked.Load())
 			}
 			contains(t, err.Error(), "the proxy "+address.Host, "user and password", "407")
-			contains(t, HintOf(err), "The proxy asks for a user and password; check HTTPS_PROXY")
+			contains(t, HintOf(err), "user and password", "HTTPS_PROXY")
 			lacks(t, err.Error()+HintOf(err), "hunter2", "bob")
 		})
 	}

@@ -233,7 +233,7 @@ const listReferrers = "list referrers"
 // noList is of an answer that is no list of referrers. It is not asked for again.
 type noList struct{}
 
-func (noList) Error() string { return "the answer is no list of referrers" }
+func (noList) Error() string { return "the answer is not a list of referrers" }
 func (noList) Final()        {}
 
 var errNoList error = noList{}
@@ -258,7 +258,7 @@ func (r *Repository) referrersPage(ctx context.Context, subject v1.Hash, at *url
 			return err
 		}
 		odd = p.list.odd // no digest protects the list: what is read twice was not damaged on its way
-		return retry.AfterDamage(fmt.Errorf("read list: an entry cannot be read: %q", odd))
+		return retry.AfterDamage(fmt.Errorf("read list: it has invalid entries: %q", odd))
 	}
 	a, err := r.session.send(ctx, c)
 	if err != nil {
@@ -286,7 +286,7 @@ func readReferrers(a *wire.Answer) (list referrerList, err error) {
 	case !strings.HasPrefix(a.Header.Get("Content-Type"), string(types.OCIImageIndex)):
 		return referrerList{}, errNoList
 	case err == nil:
-		err = errors.New("it has no member manifests")
+		err = errors.New("it has no field manifests")
 	}
 	return referrerList{}, retry.AfterDamage(fmt.Errorf("read list: %w", err))
 }
@@ -335,7 +335,7 @@ func nextPage(a *wire.Answer) (*url.URL, error) {
 			return nil, err
 		}
 		if !wire.SameHost(a.URL, next) {
-			return nil, wire.Refusal("the next page of the list is on another host: not followed")
+			return nil, wire.Refusal("the next page of the list is on another host: not allowed")
 		}
 		return next, nil
 	}

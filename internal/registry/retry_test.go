@@ -187,8 +187,8 @@ const firstWait = wire.DefaultRetryFor / 600
 func TestRetryAfterOfHours(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]string{
-		"21600": "for 6 h,", "5400": "for 1 h 30 min,", "9223372036854775807": "for a day or more,",
-		"in three hours": "for 3 h,", "epoch": "for 2 h,",
+		"21600": "of 6 h,", "5400": "of 1 h 30 min,", "9223372036854775807": "of a day or more,",
+		"in three hours": "of 3 h,", "epoch": "of 2 h,",
 	} {
 		t.Run(value, func(t *testing.T) {
 			var requests atomic.Int32
@@ -276,7 +276,7 @@ func TestWaitAfterNoAnswerEndsWithTheContext(t *testing.T) {
 				if !errors.Is(err, errTimeUp) {
 					t.Fatalf("error %v, want the context's cause", err)
 				}
-				contains(t, err.Error(), "the last attempt failed", wire.ErrHungUp.Error())
+				contains(t, err.Error(), "last attempt: ", wire.ErrHungUp.Error())
 			})
 		})
 	}

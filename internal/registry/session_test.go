@@ -770,7 +770,7 @@ func TestMissingRightThatIsAnswered401(t *testing.T) {
 			if status := err.(*Error).Status; status != http.StatusUnauthorized { //nolint:errorlint // it is one
 				t.Errorf("status %d", status)
 			}
-			contains(t, HintOf(err), "The login was accepted, the right to push is missing", "check the name")
+			contains(t, HintOf(err), "The login may not push", "the right to push is missing", "check the name")
 			lacks(t, HintOf(err), "mistyped", "docker/login-action")
 		})
 	}
@@ -787,7 +787,7 @@ func TestTokenServiceWithoutAToken(t *testing.T) {
 	}{
 		{"no token", http.StatusOK, `{"refresh_token":"` + secret + `"}`, "no token in bearer response", retry.MaxDamaged},
 		{"no JSON", http.StatusOK, "<html>" + strings.Repeat(secret, 1000), "get token", retry.MaxDamaged},
-		{"a page", http.StatusNotFound, "<html>\n" + strings.Repeat(secret, 1000), "the token service answered 404 Not Found", 1},
+		{"a page", http.StatusNotFound, "<html>\n" + strings.Repeat(secret, 1000), " answered 404 Not Found", 1},
 		{"endless", http.StatusOK, strings.Repeat(" ", 1<<20), "answer too large", retry.MaxInvalid},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -828,7 +828,7 @@ func TestHostThatIsNoRegistry(t *testing.T) {
 	if err == nil || errors.Is(err, ErrNotFound) {
 		t.Fatalf("error %v: the host has no registry, which is not a missing manifest", err)
 	}
-	contains(t, err.Error(), "reach registry "+reg.Host(), "404 Not Found", "/v2/")
+	contains(t, err.Error(), reg.Host(), "GET /v2/", "404 Not Found")
 	lacks(t, err.Error(), "<html>", "\n")
 }
 

@@ -35,8 +35,8 @@ func TestWrongSizeInManifest(t *testing.T) {
 			if !errors.Is(err, ErrMismatch) {
 				t.Fatalf("error %v", err)
 			}
-			contains(t, err.Error(), "read blob at the source", "the manifest says "+wire.Grouped(d.Size)+" bytes, the blob has "+wire.Grouped(int64(test.has)))
-			contains(t, HintOf(err), "manifest is wrong about the size")
+			contains(t, err.Error(), "read blob at the source", "the manifest states "+wire.Grouped(d.Size)+" bytes, the blob has "+wire.Grouped(int64(test.has)))
+			contains(t, HintOf(err), "manifest states a wrong size")
 			wantRequests(t, from, getBlob, retry.MaxWrongSize)
 		})
 	}

@@ -38,7 +38,7 @@ func (m *smallBlobReader) Read(p []byte) (int, error) {
 func (m *smallBlobReader) Close() error {
 	m.rest = nil
 	if m.err == nil {
-		m.err = errors.New("download is closed")
+		m.err = errors.New("the download is closed")
 	}
 	return nil
 }
@@ -86,14 +86,14 @@ func isBlob(blob v1.Descriptor, b []byte) error {
 	case n > blob.Size:
 		return longer(blob)
 	case n < blob.Size:
-		return fmt.Errorf("%w: %d bytes, not the %d of its descriptor", ErrMismatch, n, blob.Size)
+		return fmt.Errorf("%w: it has %d bytes, its descriptor states %d", ErrMismatch, n, blob.Size)
 	}
 	_, err := matches(b, blob.Digest.String())
 	return err
 }
 
 func longer(blob v1.Descriptor) error {
-	return fmt.Errorf("%w: more than the %d bytes of its descriptor", ErrMismatch, blob.Size)
+	return fmt.Errorf("%w: it has more than the %d bytes that its descriptor states", ErrMismatch, blob.Size)
 }
 
 // readSource reads what an upload's source gives into memory.

@@ -36,7 +36,7 @@ const (
 // a proxy before them answers 504 in the end.
 const listTimePart = 4
 
-var errSlowList = errors.New("the list of tags took too long")
+var errSlowList = errors.New("listing the tags took too long")
 
 // FirstTags lists the repository's tags, as far as one request gives them, and gives up
 // after some seconds: it is for who can do without. It reports whether that is all of
@@ -155,11 +155,11 @@ const listTags = "list tags"
 func readTags(body []byte) (tags []string, err error) {
 	found, err := jsonField(body, "tags", &tags)
 	if err == nil && !found {
-		err = errors.New("it has no member tags")
+		err = errors.New("it has no field tags")
 	}
 	for _, tag := range tags {
 		if err == nil && !isTag(tag) {
-			err = fmt.Errorf("%q is no tag", wire.Cut(tag, 140))
+			err = fmt.Errorf("%q is not a valid tag", wire.Cut(tag, 140))
 		}
 	}
 	if err != nil {

@@ -22,6 +22,8 @@ func extractTags(body io.Reader) ([]byte, error) {
 	switch {
 	case source.err != nil:
 		return nil, source.err
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, retry.AfterDamage(errors.New("read tag list: unexpected end of JSON"))
 	case err != nil:
 		return nil, retry.AfterDamage(fmt.Errorf("read tag list: %w", err))
 	}
@@ -45,7 +47,7 @@ func (f *failingReader) Read(p []byte) (int, error) {
 // extractMember reads an object to its end and keeps one member, a list of texts.
 func extractMember(in *json.Decoder, name string) ([]byte, error) {
 	if start, err := in.Token(); err != nil || start != json.Delim('{') {
-		return nil, errors.Join(errors.New("it is no JSON object"), err)
+		return nil, errors.Join(errors.New("it is not a JSON object"), err)
 	}
 	kept := []byte("{}")
 	for in.More() {
@@ -65,7 +67,7 @@ func extractMember(in *json.Decoder, name string) ([]byte, error) {
 		return nil, err
 	}
 	if _, err := in.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is more after its end")
+		return nil, errors.New("it has data after its end")
 	}
 	return kept, nil
 }
@@ -77,7 +79,7 @@ func extractTexts(in *json.Decoder) ([]byte, error) {
 		return []byte("null"), err
 	}
 	if start != json.Delim('[') {
-		return nil, errors.New("its member is no list")
+		return nil, errors.New("its field tags is not a list")
 	}
 	var list bytes.Buffer
 	list.WriteByte('[')
@@ -88,7 +90,7 @@ func extractTexts(in *json.Decoder) ([]byte, error) {
 		case err != nil:
 			return nil, err
 		case !isText:
-			return nil, errors.New("an entry of the list is no text")
+			return nil, errors.New("an entry of the list is not a string")
 		case n > maxTags, list.Len()+len(text) > maxTagList:
 			return nil, fmt.Errorf("%w: more than %d tags or %d MiB", ErrTooLarge, maxTags, maxTagList>>20)
 		case n > 0:
@@ -122,7 +124,7 @@ func skipValue(in *json.Decoder) error {
 		case depth == 0:
 			return nil
 		case depth > maxNesting:
-			return errors.New("it nests too deep")
+			return errors.New("it is nested too deeply")
 		}
 	}
 }

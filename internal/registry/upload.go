@@ -347,7 +347,7 @@ func (o *uploader) checkDigestHeader(a *wire.Answer) error {
 	if o.mayBeStored = true; got == "" || o.Blob.Digest.Algorithm != algorithm(got) || got == o.Blob.Digest.String() {
 		return nil
 	}
-	return retry.AfterDamage(fmt.Errorf("%w: the registry names %s, the blob is %s", ErrMismatch, wire.Cut(got, 80), o.Blob.Digest))
+	return retry.AfterDamage(fmt.Errorf("%w: the registry states %s, the blob has %s", ErrMismatch, wire.Cut(got, 80), o.Blob.Digest))
 }
 
 // judge turns an answer into an error: one to try again after if the session is
@@ -410,6 +410,6 @@ func (o *uploader) exchange(ctx context.Context, try *attempt, method string, bo
 	if err != nil {
 		return nil, wire.Cause(ctx, err)
 	}
-	a.LoggedIn = try.accepts(a)
+	a.LoggedIn, a.By = try.accepts(a), try.answeredBy()
 	return a, nil
 }

@@ -500,7 +500,7 @@ func TestLocationAfterPatchThatIsNotUsed(t *testing.T) {
 		if err == nil || len(w.refuse) != 0 || moved.Load() != 0 {
 			t.Fatalf("error %v, dialled %s, %d bytes said to have moved", err, w.refuse, moved.Load())
 		}
-		contains(t, err.Error(), "only https is followed")
+		contains(t, err.Error(), "only https is allowed")
 	}
 }
 

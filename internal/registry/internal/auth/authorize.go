@@ -2,7 +2,7 @@ package auth
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -96,7 +96,7 @@ func (s *Session) RetryDenied(n Need, g Grant, method string, a *wire.Answer) er
 		return nil
 	}
 	s.drop(g.token)
-	again := retry.Error{Err: fmt.Errorf("the registry answered %s", a), Answer: a, Reason: retry.Denied}
+	again := retry.Error{Err: errors.New(a.Describe()), Answer: a, Reason: retry.Denied}
 	if allowed {
 		again.Reason = retry.TokenLost
 	}

@@ -32,7 +32,7 @@ func (s *Session) challenged(ctx context.Context) (*transport.Challenge, error) 
 	}
 	c, err := s.ping(ctx)
 	if err != nil {
-		return nil, &UnreachedError{s.registry.RegistryStr(), err}
+		return nil, pingError(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -48,7 +48,7 @@ func (s *Session) waitedInVain(why error) error {
 	if s.pingErr == nil {
 		return why
 	}
-	return &UnreachedError{s.registry.RegistryStr(), fmt.Errorf("%w; the last attempt failed: %w", why, s.pingErr)}
+	return &PingError{Err: fmt.Errorf("%w; last attempt: %w", why, s.pingErr)}
 }
 
 func (s *Session) known() *transport.Challenge {
@@ -65,16 +65,26 @@ func (s *Session) plain(hostname string) bool {
 	return wire.IsLoopback(hostname) || (!strings.ContainsAny(hostname, ".:") && s.credential.Anonymous())
 }
 
-// UnreachedError says that a host could not be asked how it wants to be asked. The
-// retries are behind it.
-type UnreachedError struct {
-	host string
-	err  error
+// PingError says that GET /v2/ got no answer that a registry gives. Its retries are over.
+type PingError struct {
+	Status int // of the last answer; 0: there was none
+	Err    error
 }
 
-func (e *UnreachedError) Error() string { return fmt.Sprintf("reach registry %s: %v", e.host, e.err) }
-func (e *UnreachedError) Unwrap() error { return e.err }
-func (*UnreachedError) Final()          {}
+func (e *PingError) Error() string { return fmt.Sprintf("GET /v2/: %v", e.Err) }
+func (e *PingError) Unwrap() error { return e.Err }
+
+// Final marks it as one that is not retried.
+func (*PingError) Final() {}
+
+func pingError(err error) error {
+	e := &PingError{Err: err}
+	var answered *transport.Error
+	if errors.As(err, &answered) {
+		e.Status = answered.StatusCode
+	}
+	return e
+}
 
 // ping finds the scheme and the challenge.
 func (s *Session) ping(ctx context.Context) (c *transport.Challenge, err error) {
@@ -116,7 +126,7 @@ func (s *Session) pingEither(ctx context.Context, first, second string) (*transp
 	if secondErr == nil {
 		return c, nil
 	}
-	err := fmt.Errorf("by %s: %w; by %s: %w", first, firstErr, second, secondErr)
+	err := fmt.Errorf("%s: %w; %s: %w", first, firstErr, second, secondErr)
 	_, onceMore := retry.ReasonFor(firstErr, s.host)
 	_, orThen := retry.ReasonFor(secondErr, s.host)
 	if onceMore || orThen {
@@ -149,7 +159,7 @@ func (s *Session) pingOnly(ctx context.Context, scheme string) (*transport.Chall
 		c.Insecure = scheme == "http" // whatever it was redirected to
 		return c, g.checkRealm(c)
 	case errors.As(err, &answered):
-		err = refusedPing{fmt.Errorf("it answered %s to %s://%s/v2/", told(answered), scheme, s.registry)}
+		err = refusedPing{answerError{a, answered}}
 		if wire.IsTemporary(answered.StatusCode) {
 			err = retry.Error{Err: err, Answer: a}
 		}
@@ -166,13 +176,15 @@ type refusedPing struct{ error }
 func (e refusedPing) Unwrap() error { return e.error }
 func (refusedPing) Final()          {}
 
-// told is what an answer to ggcr says, without its body.
-func told(e *transport.Error) string {
-	if len(e.Errors) == 0 {
-		return wire.Quote(e.StatusCode)
-	}
-	return wire.Quote(e.StatusCode, wire.Cut(string(e.Errors[0].Code), 60), wire.Cut(e.Errors[0].Message, 300))
+// answerError is an answer that go-containerregistry does not accept. Its text leaves out
+// the body, which may contain secrets.
+type answerError struct {
+	answer *wire.Answer
+	parsed *transport.Error // alone: the error around it may be about another scheme too
 }
+
+func (e answerError) Error() string { return e.answer.Describe() }
+func (e answerError) Unwrap() error { return e.parsed }
 
 // guarded sends ggcr's own requests (ping and token exchange) one time, and by
 // plain http only where that is meant.
@@ -221,6 +233,9 @@ func (g *guarded) send(req *http.Request) (*http.Response, *wire.Answer, error) 
 	if err != nil {
 		return nil, nil, wire.Cause(ctx, err)
 	}
+	if g.token {
+		a.By = "the token service " + wire.Cut(req.URL.Host, 100)
+	}
 	if resp.StatusCode == http.StatusUnauthorized {
 		oneChallenge(resp.Header)
 	}
@@ -240,7 +255,7 @@ func (g *guarded) checkRealm(c *transport.Challenge) error {
 	}
 	if realm, err := url.Parse(c.Parameters["realm"]); err == nil && realm.Host != "" { // else whoever asks for a token says so
 		if err := g.checkFirst(realm); err != nil {
-			return fmt.Errorf("get token: %w", err)
+			return fmt.Errorf("get token from %s: %w", wire.Cut(realm.Host, 100), err)
 		}
 	}
 	return nil
@@ -267,7 +282,7 @@ func (g *guarded) checkScheme(u *url.URL) error {
 	host := &url.URL{Scheme: u.Scheme, Host: g.session.registry.RegistryStr()}
 	if wire.SameHost(host, u) && u.Scheme != g.scheme ||
 		u.Scheme != "https" && (g.scheme == "https" || !g.session.plain(u.Hostname())) {
-		return wire.Refusal(fmt.Sprintf("%s is not tried for %s", u.Scheme, u.Host))
+		return wire.Refusal(fmt.Sprintf("plain http is not allowed for %s", wire.Cut(u.Host, 100)))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,10 +33,10 @@ const tokenMargin = 10 * time.Second
 // say (https://distribution.github.io/distribution/spec/auth/token/).
 const defaultTokenLife = 60 * time.Second
 
-// Error is a token service's refusal, or, with Status 0, that it could not be asked. The
-// retries are over.
+// Error says that a token service gave no token. Its retries are over.
 type Error struct {
-	Status int // of its answer
+	Host   string // of the token service
+	Status int    // of its answer; 0: there was none, or one without a usable token
 	Err    error
 }
 
@@ -44,14 +45,15 @@ func (e *Error) Unwrap() error { return e.Err }
 // Final marks it as one that is not retried.
 func (*Error) Final() {}
 
-// Error quotes no body: an answer without a token may hold other secrets.
+// Error names the token service. It quotes no body: an answer without a token may contain
+// other secrets.
 func (e *Error) Error() string {
-	var answered *transport.Error
+	var answered answerError
 	if errors.As(e.Err, &answered) {
-		return "the token service answered " + told(answered)
+		return answered.Error()
 	}
 	line, _, _ := strings.Cut(e.Err.Error(), "\n")
-	return "get token: " + wire.Cut(line, 300)
+	return fmt.Sprintf("get token from %s: %s", wire.Cut(e.Host, 100), strings.TrimSuffix(wire.Cut(line, 300), ":"))
 }
 
 // Refused reports whether the service said no, rather than not now.
@@ -152,13 +154,10 @@ func (s *Session) askForToken(ctx context.Context, scopes []string) (t token) {
 		t, err = s.askOnce(ctx, scopes)
 		return err
 	})
-	switch {
-	case end == nil:
-		return t
-	case ctx.Err() != nil:
-		return token{err: end}
+	if end != nil {
+		return token{err: s.tokenError(end)}
 	}
-	return token{err: refusedToken(end)}
+	return t
 }
 
 func (s *Session) tokenHost() *wire.Host {
@@ -178,7 +177,7 @@ func (s *Session) askOnce(ctx context.Context, scopes []string) (token, error) {
 	}
 	value := cmp.Or(t.Token, t.AccessToken)
 	if strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return token{}, retry.AfterDamage(errors.New("the token has characters that no token has"))
+		return token{}, retry.AfterDamage(errors.New("the token contains invalid characters"))
 	}
 	life := defaultTokenLife
 	if t.ExpiresIn > 0 {
@@ -212,28 +211,36 @@ func wholeSeconds(answer []byte) []byte {
 // judge decides what a failed exchange is worth: an answer of success without a
 // token in it is a damaged one.
 func (g *guarded) judge(err error) error {
-	switch a, failure := g.outcome(); {
-	case failure != nil:
+	a, failure := g.outcome()
+	if failure != nil {
 		return failure
+	}
+	var answered *transport.Error
+	if a != nil && errors.As(err, &answered) {
+		err = answerError{a, answered}
+	}
+	switch {
 	case a != nil && wire.IsTemporary(a.Status):
 		return retry.Error{Err: err, Answer: a}
+	case a != nil && a.Status < 300 && a.IsPage():
+		return retry.AfterDamage(fmt.Errorf("%w: it is %s", wire.ErrPage, a.DescribePage()))
 	case a != nil && a.Status < 300:
 		return retry.AfterDamage(err)
-	default:
-		return refusedToken(err)
 	}
+	return g.session.tokenError(err)
 }
 
-func refusedToken(err error) error {
-	var e *transport.Error
+func (s *Session) tokenError(err error) error {
+	var answered *transport.Error
 	var already *Error
 	if errors.As(err, &already) {
 		return already
 	}
-	if errors.As(err, &e) {
-		return &Error{Status: e.StatusCode, Err: err}
+	e := &Error{Host: s.tokenHost().Name, Err: err}
+	if errors.As(err, &answered) {
+		e.Status = answered.StatusCode
 	}
-	return &Error{Err: err}
+	return e
 }
 
 // narrow goes over to one token for each request's repositories. It reports

@@ -166,9 +166,9 @@ func (p *Policy) withLast(why, err error) error {
 	case last == nil:
 		return why
 	case a != nil:
-		return fmt.Errorf("%w; the registry's last answer was %s", why, a)
+		return fmt.Errorf("%w; last attempt: %s", why, a.Describe())
 	default:
-		return fmt.Errorf("%w; the last attempt failed: %w", why, last)
+		return fmt.Errorf("%w; last attempt: %w", why, last)
 	}
 }
 

@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ const (
 	MaxErrorBody = 64 << 10
 	MaxRedirects = 5
 
-	ErrTooManyRedirects = Refusal("registry points elsewhere again and again: more than 5 redirects")
+	ErrTooManyRedirects = Refusal("the registry redirects more than 5 times in a row")
 )
 
 // Answer is what came back, its body read whole.
@@ -26,10 +27,14 @@ type Answer struct {
 	Header     http.Header
 	Body       []byte
 	URL        *url.URL // that was asked, after redirects
-	Unanswered bool     // an attempt before it had no answer
+	Unanswered bool     // an earlier attempt of the same request got no answer
 
-	LoggedIn bool // the credential itself was accepted, whatever the answer is
+	LoggedIn bool   // the credential itself was accepted, whatever the answer is
+	By       string // who answered in the registry's place: the token service, or a host; empty: nobody
 }
+
+// Describe is a clause for a message: who answered, and what.
+func (a *Answer) Describe() string { return cmp.Or(a.By, "the registry") + " answered " + a.String() }
 
 // String is the status with what the registry says of it.
 func (a *Answer) String() string {
@@ -101,7 +106,7 @@ func Decode(resp *http.Response, most int64) error {
 		return nil
 	case encoding != "gzip" && encoding != "x-gzip":
 		_ = resp.Body.Close()
-		return InvalidError{fmt.Errorf("the answer is encoded as %q, which was not asked for", Cut(encoding, MaxCode))}
+		return InvalidError{fmt.Errorf("the answer has the Content-Encoding %q, which was not requested", Cut(encoding, MaxCode))}
 	}
 	text := bufio.NewReader(io.LimitReader(resp.Body, most+1))
 	resp.ContentLength = -1
@@ -166,7 +171,7 @@ func (a *Answer) Redirect(method string) (*url.URL, error) {
 func ResolveLocation(from *url.URL, location string) (*url.URL, error) {
 	ref, err := url.Parse(location)
 	if err != nil || location == "" {
-		return nil, Refusal("registry points elsewhere without a Location that can be read")
+		return nil, Refusal("the registry redirects without a readable Location")
 	}
 	to := from.ResolveReference(ref)
 	return to, CheckDestination(from, to)

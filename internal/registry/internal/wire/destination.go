@@ -13,7 +13,7 @@ type Refusal string
 
 func (r Refusal) Error() string { return string(r) }
 
-const errLinkLocal = Refusal("link-local addresses are refused: no registry lives there, but cloud metadata does")
+const errLinkLocal = Refusal("link-local address refused: cloud metadata services use them, registries do not")
 
 func isLinkLocal(ip netip.Addr) bool {
 	ip = ip.Unmap()
@@ -27,23 +27,23 @@ func isLinkLocal(ip netip.Addr) bool {
 // itself named by one (ggcr#2440).
 func CheckDestination(from, to *url.URL) error {
 	if to.Scheme != "https" && (to.Scheme != "http" || from.Scheme != "http") {
-		return Refusal(fmt.Sprintf("registry points from %s to %q: only https is followed", from.Scheme, Cut(to.Scheme, 40)))
+		return Refusal(fmt.Sprintf("the registry points from %s to %q: only https is allowed", from.Scheme, Cut(to.Scheme, 40)))
 	}
 	if !isASCII(to.Host) {
-		return Refusal(fmt.Sprintf("registry points to the host %q: only names in ASCII are followed", Cut(to.Hostname(), 100)))
+		return Refusal(fmt.Sprintf("the registry points to the host %q: only ASCII names are allowed", Cut(to.Hostname(), 100)))
 	}
 	if SameHost(from, to) {
 		return nil
 	}
 	if to.User != nil {
-		return Refusal("registry points to a URL with a user in it")
+		return Refusal("the registry points to a URL that contains a user name")
 	}
 	// The dialer refuses it too, but does not see what a proxy connects to.
 	if ip, err := netip.ParseAddr(to.Hostname()); err == nil && isLinkLocal(ip) {
 		return errLinkLocal
 	}
 	if isPrivate(to.Hostname()) && !isPrivate(from.Hostname()) {
-		return Refusal(fmt.Sprintf("registry points to the private address %q: not followed", Cut(to.Hostname(), 100)))
+		return Refusal(fmt.Sprintf("the registry points to the private address %q: not allowed", Cut(to.Hostname(), 100)))
 	}
 	return nil
 }

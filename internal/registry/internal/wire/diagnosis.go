@@ -102,7 +102,8 @@ func words(d transport.Diagnostic) string {
 	}
 }
 
-var ErrPage = errors.New("something in between answers")
+// ErrPage says that a proxy or a login page answered a request to a registry.
+var ErrPage = errors.New("the answer is not from a registry")
 
 // IsPage reports whether an answer is a web page: that of a proxy, or to log in on.
 func (a *Answer) IsPage() bool {
@@ -114,17 +115,28 @@ func (a *Answer) IsPage() bool {
 	return strings.EqualFold(strings.TrimSpace(kind), "text/html") && len(text) > 0 && text[0] != '{'
 }
 
-// DescribePage tells a page by its title.
+// DescribePage names a page by its title, and the XML of a storage by its error code.
 func (a *Answer) DescribePage() string {
 	text := string(a.Body[:min(len(a.Body), 8<<10)])
+	if title := element(text, "title"); title != "" {
+		return "a web page, \"" + title + "\""
+	}
+	if code := element(text, "code"); code != "" {
+		return "an XML document, \"" + code + "\""
+	}
+	return "a web page"
+}
+
+// element is the text of the first element of a name, cut short.
+func element(text, name string) string {
 	lower := strings.ToLower(text)
-	from := strings.Index(lower, "<title>")
+	from := strings.Index(lower, "<"+name+">")
 	if from < 0 || len(lower) != len(text) {
-		return "a web page"
+		return ""
 	}
-	title, _, found := strings.Cut(text[from+len("<title>"):], "<")
-	if title = strings.TrimSpace(Printable(title)); !found || title == "" {
-		return "a web page"
+	content, _, found := strings.Cut(text[from+len(name)+len("<>"):], "<")
+	if !found {
+		return ""
 	}
-	return "a web page, \"" + Cut(title, MaxCode) + "\""
+	return Cut(strings.TrimSpace(Printable(content)), MaxCode)
 }

@@ -17,7 +17,7 @@ type RedirectError struct {
 }
 
 func (e RedirectError) Error() string {
-	return fmt.Sprintf("at %q, where the registry points: %v", Cut(e.Host.Name, 100), e.Err)
+	return fmt.Sprintf("redirected to %q: %v", Cut(e.Host.Name, 100), e.Err)
 }
 
 func (e RedirectError) Unwrap() error { return e.Err }

@@ -15,7 +15,7 @@ var ErrMismatch = errors.New("content does not match its digest")
 type SizeError struct{ says, has int64 }
 
 func (e SizeError) Error() string {
-	return fmt.Sprintf("the manifest says %s bytes, the blob has %s", Grouped(e.says), Grouped(e.has))
+	return fmt.Sprintf("the manifest states %s bytes, the blob has %s", Grouped(e.says), Grouped(e.has))
 }
 
 func (SizeError) Unwrap() error { return ErrMismatch }

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 )
@@ -14,7 +15,7 @@ const StallTimeout = 30 * time.Second
 // expected to check and store a blob that it has received.
 const commitRate = 16 << 20
 
-var ErrStalled = errors.New("the transfer stalled: no byte for too long")
+var ErrStalled = fmt.Errorf("the transfer stalled: no data for %v", StallTimeout)
 
 // Watchdog ends a context when what it watches takes too long at one step.
 type Watchdog struct {

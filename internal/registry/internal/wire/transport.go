@@ -72,30 +72,43 @@ func NewTransport(config *tls.Config, dial Dial, connections int) *http.Transpor
 	}
 }
 
-// checkProxy tells a forward proxy that wants a login: net/http has no error for it but
-// the words of the proxy's status line.
+// checkProxy returns an error that names the forward proxy which refused a connection:
+// that of net/http has only the text of the proxy's status line.
 func checkProxy(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
-	if answer.StatusCode != http.StatusProxyAuthRequired {
+	switch answer.StatusCode {
+	case http.StatusOK:
 		return nil
+	case http.StatusProxyAuthRequired:
+		return ProxyLoginError{Proxy: proxy.Host, Rejected: proxy.User != nil}
 	}
-	return ProxyLoginError{Proxy: proxy.Host, refused: proxy.User != nil}
+	return ProxyRefusalError{Proxy: proxy.Host, Status: answer.StatusCode}
 }
 
-// ProxyLoginError says that a forward proxy answered 407 (RFC 9110 §15.5.8): no request gets
-// past it, however often it is tried.
+// ProxyLoginError says that a forward proxy answered 407 (RFC 9110 §15.5.8). A retry does
+// not help.
 type ProxyLoginError struct {
-	Proxy   string
-	refused bool // there was a login, and it was not taken
+	Proxy    string // host:port
+	Rejected bool   // HTTPS_PROXY has a login, and the proxy rejected it
 }
 
 func (p ProxyLoginError) Error() string {
-	if p.refused {
-		return fmt.Sprintf("the proxy %s refuses the user and password of HTTPS_PROXY (407)", Cut(p.Proxy, 200))
+	if p.Rejected {
+		return fmt.Sprintf("the proxy %s rejects the user and password of HTTPS_PROXY (407)", Cut(p.Proxy, 200))
 	}
-	return fmt.Sprintf("the proxy %s asks for a user and password (407)", Cut(p.Proxy, 200))
+	return fmt.Sprintf("the proxy %s requires a user and password (407)", Cut(p.Proxy, 200))
 }
 
 func (ProxyLoginError) Final() {}
+
+// ProxyRefusalError says that a forward proxy did not connect to the host.
+type ProxyRefusalError struct {
+	Proxy  string // host:port
+	Status int    // of its answer to CONNECT
+}
+
+func (p ProxyRefusalError) Error() string {
+	return fmt.Sprintf("the proxy %s refused to connect: %s", Cut(p.Proxy, 200), Quote(p.Status))
+}
 
 // refuseLinkLocal keeps every connection, by whatever name or redirect it came,
 // from the clouds' metadata services.
