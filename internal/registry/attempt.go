@@ -11,10 +11,10 @@ import (
 	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 )
 
-// attempt is one request that is about to be sent: with its slot, its token if it
-// needs one, and nothing left to wait for but the answer.
+// attempt is one request that is ready to be sent: it has its slot, and its token if it
+// needs one.
 type attempt struct {
-	wire.Slot // none where the caller holds one for the whole transfer
+	wire.Slot // taken for this attempt, or by the caller for a whole transfer
 	session   *session
 	host      *wire.Host // of the URL
 	need      auth.Need
@@ -23,9 +23,8 @@ type attempt struct {
 	grant     auth.Grant
 }
 
-// prepare waits for all that a small request needs. The token comes before the slot,
-// which nobody holds while waiting for one; a token that expired until there was a
-// slot is replaced.
+// prepare waits for a token and then for a slot, in this order: a request that waits for a
+// token must not occupy a slot. If the token expired before a slot was free, it starts over.
 func (s *session) prepare(ctx context.Context, n auth.Need, u *url.URL) (*attempt, error) {
 	for {
 		a, err := s.authorize(ctx, n, u)
@@ -42,8 +41,8 @@ func (s *session) prepare(ctx context.Context, n auth.Need, u *url.URL) (*attemp
 	}
 }
 
-// prepareTransfer waits for all that a request with a streamed body needs, but for
-// the slot of its transfer, which the caller holds.
+// prepareTransfer waits for a token for a request with a streamed body. The caller has
+// taken the slot of the transfer.
 func (s *session) prepareTransfer(ctx context.Context, n auth.Need, u *url.URL, held wire.Slot) (*attempt, error) {
 	if err := s.hosts.Of(u.Host).AwaitThrottle(ctx); err != nil {
 		return nil, err
@@ -56,7 +55,7 @@ func (s *session) prepareTransfer(ctx context.Context, n auth.Need, u *url.URL, 
 	return a, nil
 }
 
-// authorize makes an attempt with the token that it needs.
+// authorize makes an attempt, with a token if the URL needs one.
 func (s *session) authorize(ctx context.Context, n auth.Need, u *url.URL) (*attempt, error) {
 	a := &attempt{session: s, host: s.hosts.Of(u.Host), need: n, url: u, header: http.Header{}}
 	if s.userAgent != "" {
@@ -67,11 +66,12 @@ func (s *session) authorize(ctx context.Context, n auth.Need, u *url.URL) (*atte
 	return a, err
 }
 
-// send sends the request. The slot stays taken until Release.
-func (a *attempt) send(ctx context.Context, method string, body io.ReadCloser, size int64, again func() (io.ReadCloser, error)) (*http.Response, error) {
+// send sends the request. The slot stays taken until Release. rewind returns the body from
+// its start, for net/http to resend it on a new connection; nil: the body is a stream.
+func (a *attempt) send(ctx context.Context, method string, body io.ReadCloser, size int64, rewind func() (io.ReadCloser, error)) (*http.Response, error) {
 	req := (&http.Request{
 		Method: method, URL: a.url, Host: a.url.Host, Header: a.header,
-		Body: body, ContentLength: size, GetBody: again,
+		Body: body, ContentLength: size, GetBody: rewind,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 	resp, err := a.session.transports.Of(a.Class).RoundTrip(req)
@@ -86,8 +86,8 @@ func (a *attempt) send(ctx context.Context, method string, body io.ReadCloser, s
 	return resp, nil
 }
 
-// failed names the host where it is another than the registry's: the reader of the
-// message would look for the fault there.
+// failed adds the host to an error if the registry redirected to it: otherwise a user would
+// look for the fault at the registry.
 func (a *attempt) failed(ctx context.Context, err error) error {
 	if a.grant.IsOwnHost() || ctx.Err() != nil {
 		return err
@@ -95,7 +95,7 @@ func (a *attempt) failed(ctx context.Context, err error) error {
 	return wire.RedirectError{Host: a.host, Err: err}
 }
 
-// answeredBy names the host where it is another than the registry's.
+// answeredBy names the host if the registry redirected to it; empty: the registry's own.
 func (a *attempt) answeredBy() string {
 	if a.grant.IsOwnHost() {
 		return ""
@@ -103,7 +103,7 @@ func (a *attempt) answeredBy() string {
 	return strconv.Quote(wire.Cut(a.host.Name, 100))
 }
 
-// renew takes the nth answer and reports whether the same request may now do better.
+// renew is auth.Session.Renew for this attempt.
 func (a *attempt) renew(status int, header http.Header, nth int) bool {
 	return a.session.auth.Renew(a.need, a.grant, status, header, nth)
 }

@@ -12,46 +12,46 @@ import (
 )
 
 const (
-	// tagAge is how long a read by tag is believed, and one that found nothing: who
-	// reads the same again within a step gets the same answer.
+	// tagAge is how long the cache keeps a read by tag, and a read that found nothing:
+	// reads of the same tag within one step of a run share an answer.
 	tagAge = 2 * time.Second
-	// maxCached bounds the bytes of manifests that are kept, and maxKept how many: a run
-	// of 200 images reads 8,000, and asks for those of eight images at a time. The oldest
-	// make room; they are read again when they are asked for again.
+	// maxCached bounds the bytes of the manifests in the cache, and maxKept their number: a
+	// run of 200 images reads 8,000 manifests, those of eight images at the same time. The
+	// oldest manifests are dropped first.
 	maxCached = 16 << 20
 	maxKept   = 2000
 )
 
-// cache keeps what a run has read, by repository and session. A read by digest is
-// made once, one by tag once within tagAge; who asks while a read is on its way waits
-// for its answer. A write forgets what was read of that reference, whoever read it.
-// An error is shared with those who wait for it, and not kept.
+// cache keeps what a run has read, by repository and session. A digest is read once, a tag
+// once within tagAge. A reader waits for a read of the same reference that is in progress,
+// and shares its answer or its error. A write drops the reference for all sessions of the
+// host. Errors other than ErrNotFound are not kept.
 type cache struct {
 	mu        sync.Mutex
 	manifests cacheOf[Manifest]
 	blobs     cacheOf[bool]
 	sessions  []*session
-	bytes     map[v1.Hash]*sharedBytes // of manifests, each once whatever repository it was read from
+	bytes     map[v1.Hash]*sharedBytes // of manifests: one copy for all repositories
 	size      int
-	kept      []kept // the oldest first
+	kept      []keptManifest // the oldest first
 }
 
 func newCache() *cache { return &cache{bytes: map[v1.Hash]*sharedBytes{}} }
 
-// sharedBytes are the bytes of a manifest, and how many kept ones have them.
+// sharedBytes are the bytes of a manifest, and the number of cache entries that use them.
 type sharedBytes struct {
 	raw   []byte
 	users int
 }
 
-// kept is a manifest that is found by its digest.
-type kept struct {
+// keptManifest is a cache entry by digest.
+type keptManifest struct {
 	at     cacheKey
 	digest v1.Hash
 }
 
-// cacheKey is a tag or digest of a repository as a session sees it: what one credential
-// may not see another may.
+// cacheKey is a tag or digest of a repository in a session: another session has another
+// credential, which may not read the same.
 type cacheKey struct {
 	session         *session
 	repository, ref string
@@ -61,29 +61,29 @@ func (r *Repository) cacheKey(ref string) cacheKey {
 	return cacheKey{r.session, r.name.RepositoryStr(), ref}
 }
 
-// cacheOf are the answers, and the questions that are on their way.
+// cacheOf are the entries of one type.
 type cacheOf[V any] struct {
 	all   map[cacheKey]*cached[V]
-	swept time.Time // when answers that are too old were dropped
+	swept time.Time // when expired entries were last dropped
 }
 
-// cached is one answer, or the question that is on its way.
+// cached is one entry: an answer, or a read that is in progress.
 type cached[V any] struct {
-	began time.Time
-	kept  bool          // for the whole run
-	done  chan struct{} // nil: the answer is there
-	value V
-	err   error // also ErrNotFound, which is kept for as long as a tag
-	over  bool  // its asker's context ended: whoever waits asks for himself
+	began     time.Time
+	kept      bool          // for the whole run
+	done      chan struct{} // closed at the end of the read; nil: the entry is an answer
+	value     V
+	err       error // ErrNotFound is kept for tagAge
+	abandoned bool  // its asker's context ended: whoever waits asks for himself
 }
 
-// fresh reports whether the answer may be given to who asks now.
-func (e *cached[V]) fresh() bool {
+// isFresh reports whether a reader may use the entry now.
+func (e *cached[V]) isFresh() bool {
 	return e.done != nil || e.kept || time.Since(e.began) < tagAge
 }
 
-// put keeps an answer or a question. Every two seconds it drops answers that nobody
-// gets any more: a run asks for thousands of tags.
+// put adds an entry. Every two seconds it drops the expired ones: a run reads thousands of
+// tags.
 func (l *cacheOf[V]) put(at cacheKey, e *cached[V]) {
 	if l.all == nil {
 		l.all = map[cacheKey]*cached[V]{}
@@ -93,21 +93,21 @@ func (l *cacheOf[V]) put(at cacheKey, e *cached[V]) {
 		return
 	}
 	for at, e := range l.all {
-		if !e.fresh() {
+		if !e.isFresh() {
 			delete(l.all, at)
 		}
 	}
 	l.swept = time.Now()
 }
 
-// readOnce returns the answer that is kept, waits for one that is on its way, or asks.
-// Past the cache it asks in any case, and its answer takes the place of the other.
-func readOnce[V any](ctx context.Context, c *cache, l *cacheOf[V], at cacheKey, past bool, question func(context.Context) (V, error)) (V, error) {
+// readOnce returns the answer in the cache, or waits for a read in progress, or reads. With
+// uncached it always reads, and replaces the entry.
+func readOnce[V any](ctx context.Context, c *cache, l *cacheOf[V], at cacheKey, uncached bool, read func(context.Context) (V, error)) (V, error) {
 	for {
-		e, mine := enter(c, l, at, past)
+		e, mine := enter(c, l, at, uncached)
 		if mine {
-			e.value, e.err = question(ctx)
-			e.over = ctx.Err() != nil
+			e.value, e.err = read(ctx)
+			e.abandoned = ctx.Err() != nil
 			leave(c, l, at, e)
 			close(e.done)
 			return e.value, e.err
@@ -117,7 +117,7 @@ func readOnce[V any](ctx context.Context, c *cache, l *cacheOf[V], at cacheKey, 
 		}
 		select {
 		case <-e.done:
-			if e.err == nil || !e.over {
+			if e.err == nil || !e.abandoned {
 				return e.value, copyOf(e.err)
 			}
 		case <-ctx.Done():
@@ -127,20 +127,20 @@ func readOnce[V any](ctx context.Context, c *cache, l *cacheOf[V], at cacheKey, 
 	}
 }
 
-// copyOf is a copy of an error that others have too: each adds a hint of its own.
+// copyOf copies an error that several readers share, because each may add its own hint.
 func copyOf(err error) error {
-	if e, ok := err.(*Error); ok { //nolint:errorlint // the outermost is what is added to
+	if e, ok := err.(*Error); ok { //nolint:errorlint // hints are added to the outermost error
 		mine := *e
 		return &mine
 	}
 	return err
 }
 
-// enter returns the answer to wait for, or a new one that the caller is to find.
-func enter[V any](c *cache, l *cacheOf[V], at cacheKey, past bool) (e *cached[V], mine bool) {
+// enter returns an entry to use or to wait for, or a new one that the caller has to read.
+func enter[V any](c *cache, l *cacheOf[V], at cacheKey, uncached bool) (e *cached[V], mine bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := l.all[at]; e != nil && !past && e.fresh() {
+	if e := l.all[at]; e != nil && !uncached && e.isFresh() {
 		return e, false
 	}
 	if !slices.Contains(c.sessions, at.session) {
@@ -151,23 +151,23 @@ func enter[V any](c *cache, l *cacheOf[V], at cacheKey, past bool) (e *cached[V]
 	return e, true
 }
 
-// leave keeps an answer that is worth it, unless a write or a later question has taken
-// its place. A blob that is there stays there.
+// leave ends a read and keeps its answer, unless a write or a later read has replaced the
+// entry. The answer that a blob exists is kept for the run.
 func leave[V any](c *cache, l *cacheOf[V], at cacheKey, e *cached[V]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l.all[at] != e {
 		return
 	}
-	if e.err != nil && (e.over || !errors.Is(e.err, ErrNotFound)) {
+	if e.err != nil && (e.abandoned || !errors.Is(e.err, ErrNotFound)) {
 		delete(l.all, at)
 		return
 	}
 	l.all[at] = &cached[V]{began: e.began, kept: e.err == nil && any(e.value) == any(true), value: e.value, err: e.err}
 }
 
-// keep has a manifest that was read by any name be found by its digest. It returns the
-// manifest with the bytes that the cache has already.
+// keep adds an entry by digest for a manifest that was read by tag or digest. It returns the
+// manifest with the shared bytes.
 func (c *cache) keep(r *Repository, m Manifest) Manifest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -181,13 +181,13 @@ func (c *cache) keep(r *Repository, m Manifest) Manifest {
 	m.Raw = known.raw
 	at := r.cacheKey(m.Digest.String())
 	c.manifests.put(at, &cached[Manifest]{kept: true, value: m})
-	for c.kept = append(c.kept, kept{at, m.Digest}); len(c.kept) > maxKept || c.size > maxCached; {
+	for c.kept = append(c.kept, keptManifest{at, m.Digest}); len(c.kept) > maxKept || c.size > maxCached; {
 		c.drop()
 	}
 	return m
 }
 
-// drop forgets the oldest manifest that is kept.
+// drop drops the oldest manifest.
 func (c *cache) drop() {
 	oldest := c.kept[0]
 	c.kept = c.kept[1:]
@@ -199,10 +199,11 @@ func (c *cache) drop() {
 	}
 }
 
-// wroteManifest forgets what a reference held. It is called before a write and after.
+// wroteManifest drops a reference. It is called before and after a write, because a read may
+// be made during the write.
 func (c *cache) wroteManifest(r *Repository, ref string) { wrote(c, &c.manifests, r, ref) }
 
-// wroteBlob forgets whether a blob was there.
+// wroteBlob drops the answer whether a blob exists.
 func (c *cache) wroteBlob(r *Repository, digest string) { wrote(c, &c.blobs, r, digest) }
 
 func wrote[V any](c *cache, l *cacheOf[V], r *Repository, ref string) {

@@ -14,34 +14,37 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// call is a request whose body and answer are small: they are held in memory,
-// and the whole of it is tried again until it succeeds or is refused.
+// call is a request whose body and answer are small: both are in memory, and the whole
+// request is retried until it succeeds or the registry refuses it.
 type call struct {
 	method string
 	path   string // on the session's host
 	query  string
-	url    *url.URL // whole, in place of both; nil: none
+	url    *url.URL // used in place of path and query; nil: use these
 	header http.Header
 	body   []byte
 	need   auth.Need
-	limit  int64 // bytes of the answer's body
-	raw    bool  // the body is left in the encoding that it came in
-	peek   bool  // no more than limit is read of the body, whatever there is
+	limit  int64 // most bytes of the answer's body; more is an error
+	raw    bool  // do not decompress the body
+	peek   bool  // read only the first limit bytes of the body, without an error for more
 
-	// extract keeps of a body below 300 what is wanted, while it comes; nil: all of it.
+	// extract reads the body of a status below 300 and returns the part to keep; nil: keep
+	// the whole body.
 	extract wire.Extract
-	// blob is what the answer is to be, where it is one.
+	// blob is the expected content of the answer; nil: the answer is not a blob.
 	blob *v1.Descriptor
 
-	// whole reports whether a body that broke off had all come; nil: it had not.
-	whole func(body []byte) bool
-	// check is asked about every answer below 300; an error has it asked for again.
+	// complete reports whether a body is complete although its connection broke; nil: never.
+	complete func(body []byte) bool
+	// check decides whether an answer with a status below 300 is valid: after an error the
+	// request is retried as the error says.
 	check func(a *wire.Answer) error
-	// judge is asked about every other that is not temporary; nil: it is final.
+	// judge decides whether any other answer that is not temporary is retried; nil: it is
+	// final.
 	judge func(a *wire.Answer) error
 }
 
-// assess decides what an answer is worth.
+// assess returns nil for a final answer, or an error to retry.
 func (c *call) assess(a *wire.Answer) error {
 	switch {
 	case wire.IsTemporary(a.Status) && !c.refusedContent(a):
@@ -54,8 +57,8 @@ func (c *call) assess(a *wire.Answer) error {
 	return nil
 }
 
-// refusedContent reports whether an answer of a host in trouble says that what was
-// written is not right. Nothing mends that (distribution#2795: 500 for foreign layers).
+// refusedContent reports whether a server error rejects the written content. A retry does
+// not help then (distribution#2795: 500 for foreign layers).
 func (c *call) refusedContent(a *wire.Answer) bool {
 	if c.method != http.MethodPut || c.judge == nil || a.Status < 500 {
 		return false
@@ -64,8 +67,8 @@ func (c *call) refusedContent(a *wire.Answer) bool {
 	return wire.IsContentCode(code)
 }
 
-// send sends a call, again until it succeeds, is refused, or is not retried any more. It
-// returns an answer of any status; an error says that there was none.
+// send sends a call and retries it. It returns the final answer, of any status, or an error
+// if there was no usable answer.
 func (s *session) send(ctx context.Context, c call) (got *wire.Answer, err error) {
 	unanswered := false
 	err = retry.Do(ctx, s.host, func(ctx context.Context) error {
@@ -79,7 +82,7 @@ func (s *session) send(ctx context.Context, c call) (got *wire.Answer, err error
 		}
 		return err
 	})
-	if a := retry.AnswerOf(err); a != nil && ctx.Err() == nil { // it asks to come back later, to the end
+	if a := retry.AnswerOf(err); a != nil && ctx.Err() == nil { // the last retry was throttled or unavailable too
 		got, err = a, nil
 	}
 	if err != nil {
@@ -89,9 +92,9 @@ func (s *session) send(ctx context.Context, c call) (got *wire.Answer, err error
 	return got, nil
 }
 
-// follow sends a call one time, and again where a read is redirected: always from
-// the registry's own URL, for what it redirects to expires. One that has expired
-// is asked for again; but a URL that is signed for GET refuses every HEAD.
+// follow sends a call once and follows redirects of reads. A redirect leads to a signed URL
+// that expires, so after a refusal it starts from the registry's own URL again. It does so
+// only for GET: a URL that is signed for GET refuses every HEAD.
 func (s *session) follow(ctx context.Context, c call) (*wire.Answer, error) {
 	for renewed := 0; ; renewed++ {
 		a, hops, err := s.followOnce(ctx, c)
@@ -120,17 +123,17 @@ func (s *session) followOnce(ctx context.Context, c call) (a *wire.Answer, hops 
 	return nil, 0, wire.ErrTooManyRedirects
 }
 
-// maxRenewals is how often a URL that a registry redirects to is asked for again,
-// after the host that it leads to has refused it.
+// maxRenewals is how often the registry is asked for a new signed URL after the storage
+// refused the last one.
 const maxRenewals = 2
 
-// mayHaveExpired reports whether storage answers so to a URL whose time is over: S3
-// and Azure with 403, Google with 400 (ExpiredToken).
+// mayHaveExpired reports whether a storage answers an expired URL with this status: S3 and
+// Azure answer 403, Google answers 400 (ExpiredToken).
 func mayHaveExpired(status int) bool {
 	return status == http.StatusBadRequest || status == http.StatusUnauthorized || status == http.StatusForbidden
 }
 
-// target is the call's URL.
+// target is the URL of the call.
 func (s *session) target(ctx context.Context, c call) (*url.URL, error) {
 	if c.url != nil {
 		return c.url, nil
@@ -143,8 +146,8 @@ func (s *session) target(ctx context.Context, c call) (*url.URL, error) {
 	return u, nil
 }
 
-// exchange sends a call to one URL. Where the token may be what is too long, it sends it
-// once more with one for this request alone.
+// exchange sends a call to one URL. If the token may be too long for the server, it sends
+// the call once more with a token for this repository alone.
 func (s *session) exchange(ctx context.Context, c call, u *url.URL) (*wire.Answer, error) {
 	a, used, err := s.exchangeRenewed(ctx, c, u)
 	if err != nil || !s.auth.MayBeTooLong(c.need, used, c.method, a) {
@@ -158,7 +161,8 @@ func (s *session) exchange(ctx context.Context, c call, u *url.URL) (*wire.Answe
 	return shorter, err
 }
 
-// exchangeRenewed sends a call to one URL, with a fresh token if the first is refused.
+// exchangeRenewed sends a call to one URL, and once more with a fresh token if the first one
+// is refused.
 func (s *session) exchangeRenewed(ctx context.Context, c call, u *url.URL) (*wire.Answer, auth.Grant, error) {
 	for nth := 0; ; nth++ {
 		try, err := s.prepare(ctx, c.need, u)
@@ -176,7 +180,7 @@ func (s *session) exchangeRenewed(ctx context.Context, c call, u *url.URL) (*wir
 	}
 }
 
-// exchange makes the attempt and reads its answer, all within one time limit.
+// exchange sends the request and reads the answer within wire.AttemptTimeout.
 func (a *attempt) exchange(ctx context.Context, c call) (*wire.Answer, error) {
 	defer a.Release()
 	ctx, cancel := context.WithTimeoutCause(ctx, wire.AttemptTimeout, wire.ErrStalled)
@@ -185,12 +189,12 @@ func (a *attempt) exchange(ctx context.Context, c call) (*wire.Answer, error) {
 		a.header[key] = values
 	}
 	var body io.ReadCloser
-	var again func() (io.ReadCloser, error)
+	var rewind func() (io.ReadCloser, error)
 	if c.body != nil {
-		again = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(c.body)), nil }
-		body, _ = again()
+		rewind = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(c.body)), nil }
+		body, _ = rewind()
 	}
-	resp, err := a.send(ctx, c.method, body, int64(len(c.body)), again)
+	resp, err := a.send(ctx, c.method, body, int64(len(c.body)), rewind)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +213,7 @@ func (a *attempt) exchange(ctx context.Context, c call) (*wire.Answer, error) {
 		}
 	}
 	got, err := wire.ReadAnswer(resp, a.url, c.limit, c.extract)
-	if err != nil && (c.whole == nil || !c.whole(got.Body)) {
+	if err != nil && (c.complete == nil || !c.complete(got.Body)) {
 		return nil, wire.Cause(ctx, err)
 	}
 	got.LoggedIn, got.By = a.accepts(got), a.answeredBy()

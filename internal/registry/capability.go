@@ -5,30 +5,30 @@ import "sync"
 // capabilities are what a host has shown in this run that it supports.
 type capabilities struct {
 	mu           sync.Mutex
-	mounts       bool       // it has mounted a blob from another repository
-	singlePost   capability // a blob within the POST that starts its upload
+	mounts       bool       // it has mounted a blob
+	singlePost   capability // a blob in the body of the POST that starts its upload
 	refusedPuts  int        // refusals in a row of a blob in one PUT
-	smallestPut  int64      // the smallest of the blobs refused in one PUT, in bytes: from there on blobs are sent by PATCH; 0: none
-	limitsBodies bool       // it named the size as the reason
-	noBlobHead   bool       // it answers the GET of a blob and not its HEAD
-	tagPageSize  int        // the smallest number of tags that it refused to list at once; 0: none
+	smallestPut  int64      // size of the smallest blob refused in one PUT: blobs from this size on are sent by PATCH; 0: none
+	limitsBodies bool       // it gave the size as the reason
+	noBlobHead   bool       // it answers GET of a blob, but not HEAD
+	tagPageSize  int        // the smallest page of tags that it refused; 0: none
 }
 
-// capability is what trying something has shown.
+// capability is what a run knows about an optional feature of a registry.
 type capability int
 
 const (
 	untried capability = iota
-	trying             // one request tries it; the others do without until its answer is there
+	trying             // one request tries it; other requests do without until it is answered
 	supported
 	unsupported
 )
 
-// smallBlob is the size in bytes up to which a blob is held in memory and sent
-// as a small request.
+// smallBlob is the size in bytes up to which a blob is transferred in memory by a small
+// request.
 const smallBlob = 64 << 10
 
-// learnMount notes that the host has mounted a blob.
+// learnMount records that the host has mounted a blob.
 func (c *capabilities) learnMount() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -41,8 +41,8 @@ func (c *capabilities) supportsMount() bool {
 	return c.mounts
 }
 
-// trySinglePost reports whether a blob may be sent within the POST that starts its
-// upload: where that is supported, and once to find out.
+// trySinglePost reports whether a blob may be sent in the POST that starts its upload: if
+// that is supported, and once to find out.
 func (c *capabilities) trySinglePost() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,16 +53,15 @@ func (c *capabilities) trySinglePost() bool {
 	return c.singlePost == supported
 }
 
-// triedSinglePost notes what came of it. What was refused once is not tried again.
+// triedSinglePost records the result. After one refusal it is not tried again.
 func (c *capabilities) triedSinglePost(v capability) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.singlePost = v
 }
 
-// bodyRefused notes that a blob was refused in one PUT. A single refusal may be a
-// mistake and concerns that blob alone, unless the host names its size as the
-// reason.
+// bodyRefused records that a blob was refused in one PUT. A single refusal may be a mistake
+// and concerns that blob alone, unless the host gives the size as the reason.
 func (c *capabilities) bodyRefused(size int64, tooLarge bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,9 +74,9 @@ func (c *capabilities) bodyRefused(size int64, tooLarge bool) {
 	c.limitsBodies = c.limitsBodies || tooLarge
 }
 
-// bodyTaken notes that a blob was taken in one PUT: size was not the reason for
+// bodyAccepted records that a blob was accepted in one PUT: its size was not the reason for
 // an earlier refusal of a smaller one.
-func (c *capabilities) bodyTaken(size int64) {
+func (c *capabilities) bodyAccepted(size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.refusedPuts = 0
@@ -86,15 +85,15 @@ func (c *capabilities) bodyTaken(size int64) {
 	}
 }
 
-// bodiesByPatch reports whether a blob of that size is sent by PATCH.
+// bodiesByPatch reports whether a blob of this size is sent by PATCH.
 func (c *capabilities) bodiesByPatch(size int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.smallestPut > 0 && size >= c.smallestPut
 }
 
-// chunk is how much of a blob the host is sent with one request: half of what it
-// refused for its size; 0: all.
+// chunk is the size in bytes of one request with a part of a blob: half of the size that
+// the host refused; 0: the whole blob.
 func (c *capabilities) chunk() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,14 +103,14 @@ func (c *capabilities) chunk() int64 {
 	return max(min(c.smallestPut/2, maxChunk), minChunk)
 }
 
-// noPatch notes that the host takes no PATCH either.
+// noPatch records that the host refuses PATCH too: blobs are sent by PUT again.
 func (c *capabilities) noPatch() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.refusedPuts, c.smallestPut, c.limitsBodies = 0, 0, false
 }
 
-// refusedHead notes that the host answers the GET of a blob and not its HEAD.
+// refusedHead records that the host answers GET of a blob, but not HEAD.
 func (c *capabilities) refusedHead() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,7 +123,7 @@ func (c *capabilities) answersHead() bool {
 	return !c.noBlobHead
 }
 
-// tagPage is how many tags are asked for at once; 0: as many as the host likes.
+// tagPage is the size of a page of tags to request; 0: the host decides.
 func (c *capabilities) tagPage() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +136,7 @@ func (c *capabilities) tagPage() int {
 	return 0
 }
 
-// refusedTagPage notes that so many were refused.
+// refusedTagPage records that a page of this size was refused.
 func (c *capabilities) refusedTagPage(size int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

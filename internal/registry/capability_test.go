@@ -138,11 +138,11 @@ func TestLargeBodiesByPatch(t *testing.T) {
 	if !h.bodiesByPatch(1000) || h.bodiesByPatch(999) {
 		t.Error("from the size refused on, blobs are sent by PATCH")
 	}
-	h.bodyTaken(500)
+	h.bodyAccepted(500)
 	if !h.bodiesByPatch(1000) {
 		t.Error("a smaller blob that was taken tells nothing")
 	}
-	if h.bodyTaken(2000); h.bodiesByPatch(1000) {
+	if h.bodyAccepted(2000); h.bodiesByPatch(1000) {
 		t.Error("a larger blob was taken, so that size was not the reason")
 	}
 	h.bodyRefused(1000, true)

@@ -16,19 +16,19 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// A proxy before a registry refuses bodies above a limit with 413, or closes the
-// connection (1 MB at nginx by default, 100 MB at Cloudflare). Blobs are then sent in
-// chunks of half of what was refused, and of half of that, until they are taken.
+// A proxy in front of a registry refuses bodies above a limit with 413, or closes the
+// connection (nginx by default above 1 MB, Cloudflare above 100 MB). The blob is then sent in
+// chunks of half the refused size, and of half of that, until they are accepted.
 const (
-	maxChunk = 64 << 20 // to begin with
+	maxChunk = 64 << 20 // the first chunk
 	minChunk = smallBlob
 
-	// maxClosed is the first chunk where connections are closed: what was refused so
-	// was sent for nothing, for as long as nobody knows why.
-	maxClosed = 16 << 20
-	// closes is how many connections in a row are closed on a body until it is taken
-	// for a limit.
-	closes = 2
+	// maxChunkAfterClose is the first chunk after connections were closed. It is smaller
+	// than maxChunk, because each attempt sends its bytes before the connection is closed.
+	maxChunkAfterClose = 16 << 20
+	// closesForLimit is how many connections in a row are closed during a body before that
+	// counts as a limit on its size.
+	closesForLimit = 2
 )
 
 // bodyTooLarge is the refusal of a body for its size.
@@ -39,7 +39,7 @@ type bodyTooLarge struct {
 
 func (e bodyTooLarge) Unwrap() error { return e.error }
 
-// refuseSize is the error for a body that was refused for its size.
+// refuseSize makes an error of an answer that refuses a body for its size.
 func (o *uploader) refuseSize(a *wire.Answer, size int64) error {
 	err := o.refuse(a)
 	var e *Error
@@ -61,19 +61,19 @@ func (o *uploader) sizeHint(size int64) string {
 	return hint
 }
 
-// fail is the error that an upload ends with.
+// fail makes the error of an upload that is not retried any more.
 func (o *uploader) fail(end error) error {
 	var e *Error
 	err := o.repo.fail("write blob", o.Blob.Digest.String(), end)
-	if o.closedInARow >= closes && errors.As(err, &e) && e.Hint == "" {
+	if o.closedInARow >= closesForLimit && errors.As(err, &e) && e.Hint == "" {
 		e.Hint = fmt.Sprintf("%s, or a proxy in front of it, closes the connection during requests of %s bytes.\n", o.host().Name, wire.Grouped(o.refusedSize)) +
 			"It may limit request bodies (nginx: client_max_body_size), or it may restart or crash. Check its log."
 	}
 	return err
 }
 
-// shrink makes chunks smaller than a body that was refused for its size, and reports
-// whether there is anything smaller to try.
+// shrink makes chunks smaller than a body that was refused for its size. It reports false if
+// a smaller chunk is not allowed.
 func (o *uploader) shrink(refused, most int64) bool {
 	next := max(min(refused/2, most), minChunk, o.minChunk)
 	if next >= refused {
@@ -89,14 +89,14 @@ func (o *uploader) countClosed(err error, size int64) {
 		o.closedInARow = 0
 		return
 	}
-	if o.closedInARow++; o.closedInARow >= closes {
+	if o.closedInARow++; o.closedInARow >= closesForLimit {
 		o.refusedSize = size
-		o.shrink(size, maxClosed)
+		o.shrink(size, maxChunkAfterClose)
 	}
 }
 
-// isClosed tells a connection that ended while a body was sent. net/http has several
-// words for it, not all of them exported.
+// isClosed reports whether a connection was closed during a body. net/http has several
+// errors for that, and exports only some.
 func isClosed(err error) bool {
 	var source sourceError
 	var e *Error
@@ -110,7 +110,7 @@ func isClosed(err error) bool {
 	return retry.IsTemporary(err)
 }
 
-// chunkSize is how much of the blob goes with one request.
+// chunkSize is the size in bytes of the next chunk.
 func (o *uploader) chunkSize() int64 {
 	size := o.Blob.Size
 	for _, most := range []int64{o.chunk, o.supports().chunk()} {
@@ -121,16 +121,16 @@ func (o *uploader) chunkSize() int64 {
 	return max(size, o.minChunk)
 }
 
-// noteChunkMinimum notes what size of chunks the registry asks for (distribution-spec, "Pushing
-// a blob in chunks").
+// noteChunkMinimum records the smallest chunk that the registry accepts (distribution-spec,
+// "Pushing a blob in chunks").
 func (o *uploader) noteChunkMinimum(header http.Header) {
 	if least, ok := digits(header.Get("OCI-Chunk-Min-Length")); ok {
 		o.minChunk = min(least, o.Blob.Size)
 	}
 }
 
-// patch sends the blob in chunks, and returns the session's new location. Where a
-// chunk fails, the registry is asked how much has arrived, and the rest is sent.
+// patch sends the blob in chunks, and returns the session's new location. If a chunk fails,
+// it requests from the registry how many bytes have arrived, and sends the rest.
 func (o *uploader) patch(ctx context.Context, location *url.URL) (*url.URL, error) {
 	if o.small() {
 		return o.patchSmall(ctx, location)
@@ -151,7 +151,7 @@ func (o *uploader) patch(ctx context.Context, location *url.URL) (*url.URL, erro
 		}
 		location = next
 	}
-	if o.refusedSize > 0 { // in vain, by closed connections: these chunks show that it was their size
+	if o.refusedSize > 0 { // connections were closed because of the size: smaller chunks were accepted
 		o.supports().bodyRefused(o.refusedSize, true)
 	}
 	return location, nil
@@ -188,7 +188,7 @@ func (o *uploader) patchOne(ctx context.Context, s *bodySource, location *url.UR
 	next, err := o.patched(a, location, s.offset, n)
 	if err != nil {
 		if a.Status < 300 {
-			o.count(-n) // send has counted them
+			o.count(-n) // counted by send
 		}
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (o *uploader) patchOne(ctx context.Context, s *bodySource, location *url.UR
 	return next, s.mark(n)
 }
 
-// patched judges the answer to a chunk.
+// patched returns the next location from the answer to a chunk.
 func (o *uploader) patched(a *wire.Answer, location *url.URL, first, size int64) (*url.URL, error) {
 	code, _ := a.Diagnosis()
 	switch {
@@ -214,9 +214,9 @@ func (o *uploader) patched(a *wire.Answer, location *url.URL, first, size int64)
 	return uploadAt(location, a.Header.Get("Location"))
 }
 
-// resume asks how much of the blob has arrived after a chunk failed, and has the rest
-// sent (distribution-spec, "Pushing a blob in chunks": the Range of the session). It
-// returns the failure where the session cannot go on.
+// resume requests how many bytes of the blob have arrived after a chunk failed, and moves
+// the source there (distribution-spec, "Pushing a blob in chunks": the Range of the session).
+// It returns the failure if the session cannot be resumed.
 func (o *uploader) resume(ctx context.Context, s *bodySource, location *url.URL, failure error) (*url.URL, error) {
 	if !canResume(failure) {
 		return nil, failure
@@ -243,8 +243,8 @@ func (o *uploader) resume(ctx context.Context, s *bodySource, location *url.URL,
 	return uploadAt(location, a.Header.Get("Location"))
 }
 
-// canResume tells a failure after which the session may go on from one of the session
-// itself, of the source, or of the chunk.
+// canResume reports whether a session may be resumed after a failure: not if the source
+// failed, or if the registry refused the chunk or the session.
 func canResume(failure error) bool {
 	var large bodyTooLarge
 	var source sourceError
@@ -258,8 +258,8 @@ func canResume(failure error) bool {
 	return retry.IsTemporary(failure)
 }
 
-// arrivedBytes reads the Range of a session, "0-99". A session without a byte says
-// "0-0" (distribution), which is not told from one with one byte: no chunk is as small.
+// arrivedBytes reads the Range of a session, "0-99". A session without any bytes has "0-0"
+// (distribution), as one with a single byte would, but no chunk is so small.
 func arrivedBytes(value string) (int64, bool) {
 	first, last, dash := strings.Cut(strings.TrimPrefix(value, "bytes="), "-")
 	n, ok := digits(last)
@@ -272,22 +272,22 @@ func arrivedBytes(value string) (int64, bool) {
 	return n + 1, true
 }
 
-// bodySource is what an upload reads, with the slot of its target. It can be read again
-// from the start of the chunk that is on its way.
+// bodySource is the source of an upload, with a slot of the target. It can be read again from
+// the start of the current chunk.
 type bodySource struct {
 	*uploader
-	retry  retry.Policy // with this session
+	retry  retry.Policy // of the chunks of this session
 	stop   context.CancelFunc
 	source io.ReadCloser
-	held   wire.Slot
-	offset int64  // of the chunk
-	hash   []byte // of what came before it, where the source is a download
+	slot   wire.Slot // of the target
+	offset int64     // of the current chunk
+	hash   []byte    // state of the hash before the chunk, if the source is a download
 }
 
-// open opens the source, once the target can be asked: nobody holds a slot while
-// waiting for a token. The source answers before the target is asked to take anything:
-// a registry that copies to itself may hold a lock while it reads an upload, and would
-// never answer (seen with "crane registry serve").
+// open opens the source after the target's token is there: a request that waits for a token
+// must not occupy a slot. The source answers before the upload starts: a registry that copies
+// to itself may lock its storage during an upload, and would never answer the download (seen
+// with "crane registry serve").
 func (o *uploader) open(ctx context.Context) (*bodySource, error) {
 	if err := o.repo.session.auth.Ready(ctx, o.repo.need()); err != nil {
 		return nil, err
@@ -296,13 +296,13 @@ func (o *uploader) open(ctx context.Context) (*bodySource, error) {
 	return s, s.read(ctx, o.Open)
 }
 
-// read opens a source that ends with the supply, and takes the slot of the target
-// once it has answered. After an error nothing is left to close.
+// read opens the source, and takes a slot of the target after the source has answered. After
+// an error the source is closed.
 func (s *bodySource) read(ctx context.Context, open func(context.Context) io.ReadCloser) (err error) {
 	inner, stop := context.WithCancel(ctx)
 	s.stop, s.source = stop, open(inner)
 	if d, ok := s.source.(*download); ok {
-		if d.repo.session.host == s.host() { // each such blob needs two connections
+		if d.repo.session.host == s.host() { // a copy within one host needs two connections
 			s.host().ShareSlots()
 		}
 		if err := d.start(); err != nil {
@@ -310,7 +310,7 @@ func (s *bodySource) read(ctx context.Context, open func(context.Context) io.Rea
 			return sourceError{err}
 		}
 	}
-	if s.held, err = s.host().Acquire(ctx, wire.Upload); err != nil {
+	if s.slot, err = s.host().Acquire(ctx, wire.Upload); err != nil {
 		s.close()
 	}
 	return err
@@ -319,11 +319,11 @@ func (s *bodySource) read(ctx context.Context, open func(context.Context) io.Rea
 func (s *bodySource) close() {
 	s.stop()
 	_ = s.source.Close() // it was only read
-	s.held.Release()
-	s.held = wire.Slot{}
+	s.slot.Release()
+	s.slot = wire.Slot{}
 }
 
-// mark notes that a chunk has arrived.
+// mark records that a chunk has arrived.
 func (s *bodySource) mark(size int64) error {
 	s.offset += size
 	d, ok := s.source.(*download)
@@ -339,25 +339,26 @@ func (s *bodySource) mark(size int64) error {
 	return err
 }
 
-// restart reads the source again, from an offset that is not before the chunk's. Who
-// waits for a slot of the source holds none of the target.
+// restart reads the source again, from an offset at or after the start of the chunk. It
+// releases the target's slot first: a request that waits for a slot of the source must not
+// occupy one of the target.
 func (s *bodySource) restart(ctx context.Context, offset int64) error {
-	at, open := int64(0), s.Open
+	start, open := int64(0), s.Open
 	if d, ok := s.source.(*download); ok && s.hash != nil {
-		at = s.offset
-		open = func(ctx context.Context) io.ReadCloser { return d.from(ctx, at, s.hash) }
+		start = s.offset
+		open = func(ctx context.Context) io.ReadCloser { return d.from(ctx, start, s.hash) }
 	}
 	s.close()
 	if err := s.read(ctx, open); err != nil {
 		return err
 	}
-	if _, err := io.CopyN(io.Discard, s.source, offset-at); err != nil {
+	if _, err := io.CopyN(io.Discard, s.source, offset-start); err != nil {
 		return sourceError{err}
 	}
 	return s.mark(offset - s.offset)
 }
 
-// from is the download from an offset on, with the hash of what is before it.
+// from is the same download from an offset on, with the state of the hash up to there.
 func (d *download) from(ctx context.Context, offset int64, state []byte) io.ReadCloser {
 	next := &download{ctx: ctx, repo: d.repo, blob: d.blob, offset: offset, noRange: d.noRange, retry: retry.New(d.repo.session.host)}
 	hash, err := v1.Hasher(d.blob.Digest.Algorithm)
@@ -371,9 +372,9 @@ func (d *download) from(ctx context.Context, offset int64, state []byte) io.Read
 	return next
 }
 
-// send sends so many bytes of the source as the body of one request.
+// send sends a number of bytes of the source as the body of one request.
 func (s *bodySource) send(ctx context.Context, method string, u *url.URL, size int64) (*wire.Answer, error) {
-	try, err := s.repo.session.prepareTransfer(ctx, s.repo.need(), u, s.held)
+	try, err := s.repo.session.prepareTransfer(ctx, s.repo.need(), u, s.slot)
 	if err != nil {
 		return nil, err
 	}
@@ -391,7 +392,7 @@ func (s *bodySource) send(ctx context.Context, method string, u *url.URL, size i
 	good := err == nil && a.Status < 300
 	stop := s.stop
 	if good && !last && body.WasRead() {
-		stop = func() {} // the source is read on
+		stop = func() {} // the next chunk reads on
 	}
 	failed := body.Stop(stop)
 	if good && (last || body.WasRead()) {
@@ -404,7 +405,7 @@ func (s *bodySource) send(ctx context.Context, method string, u *url.URL, size i
 	case good:
 		return nil, retry.Error{Err: errors.New("the registry acknowledged a chunk before it had all of it")}
 	case err == nil && (a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden):
-		try.renew(http.StatusUnauthorized, a.Header, 0) // for the next attempt: this body is gone
+		try.renew(http.StatusUnauthorized, a.Header, 0) // for the next attempt: the body of this one was read
 	}
 	return a, err
 }

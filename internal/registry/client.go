@@ -23,15 +23,15 @@ type Options struct {
 	Credentials *credential.Chain // nil: anonymous
 	Roots       *x509.CertPool    // nil: the system's
 	UserAgent   string
-	Secret      func(string)      // is told every password and token found, before it is used; nil: nobody
-	Transport   http.RoundTripper // nil: one made for registries; Roots and Dial are then unused
-	Dial        wire.Dial         // makes connections; nil: over TCP, and to no link-local address
+	Secret      func(string)      // receives every password and token before its first use; nil: no function
+	Transport   http.RoundTripper // sends all requests, without Roots and Dial; nil: transports made for registries
+	Dial        wire.Dial         // makes connections; nil: over TCP, to any address but link-local ones
 
-	// Transfers is how many blobs are streamed at once to and from a host, each by a
-	// connection of its own; 0: 24. Fewer are where the host asks for less.
+	// Transfers is how many blobs are streamed at the same time to a host, and as many from
+	// it, each on a connection of its own; 0: 24. A throttled host gets fewer.
 	Transfers int
-	// RetryFor is how long one operation is retried after its first failure, and at least
-	// 8 times; 0: a minute. The waits grow in proportion to it.
+	// RetryFor is how long one operation is retried after its first failure, but at least
+	// 8 times; 0: a minute. The backoff is in proportion to it.
 	RetryFor time.Duration
 }
 
@@ -42,14 +42,15 @@ type Client struct {
 	closeIdle  func() // nil: the transport is not the client's own
 	hosts      *wire.Hosts
 	cache      *cache
-	memory     *semaphore.Weighted // bytes of small blobs that are held
+	memory     *semaphore.Weighted // bytes of small blobs in memory
 
 	mu           sync.Mutex
 	sessions     map[sessionKey]*session
 	capabilities map[*wire.Host]*capabilities
 }
 
-// smallMemory bounds the small blobs that are on their way at once, in bytes.
+// smallMemory bounds the bytes of small blobs in memory: up to 96 small requests run at
+// once, each with up to 64 KiB.
 const smallMemory = 8 << 20
 
 // New returns a client with no connections yet.
@@ -66,14 +67,14 @@ func New(o Options) *Client {
 	return c
 }
 
-// Close closes the connections that nobody uses any more. The client can be used on.
+// Close closes idle connections. The client stays usable.
 func (c *Client) Close() {
 	if c.closeIdle != nil {
 		c.closeIdle()
 	}
 }
 
-// Access is what a repository is opened for.
+// Access is what the caller does with a repository.
 type Access = auth.Access
 
 // Accesses, each including the one before it.
@@ -83,10 +84,9 @@ const (
 	Delete = auth.Delete // pull, push and delete
 )
 
-// Open finds the side's credential for a repository and returns the repository.
-// No registry is contacted yet; a cloud's login service may be. All
-// repositories of a run are best opened before the first request, so that one
-// token serves them all.
+// Open finds the side's credential for a repository and returns the repository. It contacts
+// no registry, but may contact a cloud's login service. Open all repositories of a run
+// before the first request, so that they share a token.
 func (c *Client) Open(ctx context.Context, side credential.Side, repo name.Repository, access Access) (*Repository, error) {
 	cred, err := c.find(ctx, side, repo)
 	if err != nil {
@@ -106,7 +106,7 @@ func (c *Client) Open(ctx context.Context, side credential.Side, repo name.Repos
 	return &Repository{name: repo, side: side, session: s, credential: cred}, nil
 }
 
-// Format prints no value: the client holds credentials.
+// Format prints no value, because the client contains credentials.
 func (c *Client) Format(s fmt.State, _ rune) { _, _ = io.WriteString(s, "(registry client)") }
 
 func (c *Client) find(ctx context.Context, side credential.Side, repo name.Repository) (credential.Credential, error) {
@@ -121,8 +121,8 @@ type sessionKey struct {
 	auth authn.AuthConfig
 }
 
-// session returns the session of a host and credential. Two sides that use one
-// credential on one host share it; that is also what allows mounts between them.
+// session returns the session of a host and credential. Two sides with the same
+// credential on the same host share a session, which allows mounts between them.
 func (c *Client) session(host name.Registry, cred credential.Credential) *session {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -135,7 +135,7 @@ func (c *Client) session(host name.Registry, cred credential.Credential) *sessio
 	return s
 }
 
-// supports returns what a host has shown that it supports. The caller holds the lock.
+// supports returns the capabilities of a host. The caller has locked c.mu.
 func (c *Client) supports(h *wire.Host) *capabilities {
 	known := c.capabilities[h]
 	if known == nil {

@@ -14,51 +14,52 @@ import (
 	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 )
 
-// Some registries answer 403 to a read in a repository that does not exist, as in one
-// that may not be read (GHCR: "denied" for a package that was never pushed; Docker Hub:
-// "requested access to the resource is denied"). Were that final, nothing could be
-// promoted there for the first time; were it "not found", a tag that may not be read
-// could be overwritten.
+// creation is what a session knows about the existence of a repository.
 //
-// So a refused read means for a repository that was opened with AllowMissing:
+// Some registries answer 403 both to a read in a repository that does not exist and to a
+// read without the right to pull (GHCR: "denied" for a package that was never pushed; Docker
+// Hub: "requested access to the resource is denied"). If a 403 were final, the first
+// promotion to a repository would fail. If a 403 meant "not found", a promotion could
+// overwrite a tag that the credential may not read.
 //
-//  1. Where anything else in the repository was read, or its tags can be listed, it
-//     exists: the refusal is one, and final.
-//  2. Else what was asked for is assumed to be absent, and each such tag is noted.
-//     Blobs and manifests are then written by digest alone. That changes no tag, and
-//     creates the repository if it was missing; where the right to write is missing
-//     too, the run ends here.
-//  3. Before the first tag is written, every tag that was assumed absent is read again.
-//     In a repository that was just created these reads answer 404, and writing goes on.
-//     In one that existed they are refused as before: the tag is not written.
+// A repository from AllowMissing therefore treats a refused read so:
 //
-// So no tag is ever written whose absence was only assumed. The third step is part of
-// PutManifest, where nobody can forget it.
+//  1. If anything else in the repository was read, or its tags can be listed, the repository
+//     exists, and the refusal is final.
+//  2. Otherwise the content is assumed missing, and the tag is recorded. The run then writes
+//     blobs and manifests by digest alone, which changes no tag, and creates the repository
+//     if it was missing. Without the right to push, the run ends here.
+//  3. Before the first tag is written, every tag that was assumed missing is read again. In a
+//     repository that was just created the registry answers 404, and the tag is written. In
+//     a repository that existed before, the registry refuses again, and the tag is not
+//     written.
+//
+// So a tag is never written on the assumption alone that it is missing. PutManifest makes
+// the third step, so that no caller can leave it out.
 type creation struct {
-	turn queue.Turn // held while it is found out
+	turn queue.Turn // taken while the existence is found out
 
-	mu      sync.Mutex
-	exists  bool            // something was read or written there
-	refused bool            // so was the list of tags
-	assumed map[string]bool // tags
+	mu          sync.Mutex
+	exists      bool            // content of the repository was read or written
+	listRefused bool            // the registry refused to list the tags
+	assumed     map[string]bool // tags that are assumed missing
 }
 
-// AllowMissing is the same repository for who may be the first to write to it: a read
-// that is refused there is one of what does not exist, until it is known that the
-// repository does.
+// AllowMissing is the same repository for a caller that may be the first to write to it: a
+// read that is refused there is ErrNotFound, until the repository is known to exist.
 func (r *Repository) AllowMissing() *Repository {
-	may := *r
-	may.mayBeMissing = true
-	return &may
+	allowed := *r
+	allowed.mayBeMissing = true
+	return &allowed
 }
 
-// AssumedMissing reports whether the repository is taken for one that does not exist
-// yet, because nothing in it may be read.
+// AssumedMissing reports whether the repository is assumed not to exist yet, because the
+// registry refuses all reads in it.
 func (r *Repository) AssumedMissing() bool {
 	c := r.creation()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.refused && !c.exists
+	return c.listRefused && !c.exists
 }
 
 func (r *Repository) creation() *creation {
@@ -73,15 +74,15 @@ func (r *Repository) creation() *creation {
 	return c
 }
 
-// seen notes that the repository exists.
-func (r *Repository) seen() {
+// noteExists records that the repository exists.
+func (r *Repository) noteExists() {
 	c := r.creation()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.exists = true
 }
 
-// refuseRead is refuse for a read, which may be one in a repository that does not exist.
+// refuseRead is refuse for a read, whose repository may not exist.
 func (r *Repository) refuseRead(ctx context.Context, op, ref string, a *wire.Answer) error {
 	err := r.refuse(op, ref, a)
 	var refused *Error
@@ -91,7 +92,7 @@ func (r *Repository) refuseRead(ctx context.Context, op, ref string, a *wire.Ans
 	return err
 }
 
-// assumeMissing decides whether what was refused may be taken for absent, and notes it.
+// assumeMissing decides whether refused content may be assumed missing, and records the tag.
 func (r *Repository) assumeMissing(ctx context.Context, ref string) bool {
 	c := r.creation()
 	if c.turn.Take(ctx) != nil {
@@ -103,29 +104,30 @@ func (r *Repository) assumeMissing(ctx context.Context, ref string) bool {
 		var answered *Error
 		switch {
 		case err == nil && p.listed:
-			r.seen()
+			r.noteExists()
 		case err == nil, errors.As(err, &answered) && answered.Status == http.StatusForbidden:
-			c.refuse()
+			c.noteListRefused()
 		default:
-			return false // not known, and not noted
+			return false // the existence of the repository stays unknown
 		}
 	}
-	return c.note(ref)
+	return c.assume(ref)
 }
 
 func (c *creation) known() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.exists || c.refused
+	return c.exists || c.listRefused
 }
 
-func (c *creation) refuse() {
+func (c *creation) noteListRefused() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.refused = true
+	c.listRefused = true
 }
 
-func (c *creation) note(ref string) bool {
+// assume records that a tag is assumed missing. It returns false if the repository exists.
+func (c *creation) assume(ref string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.exists {
@@ -143,8 +145,8 @@ func (c *creation) tags() []string {
 	return slices.Sorted(maps.Keys(c.assumed))
 }
 
-// confirmAssumedMissing reads every tag again that was assumed absent, before a manifest is written to
-// a tag. Nothing is kept of what fails: each further tag asks again.
+// confirmAssumedMissing reads every tag again that was assumed missing, before a manifest is
+// written to a tag. After a failure the next write starts over.
 func (r *Repository) confirmAssumedMissing(ctx context.Context, m Manifest) error {
 	c := r.creation()
 	if len(c.tags()) == 0 {

@@ -10,39 +10,38 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// EachDescriptor reads a JSON list of descriptors one by one, with the text of
-// each, so that whoever looks at one can refuse it before the rest is held: a few
-// bytes of list make many of memory. A list that is null has none.
-func EachDescriptor(list []byte, look func(text json.RawMessage, d v1.Descriptor) error) error {
+// EachDescriptor reads a JSON list of descriptors one by one, with the JSON of each. visit can
+// refuse a list early: a short list may take a lot of memory. null is an empty list.
+func EachDescriptor(list []byte, visit func(text json.RawMessage, d v1.Descriptor) error) error {
 	return eachEntry(list, func(text json.RawMessage, d v1.Descriptor, err error) error {
 		if err != nil {
 			return err
 		}
-		return look(text, d)
+		return visit(text, d)
 	})
 }
 
-// EachReadable is [EachDescriptor] of the entries that can be read. It returns the
-// digests, or what stands in their place, of those that cannot: of an algorithm that is
-// not known here (image-spec, "Digests": others than registered MAY be used), or malformed.
-func EachReadable(list []byte, look func(text json.RawMessage, d v1.Descriptor) error) (odd []string, err error) {
+// EachReadable is [EachDescriptor] without the invalid entries. It returns the digest of each
+// of these, or the start of its JSON: it is malformed, or its digest has an algorithm that
+// is unknown here (image-spec, "Digests": algorithms that are not registered MAY be used).
+func EachReadable(list []byte, visit func(text json.RawMessage, d v1.Descriptor) error) (invalid []string, err error) {
 	err = eachEntry(list, func(text json.RawMessage, d v1.Descriptor, err error) error {
-		// Go takes the names of members in any case; the protocol has one.
+		// encoding/json accepts field names in any case; the protocol is case-sensitive.
 		if err == nil && d.Digest.Hex != "" && bytes.Contains(text, []byte(`"digest"`)) {
-			return look(text, d)
+			return visit(text, d)
 		}
-		if odd = append(odd, nameOf(text)); len(odd) > maxOdd {
-			return fmt.Errorf("more than %d entries cannot be read, the last is %q", maxOdd, odd[maxOdd])
+		if invalid = append(invalid, nameOf(text)); len(invalid) > maxInvalid {
+			return fmt.Errorf("more than %d entries cannot be read, the last is %q", maxInvalid, invalid[maxInvalid])
 		}
 		return nil
 	})
-	return odd, err
+	return invalid, err
 }
 
-// maxOdd is how many entries that cannot be read a list may have.
-const maxOdd = 1000
+// maxInvalid is how many invalid entries a list may have.
+const maxInvalid = 1000
 
-// nameOf is what an entry that cannot be read names, or how it begins.
+// nameOf is the digest of an invalid entry, or the start of its JSON.
 func nameOf(entry json.RawMessage) string {
 	var named struct {
 		Digest string `json:"digest"`
@@ -53,7 +52,7 @@ func nameOf(entry json.RawMessage) string {
 	return wire.Cut(wire.Printable(string(entry)), 40)
 }
 
-func eachEntry(list []byte, look func(text json.RawMessage, d v1.Descriptor, err error) error) error {
+func eachEntry(list []byte, visit func(text json.RawMessage, d v1.Descriptor, err error) error) error {
 	if string(list) == "null" {
 		return nil
 	}
@@ -68,7 +67,7 @@ func eachEntry(list []byte, look func(text json.RawMessage, d v1.Descriptor, err
 		}
 		var d v1.Descriptor
 		err := json.Unmarshal(text, &d)
-		if err := look(text, d, err); err != nil {
+		if err := visit(text, d, err); err != nil {
 			return err
 		}
 	}

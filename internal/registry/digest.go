@@ -16,8 +16,8 @@ func digestOf(b []byte) v1.Hash {
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}
 }
 
-// matches computes the digest of bytes with the algorithm of one that was asked
-// for, and fails if it is another.
+// matches computes the digest of bytes with the algorithm of a wanted digest, and fails if
+// the two differ.
 func matches(b []byte, want string) (v1.Hash, error) {
 	digest, err := v1.NewHash(want)
 	if err != nil {
@@ -40,16 +40,16 @@ func NewManifest(mediaType string, raw []byte) Manifest {
 	return Manifest{Digest: digestOf(raw), MediaType: mediaType, Raw: raw}
 }
 
-// isDigest tells digests from tags: no tag has a colon.
+// isDigest reports whether a reference is a digest: a tag has no colon.
 func isDigest(ref string) bool { return strings.Contains(ref, ":") }
 
-// vouches reports whether a digest's text is of a kind that can be computed.
-func vouches(digest string) bool {
+// isComputable reports whether a text is a digest whose algorithm is known here.
+func isComputable(digest string) bool {
 	_, err := v1.Hasher(algorithm(digest))
 	return isDigest(digest) && err == nil
 }
 
-// algorithm is that of a digest's text.
+// algorithm is the algorithm of a digest.
 func algorithm(digest string) string {
 	name, _, _ := strings.Cut(digest, ":")
 	return name

@@ -18,14 +18,14 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// OpenBlob reads a blob. The reader takes up a broken download where it stopped,
-// with the hash carried on, always from the registry's own URL: what it
-// redirects to expires. At the end it fails with ErrMismatch, in place of
-// io.EOF, if size or digest are not the descriptor's. A small blob is read whole
-// and checked before its first byte is handed out, again if it is damaged.
+// OpenBlob returns a reader of a blob. The reader resumes a broken download at its offset,
+// always from the registry's own URL, because the URL of a redirect expires. It ends with
+// ErrMismatch in place of io.EOF if the size or the digest is not that of the descriptor. A
+// small blob is downloaded and checked before the first Read returns, and retried if it is
+// damaged.
 //
-// Nothing is asked before the first Read. A reader of a large blob keeps others
-// from reading until its end or Close.
+// The first Read sends the first request. A reader of a large blob occupies one of the host's
+// slots until its end or Close.
 func (r *Repository) OpenBlob(ctx context.Context, blob v1.Descriptor) io.ReadCloser {
 	hash, err := v1.Hasher(blob.Digest.Algorithm)
 	if err == nil && blob.Size <= smallBlob {
@@ -45,14 +45,14 @@ type download struct {
 	hash    hash.Hash
 	offset  int64
 	retry   retry.Policy
-	noRange bool // the registry cannot be asked for a range
-	renewed int  // how often a URL was refused that the registry had redirected to
+	noRange bool // the registry does not support Range
+	renewed int  // how often the storage refused the URL of a redirect
 
-	slot     wire.Slot // of the host, for as long as bytes flow
-	keepSlot bool      // also while it waits to try again: it is an upload's source
+	slot     wire.Slot // of the host, taken while data flows
+	keepSlot bool      // keep the slot during a backoff too: this is the source of an upload
 	body     io.ReadCloser
 	watchdog *wire.Watchdog
-	err      error // final
+	err      error // of every later Read
 }
 
 func (d *download) Read(p []byte) (int, error) {
@@ -67,13 +67,13 @@ func (d *download) Read(p []byte) (int, error) {
 	return 0, d.err
 }
 
-// errEnd says that the last byte has come. It is not io.EOF, which is also what
-// skipping says of a body that is too short for it.
+// errEnd says that the last byte was read. io.EOF would be ambiguous: skip returns it for a
+// body that is too short.
 var errEnd = errors.New("end of blob")
 
 var errCutOff = fmt.Errorf("the answer was cut off: %w", io.ErrUnexpectedEOF)
 
-// read reads once from wherever the download stands.
+// read reads once at the offset.
 func (d *download) read(p []byte) (int, error) {
 	if d.body == nil {
 		if err := d.open(); err != nil {
@@ -87,7 +87,7 @@ func (d *download) read(p []byte) (int, error) {
 	d.offset += int64(n)
 	d.hash.Write(p[:n])
 	switch {
-	case err != nil && d.offset == d.blob.Size: // also where only the body's end got lost
+	case err != nil && d.offset == d.blob.Size: // even if the connection broke after the last byte
 		err = errEnd
 	case err == io.EOF:
 		err = errCutOff
@@ -95,7 +95,7 @@ func (d *download) read(p []byte) (int, error) {
 	return n, err
 }
 
-// after decides what an unsuccessful read means: nil to go on.
+// after returns nil if the download goes on after a failed read.
 func (d *download) after(err error) error {
 	if err == nil {
 		return nil
@@ -107,7 +107,7 @@ func (d *download) after(err error) error {
 	}
 	d.close()
 	var size wire.SizeError
-	if errors.Is(err, ErrMismatch) && !errors.As(err, &size) { // what was read is handed out already
+	if errors.Is(err, ErrMismatch) && !errors.As(err, &size) { // the caller has read the wrong bytes already
 		return d.fail(err)
 	}
 	end := d.retry.Wait(d.ctx, err)
@@ -132,7 +132,7 @@ func (d *download) refuse(a *wire.Answer) error {
 	return d.repo.refuse("read blob", d.blob.Digest.String(), a)
 }
 
-// start asks for the blob before it is read, and keeps its slot until the last byte was
+// start requests the blob before the first Read, and keeps the slot until the last byte was
 // read or the download is closed.
 func (d *download) start() error {
 	d.keepSlot = true
@@ -142,7 +142,7 @@ func (d *download) start() error {
 	return d.err
 }
 
-// open asks for the blob from the offset on.
+// open requests the blob from the offset on.
 func (d *download) open() error {
 	if err := d.acquire(); err != nil {
 		return err
@@ -153,14 +153,14 @@ func (d *download) open() error {
 	}
 	u.Path = d.repo.path("blobs/" + d.blob.Digest.String())
 	for hop := range wire.MaxRedirects + 1 {
-		if u, err = d.ask(u, hop > 0); u == nil || err != nil {
+		if u, err = d.request(u, hop > 0); u == nil || err != nil {
 			return err
 		}
 	}
 	return wire.ErrTooManyRedirects
 }
 
-// acquire takes a slot, unless one was kept.
+// acquire takes a slot, unless the download kept one.
 func (d *download) acquire() (err error) {
 	if d.slot.Host != nil {
 		return nil
@@ -172,8 +172,8 @@ func (d *download) acquire() (err error) {
 	return err
 }
 
-// ask asks at one URL, and returns the one that it points to, if it does.
-func (d *download) ask(u *url.URL, redirected bool) (next *url.URL, err error) {
+// request sends the request to one URL, and returns the URL of a redirect, or nil.
+func (d *download) request(u *url.URL, redirected bool) (next *url.URL, err error) {
 	for nth := 0; ; nth++ {
 		try, err := d.repo.session.prepareTransfer(d.ctx, d.repo.need(), u, d.slot)
 		if err != nil {
@@ -203,8 +203,8 @@ func (d *download) ask(u *url.URL, redirected bool) (next *url.URL, err error) {
 	}
 }
 
-// send sends the request. There is a body if the answer is one to read from; or
-// the answer points elsewhere; or it is a refusal.
+// send sends the request. After it, either d.body is set, or next is the URL of a redirect, or
+// refused is the answer.
 func (d *download) send(ctx context.Context, dog *wire.Watchdog, try *attempt) (next *url.URL, refused *wire.Answer, err error) {
 	if d.offset > 0 && !d.noRange {
 		try.header["Range"] = []string{"bytes=" + strconv.FormatInt(d.offset, 10) + "-"}
@@ -237,10 +237,10 @@ func (d *download) send(ctx context.Context, dog *wire.Watchdog, try *attempt) (
 	return nil, nil, nil
 }
 
-// position checks that the answer's body begins at the offset, or brings it
-// there; any other answer is returned. Registries serve ranges without saying so
-// beforehand (anchore/stereoscope#695), so it is tried, and Content-Range decides;
-// one that gives another range is asked for the whole.
+// position checks that the body begins at the offset, or skips to it. It returns any answer
+// without such a body. Registries serve ranges without announcing it
+// (anchore/stereoscope#695), so Range is always tried, and Content-Range decides. After a
+// wrong range the next request is for the whole blob.
 func (d *download) position(resp *http.Response) (refused *wire.Answer, err error) {
 	switch status := resp.StatusCode; {
 	case status == http.StatusOK:
@@ -265,13 +265,13 @@ func (d *download) position(resp *http.Response) (refused *wire.Answer, err erro
 	return a, nil
 }
 
-// continues reports whether a range is the rest of the blob.
+// continues reports whether a Content-Range starts at the offset.
 func (d *download) continues(contentRange string) bool {
 	r, ok := parseRange(contentRange)
 	return ok && r.first == d.offset && (r.total < 0 || r.total == d.blob.Size) && r.last < d.blob.Size
 }
 
-// skip reads what was read before.
+// skip reads up to the offset.
 func (d *download) skip(body io.ReadCloser) error {
 	_, err := io.CopyN(io.Discard, body, d.offset)
 	if err != nil {
@@ -280,7 +280,7 @@ func (d *download) skip(body io.ReadCloser) error {
 	return err
 }
 
-// byteRange is what a Content-Range says; total is -1 where it leaves that open.
+// byteRange is a Content-Range; total is -1 if it is not stated.
 type byteRange struct{ first, last, total int64 }
 
 // parseRange reads a Content-Range (RFC 9110 §14.4): "bytes 5-9/10", "bytes 5-9/*".
@@ -303,13 +303,13 @@ func parseRange(s string) (r byteRange, ok bool) {
 	return r, true
 }
 
-// digits reads a number that is nothing but digits.
+// digits reads a number that has only digits.
 func digits(s string) (int64, bool) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	return int64(n), err == nil
 }
 
-// close gives back what the download holds.
+// close closes the connection's body and releases the slot, unless the download keeps it.
 func (d *download) close() {
 	if d.body != nil {
 		_ = d.body.Close()
@@ -322,7 +322,7 @@ func (d *download) close() {
 	}
 }
 
-// Close ends the download.
+// Close ends the download and releases its slot.
 func (d *download) Close() error {
 	d.keepSlot = false
 	d.close()

@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// What an Error can be, matched with errors.Is: by status and the protocol's
-// error code, never by text.
+// Kinds of an [Error] for errors.Is, which compares the status and the protocol's error code,
+// never text.
 var (
 	ErrNotFound     = errors.New("not found")
 	ErrUnauthorized = errors.New("access denied") // 401 or 403
@@ -30,24 +30,24 @@ var (
 	ErrUnclear = errors.New("the registry does not say whether it has the blob")
 )
 
-// Error says which operation on which side and reference went wrong, what the
-// registry said of it, and what to do.
+// Error says which operation failed at which side and reference, what the registry answered,
+// and what to do.
 type Error struct {
 	Op     string // "read manifest"
 	Side   credential.Side
 	Ref    string // repository, with tag or digest where there is one
 	Status int    // of the registry's answer; 0: there was none
 	Code   string // the protocol's error code, if it gave one
-	Detail string // the registry's own words, cut short: a stranger's text
+	Detail string // the registry's message, cut short; untrusted
 	Hint   string // what to do; may have several lines
-	Err    error  // the cause where there was no answer
-	// Unanswered says that an attempt before the refusal had no answer: a write may still land.
+	Err    error  // the cause, if there was no answer
+	// Unanswered says that an earlier attempt got no answer: its write may still take effect.
 	Unanswered bool
 
 	by        string // who answered in the registry's place; empty: nobody
-	immutable bool // the tag exists, and what was refused is to change it
-	unclear   bool // ErrUnclear
-	missing   bool // it was refused, and is taken for what does not exist yet (see creation)
+	immutable bool   // the tag exists, and the registry refused to change it
+	unclear   bool   // ErrUnclear
+	missing   bool   // a refusal that is assumed to mean "not found" (see creation)
 }
 
 func (e *Error) Error() string {
@@ -92,21 +92,21 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// isPolicy reports whether the registry forbids to pull an image that it holds
-// (harbor#19408, #15885: 412, of a manifest too).
+// isPolicy reports whether a policy of the registry forbids pulling an image (harbor#19408,
+// harbor#15885: 412, for manifests too).
 func (e *Error) isPolicy() bool {
 	return e.Status == http.StatusPreconditionFailed && e.Op != opWriteManifest || e.Code == "PROJECTPOLICYVIOLATION"
 }
 
-// IsRefusal tells an answer that will stay from trouble that may pass.
+// IsRefusal reports whether the registry gave an answer that a retry does not change.
 func IsRefusal(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Status != 0 && !wire.IsTemporary(e.Status)
 }
 
-// fail makes an Error of a cause, or of an earlier Error that it would only repeat.
+// fail makes an Error of a cause. It returns err itself if that names an operation already.
 func (r *Repository) fail(op, ref string, err error) error {
-	if err == nil || said(err) {
+	if err == nil || namesOperation(err) {
 		return err
 	}
 	failure := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Err: err}
@@ -118,18 +118,18 @@ func (r *Repository) fail(op, ref string, err error) error {
 	return failure
 }
 
-// said reports whether an Error says it already. What was cut short may hold one of
-// its last attempt alone.
-func said(err error) bool {
+// namesOperation reports whether an error contains an Error for the operation that failed. In
+// an interrupted operation, the only Error may be that of its last attempt.
+func namesOperation(err error) bool {
 	var e *Error
-	var over retry.InterruptedError
+	var interrupted retry.InterruptedError
 	if errors.As(err, new(retry.SiblingError)) {
 		return true
 	}
-	return errors.As(err, &e) && (!errors.As(err, &over) || errors.As(e.Err, &over))
+	return errors.As(err, &e) && (!errors.As(err, &interrupted) || errors.As(e.Err, &interrupted))
 }
 
-// refuse makes an Error of an answer that is not what was asked for.
+// refuse makes an Error of an answer.
 func (r *Repository) refuse(op, ref string, a *wire.Answer) error { return r.refusal(op, ref, a) }
 
 func (r *Repository) refusal(op, ref string, a *wire.Answer) *Error {
@@ -155,7 +155,7 @@ func (r *Repository) ref(ref string) string {
 	return r.Reference(ref)
 }
 
-// roughly is a duration of minutes or more in words that are read at a glance.
+// roughly rounds a duration of minutes or more for a message.
 func roughly(d time.Duration) string {
 	if d >= wire.MaxRetryAfter {
 		return "a day or more"
@@ -174,7 +174,7 @@ func roughly(d time.Duration) string {
 // Cut shortens untrusted text to at most n bytes of whole characters.
 func Cut(text string, n int) string { return wire.Cut(text, n) }
 
-// Original returns the failure that ended what err is of, where it was ended by something
-// beside it; else err itself. It is for who asked for all of it: to any one of them that
-// failure is no answer.
+// Original returns the failure of the sibling that interrupted an operation, or err itself if
+// no sibling did. Only the caller that started all siblings should use it: for a single
+// operation, the failure of another one is not an answer.
 func Original(err error) error { return retry.Original(err) }

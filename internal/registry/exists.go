@@ -9,12 +9,11 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// HasBlob reports whether the repository holds a blob. It asks as often as
-// GetManifest does.
+// HasBlob reports whether the repository has a blob. It is cached as in GetManifest.
 //
-// Some registries refuse the HEAD of a blob, or send it to storage whose addresses
-// are good for GET alone (Harbor, Artifactory, Nexus): they are asked for the blob's
-// first byte. Where that is refused too, the error is ErrUnclear.
+// Some registries refuse HEAD for a blob, or redirect it to a storage URL that is signed for
+// GET alone (Harbor, Artifactory, Nexus): then the first byte is requested by GET. If that is
+// refused too, the error is ErrUnclear.
 func (r *Repository) HasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
 	c := r.session.cache
 	there, err := readOnce(ctx, c, &c.blobs, r.cacheKey(digest.String()), r.uncached, func(ctx context.Context) (bool, error) {
@@ -28,21 +27,21 @@ const lookForBlob = "look for blob"
 func (r *Repository) lookForBlob(ctx context.Context, digest v1.Hash) (bool, error) {
 	head := r.session.supports.answersHead()
 	if head {
-		there, err := r.askForBlob(ctx, digest, r.call(http.MethodHead, "blobs/"+digest.String()))
+		there, err := r.requestBlob(ctx, digest, r.call(http.MethodHead, "blobs/"+digest.String()))
 		if !errors.Is(err, ErrUnclear) {
 			return there, err
 		}
 	}
 	c := r.call(http.MethodGet, "blobs/"+digest.String())
 	c.header, c.limit, c.peek = http.Header{"Range": {"bytes=0-0"}}, 1, true
-	there, err := r.askForBlob(ctx, digest, c)
+	there, err := r.requestBlob(ctx, digest, c)
 	if head && err == nil {
 		r.session.supports.refusedHead()
 	}
 	return there, err
 }
 
-func (r *Repository) askForBlob(ctx context.Context, digest v1.Hash, c call) (bool, error) {
+func (r *Repository) requestBlob(ctx context.Context, digest v1.Hash, c call) (bool, error) {
 	a, err := r.session.send(ctx, c)
 	switch {
 	case err != nil:
@@ -58,8 +57,8 @@ func (r *Repository) askForBlob(ctx context.Context, digest v1.Hash, c call) (bo
 	}
 }
 
-// unclear marks the error of an answer that tells nothing of the blob: a refusal, or
-// a redirect that is not followed.
+// unclear marks an error that does not tell whether the blob exists: a refusal, or a redirect
+// that must not be followed.
 func (r *Repository) unclear(digest v1.Hash, err error) error {
 	var refused wire.Refusal
 	var e *Error

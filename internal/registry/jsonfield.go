@@ -7,9 +7,8 @@ import (
 	"io"
 )
 
-// jsonField reads one member of a JSON object, by its name exactly: encoding/json
-// would take it in any case, and a flipped bit is enough for another. It reports
-// whether the object has it. The other members are not kept.
+// jsonField reads one field of a JSON object and reports whether the object has it. It matches
+// the name exactly: encoding/json ignores the case, which a single flipped bit changes.
 func jsonField(body []byte, name string, into any) (found bool, err error) {
 	in := json.NewDecoder(bytes.NewReader(body))
 	if start, err := in.Token(); err != nil || start != json.Delim('{') {

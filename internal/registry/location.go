@@ -9,7 +9,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// uploadAt resolves the Location of an upload and decides whether it may be used.
+// uploadAt resolves the Location of an upload and checks that it is allowed.
 func uploadAt(from *url.URL, location string) (*url.URL, error) {
 	ref, err := url.Parse(location)
 	if err != nil || location == "" {
@@ -22,10 +22,10 @@ func uploadAt(from *url.URL, location string) (*url.URL, error) {
 	return to, nil
 }
 
-// behindProxy is the address that a registry means which a proxy tells neither of TLS
-// (X-Forwarded-Proto) nor of the port that its client used: it then names http, or no
-// port, and the same host (distribution's recipes for nginx). The request goes to
-// where the registry itself was asked, never from https to http.
+// behindProxy corrects the Location of a registry behind a proxy that passes on neither TLS
+// (X-Forwarded-Proto) nor the port of the client: it then has the scheme http, or no port, and
+// the same host (distribution's recipes for nginx). The upload goes to the scheme and port of
+// the request, so never from https to http.
 func behindProxy(from, to *url.URL) *url.URL {
 	upgrade := from.Scheme == "https" && to.Scheme == "http"
 	if !strings.EqualFold(from.Hostname(), to.Hostname()) || from.Scheme != to.Scheme && !upgrade {
@@ -39,10 +39,10 @@ func behindProxy(from, to *url.URL) *url.URL {
 	return to
 }
 
-// misdirectedError says where an upload was sent that nobody follows. Of the Location it
-// names no path or query, which may be a ticket to storage.
+// misdirectedError says that the Location of an upload is not allowed. It leaves out the path
+// and the query, which may contain a signature.
 type misdirectedError struct {
-	to    string
+	to    string // scheme and host; empty: the Location cannot be read
 	error error
 }
 
@@ -55,9 +55,9 @@ func (m misdirectedError) Error() string {
 
 func (m misdirectedError) Unwrap() error { return m.error }
 
-// withDigest adds the digest to a Location. The rest of its query stays as it is: it
-// may be signed, and reading and writing it changes "%20" and loses ";"
-// (distribution-spec, "Pushing blobs": the digest is added to the Location).
+// withDigest adds the digest to a Location (distribution-spec, "Pushing blobs"). It does not
+// parse and encode the rest of the query, which may be signed: that would change "%20" and
+// lose ";".
 func withDigest(location *url.URL, digest v1.Hash) *url.URL {
 	u := *location
 	var query []string

@@ -17,13 +17,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// MaxManifest is the largest manifest that is read or written, in bytes: what
-// the distribution-spec asks registries to take ("Pushing Manifests").
+// MaxManifest is the size in bytes of the largest manifest to read or write: registries
+// should accept as much (distribution-spec, "Pushing Manifests").
 const MaxManifest = 4 << 20
 
-// accept names every kind of manifest. Schema 1 is among them so that an image
-// of it can be told apart from none; some registries answer 404 without the
-// exact type, others look for the wildcard.
+// accept lists every type of manifest. It has schema 1, because a registry would otherwise
+// answer 404 for such an image, and the wildcard, because some registries require it.
 var accept = strings.Join([]string{
 	string(types.OCIImageIndex),
 	string(types.OCIManifestSchema1),
@@ -35,28 +34,29 @@ var accept = strings.Join([]string{
 	"*/*",
 }, ", ")
 
-// Manifest is a manifest as a registry holds it.
+// Manifest is a manifest as a registry stores it.
 type Manifest struct {
 	Digest    v1.Hash
 	MediaType string
 	Raw       []byte
-	// Untyped says that neither the manifest nor the registry states the type: it was
-	// told from the shape. Where a descriptor led here, that knows better.
+	// Untyped says that neither the manifest nor the registry states the type, which was
+	// guessed from the fields. The type of a descriptor is more reliable then.
 	Untyped bool
 }
 
 const opWriteManifest = "write manifest"
 
-// acceptable is what every question for a manifest says; nobody changes it.
+// acceptable is the header of every read of a manifest. It is shared and must not change.
 var acceptable = http.Header{"Accept": {accept}}
 
-// GetManifest reads the manifest of a tag or digest: by digest once a run, by tag once
-// within two seconds, unless the repository is [Repository.Uncached]. Nobody changes
-// the bytes, which are shared. Its digest is that of the
-// bytes; bytes that do not match a digest asked for, or the one the registry
-// names, are asked for again and then refused with ErrMismatch. Where a tag is
-// answered without naming a digest, it is read once more by the digest that the
-// bytes have: a registry that has no such manifest did not send it.
+// GetManifest reads the manifest of a tag or digest. It reads a digest once in a run, and a
+// tag once in two seconds, unless the repository is [Repository.Uncached]. The bytes are
+// shared and must not change.
+//
+// The digest is computed from the bytes. If it is neither the requested one nor the one that
+// the registry states, the read is retried, and then fails with ErrMismatch. If the registry
+// states no digest for a tag, the manifest is read again by the computed digest: a 404 then
+// shows that the bytes were damaged.
 func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, error) {
 	c := r.session.cache
 	m, err := readOnce(ctx, c, &c.manifests, r.cacheKey(ref), r.uncached, func(ctx context.Context) (Manifest, error) {
@@ -71,12 +71,12 @@ func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, err
 
 func (r *Repository) fetchManifest(ctx context.Context, ref string) (m Manifest, err error) {
 	err = retry.Do(ctx, r.session.host, func(ctx context.Context) error {
-		m, err = r.readVouched(ctx, ref)
+		m, err = r.readConfirmed(ctx, ref)
 		return err
 	})
 	var failure *Error
 	switch {
-	case errors.As(err, &failure): // an attempt has said it
+	case errors.As(err, &failure): // made by an attempt
 		return Manifest{}, failure
 	case err != nil:
 		return Manifest{}, r.fail("read manifest", ref, err)
@@ -84,11 +84,11 @@ func (r *Repository) fetchManifest(ctx context.Context, ref string) (m Manifest,
 	return m, nil
 }
 
-// readVouched reads a manifest once more by the digest of its bytes where nothing vouches
-// for these.
-func (r *Repository) readVouched(ctx context.Context, ref string) (Manifest, error) {
-	m, vouched, err := r.readManifest(ctx, ref)
-	if err != nil || vouched {
+// readConfirmed reads a manifest. If no stated digest confirms the bytes, it reads the manifest
+// once more by the computed digest.
+func (r *Repository) readConfirmed(ctx context.Context, ref string) (Manifest, error) {
+	m, confirmed, err := r.readManifest(ctx, ref)
+	if err != nil || confirmed {
 		return m, err
 	}
 	_, _, err = r.readManifest(ctx, m.Digest.String())
@@ -98,9 +98,9 @@ func (r *Repository) readVouched(ctx context.Context, ref string) (Manifest, err
 	return m, err
 }
 
-// readManifest asks for a manifest. It reports whether its digest is more than
-// what was computed from bytes that nothing vouches for.
-func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, named bool, err error) {
+// readManifest reads a manifest, and reports whether the caller or the registry stated its
+// digest.
+func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, confirmed bool, err error) {
 	c := r.call(http.MethodGet, "manifests/"+ref)
 	c.header = acceptable
 	c.limit = MaxManifest
@@ -118,14 +118,14 @@ func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, 
 	if a.Status != http.StatusOK {
 		return Manifest{}, false, r.refuseRead(ctx, "read manifest", ref, a)
 	}
-	r.seen()
-	named = isDigest(ref) || vouches(a.Header.Get("Docker-Content-Digest")) || types.MediaType(m.MediaType).IsSchema1()
-	return m, named, nil
+	r.noteExists()
+	confirmed = isDigest(ref) || isComputable(a.Header.Get("Docker-Content-Digest")) || types.MediaType(m.MediaType).IsSchema1()
+	return m, confirmed, nil
 }
 
-// judgeScanned waits for a scan: for seconds after an image was pushed a policy may
-// forbid to pull it (harbor#15885). What a target's tag holds is not waited for: a policy
-// that forbids that stays.
+// judgeScanned retries a 412 until a scan of a new image is complete: for some seconds after a
+// push, a policy may forbid pulling it (harbor#15885). It is not used for the old image of a
+// target's tag, which was scanned long ago.
 func judgeScanned(a *wire.Answer) error {
 	if a.Status == http.StatusPreconditionFailed {
 		return retry.Error{Err: errors.New(a.Describe()), Answer: a, Reason: retry.Lagging}
@@ -133,13 +133,13 @@ func judgeScanned(a *wire.Answer) error {
 	return nil
 }
 
-// maxMembers is the most members and entries that a manifest may have. In Go an
-// entry takes many times the two bytes that "{}," or "0," take in a manifest made
-// to exhaust the program. An index of ten thousand children has fewer.
-const maxMembers = 100_000
+// maxEntries is how many fields and list entries a manifest may have. A manifest could
+// otherwise exhaust the memory: "{}," takes three bytes there and many times as much in Go. An
+// index of ten thousand children has fewer entries.
+const maxEntries = 100_000
 
 func readManifest(a *wire.Answer, ref string) (m Manifest, err error) {
-	if n := bytes.Count(a.Body, []byte(",")); n > maxMembers {
+	if n := bytes.Count(a.Body, []byte(",")); n > maxEntries {
 		return Manifest{}, fmt.Errorf("%w: a manifest with %d entries", ErrTooLarge, n)
 	}
 	k := kindOf(a)
@@ -147,25 +147,25 @@ func readManifest(a *wire.Answer, ref string) (m Manifest, err error) {
 	if isDigest(ref) {
 		m.Digest, err = matches(a.Body, ref)
 	} else {
-		err = names(a, m)
+		err = checkStatedDigest(a, m)
 	}
 	switch {
 	case isDigest(ref) && err == nil:
 		return m, nil
 	case a.IsPage():
 		return Manifest{}, wire.InvalidError{Err: fmt.Errorf("%w: it is %s", wire.ErrPage, a.DescribePage())}
-	case err == nil && !k.isManifest: // the digest of a page is right as well where it comes for every path
+	case err == nil && !k.isManifest: // a page that answers every path passes the check of the digest too
 		return Manifest{}, retry.AfterDamage(fmt.Errorf("%w: it is not a manifest", wire.ErrPage))
 	}
 	return m, err
 }
 
-// names fails if the registry names another digest than that of the manifest's
-// bytes. The digest of schema 1 leaves its signatures out (distribution, "Image
-// Manifest Version 2, Schema 1"): who reads on refuses it by its type.
-func names(a *wire.Answer, m Manifest) error {
+// checkStatedDigest fails if the registry states another digest than that of the bytes. It does
+// not check schema 1, whose digest leaves out the signatures (distribution, "Image Manifest
+// Version 2, Schema 1"): the caller refuses that type.
+func checkStatedDigest(a *wire.Answer, m Manifest) error {
 	got, want := a.Header.Get("Docker-Content-Digest"), digestOf(m.Raw).String()
-	if !vouches(got) || got == want || types.MediaType(m.MediaType).IsSchema1() {
+	if !isComputable(got) || got == want || types.MediaType(m.MediaType).IsSchema1() {
 		return nil
 	}
 	if algorithm(got) != "sha256" {
@@ -175,26 +175,26 @@ func names(a *wire.Answer, m Manifest) error {
 	return fmt.Errorf("%w: the registry states %s, its bytes have %s", ErrMismatch, wire.Cut(got, 80), want)
 }
 
-// mediaType is the type of the manifest that an answer brings.
+// mediaType is the type of the manifest in an answer.
 func mediaType(a *wire.Answer) string { return kindOf(a).mediaType }
 
-// kind is what can be told of a manifest without reading all of it.
+// kind is the type of a manifest, found without reading all of it.
 type kind struct {
 	mediaType  string
-	untyped    bool // the type was told from the shape
-	isManifest bool // it has a member that some kind of manifest must have
+	untyped    bool // the type was guessed from the fields
+	isManifest bool // it has a field that only manifests have
 }
 
-// kindOf tells the type that the manifest itself states, else the one that the
-// registry sends with it, else what its shape tells (image-spec, "mediaType").
+// kindOf finds the type that the manifest states, or else the type that the registry states
+// (Content-Type), or else guesses it from the fields (image-spec, "mediaType").
 func kindOf(a *wire.Answer) kind {
 	var stated struct {
 		MediaType string          `json:"mediaType"`
-		Manifests json.RawMessage `json:"manifests"` // unread: a list of nothings would be large
+		Manifests json.RawMessage `json:"manifests"` // not parsed: a list of empty objects would take a lot of memory
 		Schema    int             `json:"schemaVersion"`
 	}
 	var config, layers, blobs present
-	err := json.Unmarshal(a.Body, &struct { // what cannot be read is refused by who needs it
+	err := json.Unmarshal(a.Body, &struct { // the caller reports a manifest that it cannot parse
 		MediaType *string          `json:"mediaType"`
 		Manifests *json.RawMessage `json:"manifests"`
 		Schema    *int             `json:"schemaVersion"`
@@ -223,17 +223,17 @@ func kindOf(a *wire.Answer) kind {
 	return k
 }
 
-// present notes that a member is there.
+// present records that a JSON object has a field.
 type present bool
 
-// UnmarshalJSON reads nothing.
+// UnmarshalJSON ignores the value.
 func (a *present) UnmarshalJSON([]byte) error {
 	*a = true
 	return nil
 }
 
-// HeadManifest is what a tag names, without its bytes: of an image that a policy forbids
-// to pull its digest may be told all the same. The digest is the registry's word.
+// HeadManifest finds the digest of a tag without its bytes: a registry may state it even for an
+// image that a policy forbids pulling. The digest is not confirmed.
 func (r *Repository) HeadManifest(ctx context.Context, ref string) (Manifest, error) {
 	c := r.call(http.MethodHead, "manifests/"+ref)
 	c.header = acceptable
@@ -251,7 +251,7 @@ func (r *Repository) HeadManifest(ctx context.Context, ref string) (Manifest, er
 	return Manifest{Digest: digest, MediaType: mediaType(a), Untyped: true}, nil
 }
 
-// HasManifest reports whether the repository holds a digest.
+// HasManifest reports whether the repository has a manifest.
 func (r *Repository) HasManifest(ctx context.Context, digest v1.Hash) (bool, error) {
 	c := r.call(http.MethodHead, "manifests/"+digest.String())
 	c.header = acceptable
@@ -264,7 +264,7 @@ func (r *Repository) has(ctx context.Context, c call, ref, op string) (bool, err
 	case err != nil:
 		return false, r.fail(op, ref, err)
 	case a.Status == http.StatusOK:
-		r.seen()
+		r.noteExists()
 		return true, nil
 	case a.Status == http.StatusNotFound:
 		return false, nil
@@ -275,11 +275,12 @@ func (r *Repository) has(ctx context.Context, c call, ref, op string) (bool, err
 	return false, err
 }
 
-// PutManifest writes the manifest's bytes as they are, under a tag or its
-// digest. It reports whether the registry says that it has indexed the
-// manifest's subject (distribution-spec, "Pushing Manifests with Subject").
+// PutManifest writes the unchanged bytes of a manifest to a tag or to its digest. It reports
+// whether the registry has indexed the manifest as a referrer of its subject
+// (distribution-spec, "Pushing Manifests with Subject").
 //
-// A tag that cannot be changed is ErrTagImmutable, unless it holds the digest already.
+// The error for an immutable tag is ErrTagImmutable, unless the tag points to the digest
+// already.
 func (r *Repository) PutManifest(ctx context.Context, ref string, m Manifest) (indexed bool, err error) {
 	if !isDigest(ref) {
 		if err := r.confirmAssumedMissing(ctx, m); err != nil {
@@ -296,7 +297,7 @@ func (r *Repository) writeManifest(ctx context.Context, ref string, m Manifest) 
 		return false, r.fail(opWriteManifest, ref, err)
 	}
 	if wasWritten(a) {
-		r.seen()
+		r.noteExists()
 		if indexed = a.Header.Get("OCI-Subject") != ""; indexed {
 			r.session.referrersOf(r).learn(supported)
 		}
@@ -313,49 +314,47 @@ func (r *Repository) putManifest(ctx context.Context, ref string, m Manifest) (*
 	c := r.call(http.MethodPut, "manifests/"+ref)
 	c.header = http.Header{"Content-Type": {m.MediaType}}
 	c.body = m.Raw
-	// Some registries digest their own rendering of the manifest.
-	c.check = func(a *wire.Answer) error { return names(a, m) }
+	// Some registries store and digest a manifest that they have encoded again.
+	c.check = func(a *wire.Answer) error { return checkStatedDigest(a, m) }
 	c.judge = func(a *wire.Answer) error { return judgeManifest(a, subjectOf(m).Hex != "") }
 	r.session.cache.wroteManifest(r, ref)
 	defer r.session.cache.wroteManifest(r, ref)
 	return r.session.send(ctx, c)
 }
 
-// judgeManifest tells a refusal that may not stay: of bytes that were hashed here,
-// so that they must have been damaged on their way; or because the registry does
-// not see yet what was stored there a moment ago. Where replicas lag behind, that is
-// also said as 404 (harbor#20726, #14902, #22417). Where the manifest has a subject, 404
-// may as well mean that none with one is taken (hub-feedback#2307): that is not waited for
-// as long.
+// judgeManifest retries a refusal that may pass: of a digest or a size, because the bytes were
+// hashed here and must have been damaged in transit; or of content that was written a moment
+// ago, because replicas may lag. Lagging replicas also answer 404 (harbor#20726,
+// harbor#14902, harbor#22417). For a manifest with a subject, 404 may also mean that the
+// registry refuses subjects (hub-feedback#2307), so the retries are fewer.
 func judgeManifest(a *wire.Answer, hasSubject bool) error {
 	code, _ := a.Diagnosis()
-	again := func(why retry.Reason) error {
+	retryFor := func(why retry.Reason) error {
 		return retry.Error{Err: errors.New(a.Describe()), Answer: a, Reason: why}
 	}
 	switch code {
 	case "DIGEST_INVALID", "SIZE_INVALID", "MANIFEST_INVALID":
-		return again(retry.Refused)
+		return retryFor(retry.Refused)
 	case "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN":
-		return again(retry.Lagging)
+		return retryFor(retry.Lagging)
 	case "NOT_FOUND", "MANIFEST_UNKNOWN", "NAME_UNKNOWN", "":
 		switch {
 		case a.Status == http.StatusNotFound && hasSubject:
-			return again(retry.Refused)
+			return retryFor(retry.Refused)
 		case a.Status == http.StatusNotFound:
-			return again(retry.Lagging)
+			return retryFor(retry.Lagging)
 		}
 	}
 	return nil
 }
 
-// refusedManifest finds out what the refusal of a manifest means; nil if the
-// repository holds what was to be written: an attempt whose answer was lost may have
-// written it, and some refuse an immutable tag the digest that it has (ECR).
+// refusedManifest finds out what the refusal of a manifest means. It returns nil if the
+// reference points to the manifest already: an attempt whose answer was lost may have written
+// it, and ECR refuses to write an immutable tag even with its current digest.
 //
-// How a registry says that a tag cannot be changed differs: 412 PRECONDITION
-// (harbor#17332), 405 (acr-cli#70), 400 BLOB_UPLOAD_INVALID (jib#2395), 403 (Docker
-// Hub), 400 TAG_INVALID (ECR). What they have in common is that the tag exists, and
-// that the same manifest is taken by its digest.
+// Registries refuse to change an immutable tag with 412 PRECONDITION (harbor#17332), 405
+// (acr-cli#70), 400 BLOB_UPLOAD_INVALID (jib#2395), 403 (Docker Hub) or 400 TAG_INVALID (ECR).
+// What they have in common: the tag exists, and the same manifest is accepted by its digest.
 func (r *Repository) refusedManifest(ctx context.Context, ref string, m Manifest, a *wire.Answer) error {
 	refused := r.refusal(opWriteManifest, ref, a)
 	switch a.Status {
@@ -365,9 +364,9 @@ func (r *Repository) refusedManifest(ctx context.Context, ref string, m Manifest
 	if a.Status >= 500 || isDigest(ref) && a.Status == http.StatusForbidden {
 		return refused
 	}
-	held, err := r.fetchManifest(ctx, ref)
+	current, err := r.fetchManifest(ctx, ref)
 	switch {
-	case err == nil && held.Digest == m.Digest:
+	case err == nil && current.Digest == m.Digest:
 		return nil
 	case err != nil || isDigest(ref):
 		return refused
@@ -378,27 +377,29 @@ func (r *Repository) refusedManifest(ctx context.Context, ref string, m Manifest
 	return refused
 }
 
-// saysImmutable reports whether an answer says so by its code.
+// saysImmutable reports whether the error code is that of an immutable tag.
 func saysImmutable(e *Error) bool {
 	return e.Status >= 400 && e.Status < 500 && (e.Code == string(transport.TagInvalidErrorCode) || e.Code == "TAG_IMMUTABLE")
 }
 
 // isMissingContent reports whether a manifest was refused because content that it names is
 // missing.
-func isMissingContent(code string) bool { return code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" }
+func isMissingContent(code string) bool {
+	return code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN"
+}
 
-// acceptsByDigest writes a manifest by its digest, which needs the same rights as a tag and
-// the same content, and nothing of the tag.
+// acceptsByDigest reports whether the registry accepts a manifest by its digest. That needs the
+// same rights and content as a write to a tag, so a refusal of the tag is about the tag.
 func (r *Repository) acceptsByDigest(ctx context.Context, m Manifest) bool {
 	a, err := r.putManifest(ctx, m.Digest.String(), m)
 	return err == nil && wasWritten(a)
 }
 
-// DeleteTag removes a tag, leaving what it names. Registries may refuse it
-// (ErrUnsupported), or have no way to remove a tag alone.
+// DeleteTag removes a tag, but not its manifest. Registries may refuse that (ErrUnsupported),
+// or cannot remove a tag alone.
 func (r *Repository) DeleteTag(ctx context.Context, tag string) error {
 	c := r.call(http.MethodDelete, "manifests/"+tag)
-	c.need.Access = Delete // a right of its own, asked for only here
+	c.need.Access = Delete // the token for the other requests does not include this right
 	r.session.cache.wroteManifest(r, tag)
 	defer r.session.cache.wroteManifest(r, tag)
 	a, err := r.session.send(ctx, c)

@@ -13,7 +13,7 @@ import (
 // take a hundred times its bytes.
 func TestManifestOfTooManyMembers(t *testing.T) {
 	for _, nothing := range []string{"{},", "null,", "0,"} {
-		body := `{"schemaVersion":2,"layers":[` + strings.Repeat(nothing, maxMembers+1) + `0]}`
+		body := `{"schemaVersion":2,"layers":[` + strings.Repeat(nothing, maxEntries+1) + `0]}`
 		if len(body) > MaxManifest {
 			t.Fatalf("%d bytes would be refused for their size", len(body))
 		}

@@ -211,7 +211,7 @@ const (
 	onManifest = `/manifests/`
 	onReadBlob = `GET .*/blobs/sha256`
 	onStorage  = messageStorage
-	signInPage  = "<html><head><title>Sign in to the network</title></head></html>"
+	signInPage = "<html><head><title>Sign in to the network</title></head></html>"
 )
 
 // resetStream is the error of an HTTP/2 stream, which is not exported: an error of this shape
@@ -222,7 +222,9 @@ type resetStream struct {
 	Cause    error
 }
 
-func (resetStream) Error() string { return "stream error: stream ID 1; INTERNAL_ERROR; received from peer" }
+func (resetStream) Error() string {
+	return "stream error: stream ID 1; INTERNAL_ERROR; received from peer"
+}
 
 func (r resetStream) As(target any) bool {
 	e, ok := target.(*streamError)

@@ -21,56 +21,55 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// maxReferrerPages bounds how far a list of referrers is followed.
+// maxReferrerPages bounds the pages of a list of referrers.
 const maxReferrerPages = 200
 
-// ErrNoReferrersAPI says that the registry has no referrers API, so that a
-// fallback tag stands in for it (distribution-spec, "Unavailable Referrers API").
+// ErrNoReferrersAPI says that the registry has no referrers API. Clients then keep a fallback
+// list in a tag (distribution-spec, "Unavailable Referrers API").
 var ErrNoReferrersAPI = errors.New("the registry has no referrers API")
 
-// Bounds on what is kept of the lists: a short one of nothings would be large.
+// Limits of a whole list in memory: a short list of empty objects would take a lot.
 const (
 	maxReferrers     = 20_000
 	maxReferrerBytes = 8 << 20
 )
 
-// Referrers lists through the API what names a digest as its subject, following
-// every page. The list is the registry's word; each manifest's own subject is
-// for the caller to check.
+// Referrers lists all pages of the referrers of a digest through the API. The list is
+// untrusted: the caller has to check the subject of each manifest.
 //
-// Before a repository is first said to have no API it is asked twice: one wrong
-// answer would leave everything behind that is listed. Then it is not asked again.
+// An answer that the registry has no API is confirmed by a second request, because a wrong one
+// would leave all attachments uncopied. After that the API is not requested again.
 func (r *Repository) Referrers(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
 	all, _, err := r.ReadableReferrers(ctx, subject)
 	return all, err
 }
 
-// ReadableReferrers is [Repository.Referrers], and names the entries that cannot be read:
-// they are left out, as one tool's digest algorithm must not hide the rest of a list.
-func (r *Repository) ReadableReferrers(ctx context.Context, subject v1.Hash) (all []v1.Descriptor, odd []string, err error) {
+// ReadableReferrers is [Repository.Referrers] without the invalid entries, which it returns by
+// name: an entry with an unknown digest algorithm must not hide the rest of the list.
+func (r *Repository) ReadableReferrers(ctx context.Context, subject v1.Hash) (all []v1.Descriptor, invalid []string, err error) {
 	p, err := r.firstPage(ctx, subject)
 	if err != nil {
 		return nil, nil, err
 	}
-	all, odd = p.list.known, p.list.odd
+	all, invalid = p.list.known, p.list.invalid
 	size := p.size
 	for pages := 1; len(all) <= maxReferrers && size <= maxReferrerBytes; pages++ {
 		if p.next == nil {
-			return all, odd, nil
+			return all, invalid, nil
 		}
 		if pages == maxReferrerPages {
 			break
 		}
-		if p, err = r.referrersPage(ctx, subject, p.next); err != nil { // a list that has begun is not absent
+		if p, err = r.referrersPage(ctx, subject, p.next); err != nil { // after a first page the API exists
 			return nil, nil, err
 		}
-		all, odd, size = append(all, p.list.known...), append(odd, p.list.odd...), size+p.size
+		all, invalid, size = append(all, p.list.known...), append(invalid, p.list.invalid...), size+p.size
 	}
 	return nil, nil, r.fail(listReferrers, subject.String(), fmt.Errorf("%w: more than %d pages, %d referrers or %d MiB",
 		ErrTooLarge, maxReferrerPages, maxReferrers, maxReferrerBytes>>20))
 }
 
-// firstPage tells a registry that has no API from one that has.
+// firstPage reads the first page, or finds out that the registry has no API.
 func (r *Repository) firstPage(ctx context.Context, subject v1.Hash) (referrersPage, error) {
 	l := r.session.referrersOf(r)
 	if l.api() == unsupported {
@@ -78,7 +77,7 @@ func (r *Repository) firstPage(ctx context.Context, subject v1.Hash) (referrersP
 	}
 	p, err := r.referrersPage(ctx, subject, nil)
 	if lacksReferrers(err) {
-		p, err = r.askAgain(ctx, subject, l)
+		p, err = r.confirmNoAPI(ctx, subject, l)
 	}
 	if err == nil {
 		l.learn(supported)
@@ -86,15 +85,15 @@ func (r *Repository) firstPage(ctx context.Context, subject v1.Hash) (referrersP
 	return p, err
 }
 
-// askAgain does, where the API was said to be absent: once, or, where it answered
-// before, a few times.
-func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *referrersSupport) (p referrersPage, err error) {
+// confirmNoAPI repeats the request after an answer that there is no API: once, or several times
+// if the API has answered before.
+func (r *Repository) confirmNoAPI(ctx context.Context, subject v1.Hash, l *referrersSupport) (p referrersPage, err error) {
 	if l.turn.Take(ctx) != nil {
 		return p, r.fail(listReferrers, subject.String(), retry.Interrupted(ctx))
 	}
 	defer l.turn.Give()
 	times := 1
-	if has := l.api(); has == unsupported { // somebody else has asked again
+	if has := l.api(); has == unsupported { // another request has confirmed it
 		return p, ErrNoReferrersAPI
 	} else if has == supported {
 		times = retry.MaxRefused - 1
@@ -106,27 +105,27 @@ func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *referrers
 	}
 	var refused *Error
 	if !errors.As(err, &refused) || refused.Code != string(transport.NameUnknownErrorCode) && !refused.missing {
-		l.learn(unsupported) // of a repository that is yet to be made, nothing is known
+		l.learn(unsupported) // a repository that does not exist yet says nothing about the API
 	}
 	return p, ErrNoReferrersAPI
 }
 
-// referrersSupport is what is known of a repository's lists of referrers.
+// referrersSupport is what a session knows about the referrers API of a repository.
 type referrersSupport struct {
-	turn   queue.Turn // held while it is found out
+	turn   queue.Turn // taken during confirmNoAPI
 	mu     sync.Mutex
 	known  capability
 	writes map[v1.Hash]*writing // by subject
 }
 
-// writing is what this session writes to one subject's list.
+// writing counts the referrers of one subject that this session is writing now.
 type writing struct {
 	count int
-	over  chan struct{}
+	done  chan struct{} // closed when the count is 0
 }
 
-// write notes that a referrer of the subject is being written, until the function that it
-// returns is called.
+// write records that a referrer of the subject is being written, until the returned function is
+// called.
 func (l *referrersSupport) write(subject v1.Hash) (written func()) {
 	if subject.Hex == "" {
 		return func() {}
@@ -138,7 +137,7 @@ func (l *referrersSupport) write(subject v1.Hash) (written func()) {
 	}
 	w := l.writes[subject]
 	if w == nil {
-		w = &writing{over: make(chan struct{})}
+		w = &writing{done: make(chan struct{})}
 		l.writes[subject] = w
 	}
 	w.count++
@@ -146,16 +145,15 @@ func (l *referrersSupport) write(subject v1.Hash) (written func()) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if w.count--; w.count == 0 {
-			close(w.over)
+			close(w.done)
 			delete(l.writes, subject)
 		}
 	}
 }
 
-// AwaitReferrers waits until the referrers of a subject that this run is writing now are
-// written. A registry that reads a list, changes it and writes it without a lock (olareg
-// 0.1.2) takes away with the last of them what it listed meanwhile: a list that is read
-// before that does not tell.
+// AwaitReferrers waits until this run has written all referrers of a subject that it is writing
+// now. A registry may update a list without a lock (olareg 0.1.2), and a later write then drops
+// an entry that was listed before. So a list is reliable only after the last write.
 func (r *Repository) AwaitReferrers(ctx context.Context, subject v1.Hash) error {
 	l := r.session.referrersOf(r)
 	l.mu.Lock()
@@ -165,14 +163,14 @@ func (r *Repository) AwaitReferrers(ctx context.Context, subject v1.Hash) error 
 		return nil
 	}
 	select {
-	case <-w.over:
+	case <-w.done:
 		return nil
 	case <-ctx.Done():
 		return retry.Interrupted(ctx)
 	}
 }
 
-// subjectOf is what a manifest names as its subject; zero if it names none.
+// subjectOf is the digest of a manifest's subject; zero if it has none.
 func subjectOf(m Manifest) v1.Hash {
 	var named struct {
 		Subject *struct {
@@ -202,7 +200,7 @@ func (l *referrersSupport) api() capability {
 	return l.known
 }
 
-// learn keeps that there is an API against any later doubt.
+// learn records whether there is an API. After one answer by the API, it stays supported.
 func (l *referrersSupport) learn(has capability) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -211,9 +209,9 @@ func (l *referrersSupport) learn(has capability) {
 	}
 }
 
-// lacksReferrers tells what a registry answers that has no such API. The
-// specification knows 404; older registries refuse the unknown path otherwise,
-// and on some hosts something else lives there, such as a web site.
+// lacksReferrers reports whether an answer means that there is no referrers API. The
+// specification has 404; older registries refuse the unknown path with another status, and
+// some hosts answer it with a web site.
 func lacksReferrers(err error) bool {
 	var refused *Error
 	if errors.As(err, &refused) {
@@ -230,7 +228,7 @@ func lacksReferrers(err error) bool {
 
 const listReferrers = "list referrers"
 
-// noList is of an answer that is no list of referrers. It is not asked for again.
+// noList says that an answer is not a list of referrers. It is not retried.
 type noList struct{}
 
 func (noList) Error() string { return "the answer is not a list of referrers" }
@@ -240,7 +238,7 @@ var errNoList error = noList{}
 
 var acceptIndex = http.Header{"Accept": {string(types.OCIImageIndex)}}
 
-// referrersPage is one answer's part of a list.
+// referrersPage is one page of a list.
 type referrersPage struct {
 	list referrerList
 	size int      // of the answer, in bytes
@@ -252,13 +250,13 @@ func (r *Repository) referrersPage(ctx context.Context, subject v1.Hash, at *url
 	c.url = at
 	c.header = acceptIndex
 	c.limit = MaxManifest
-	var odd []string
+	var invalid []string
 	c.check = func(a *wire.Answer) (err error) {
-		if p.list, err = readReferrers(a); err != nil || len(p.list.odd) == 0 || slices.Equal(p.list.odd, odd) {
+		if p.list, err = readReferrers(a); err != nil || len(p.list.invalid) == 0 || slices.Equal(p.list.invalid, invalid) {
 			return err
 		}
-		odd = p.list.odd // no digest protects the list: what is read twice was not damaged on its way
-		return retry.AfterDamage(fmt.Errorf("read list: it has invalid entries: %q", odd))
+		invalid = p.list.invalid // the same entries in a second answer were not damaged in transit
+		return retry.AfterDamage(fmt.Errorf("read list: it has invalid entries: %q", invalid))
 	}
 	a, err := r.session.send(ctx, c)
 	if err != nil {
@@ -274,8 +272,7 @@ func (r *Repository) referrersPage(ctx context.Context, subject v1.Hash, at *url
 	return p, nil
 }
 
-// readReferrers reads one page. A list without its member, or with an entry that
-// names nothing, was damaged on its way.
+// readReferrers reads one page. An index without the field manifests was damaged in transit.
 func readReferrers(a *wire.Answer) (list referrerList, err error) {
 	found, err := jsonField(a.Body, "manifests", &list)
 	switch {
@@ -291,16 +288,16 @@ func readReferrers(a *wire.Answer) (list referrerList, err error) {
 	return referrerList{}, retry.AfterDamage(fmt.Errorf("read list: %w", err))
 }
 
-// referrerList is read one by one, so that it is not held before it is counted.
+// referrerList is a list that stops being read at its limit.
 type referrerList struct {
-	known []v1.Descriptor
-	odd   []string // what the entries name that cannot be read
+	known   []v1.Descriptor
+	invalid []string // the names of the entries that cannot be read
 }
 
 // UnmarshalJSON reads a list of at most maxReferrers.
 func (l *referrerList) UnmarshalJSON(raw []byte) error {
 	var err error
-	l.odd, err = EachReadable(raw, func(_ json.RawMessage, d v1.Descriptor) error {
+	l.invalid, err = EachReadable(raw, func(_ json.RawMessage, d v1.Descriptor) error {
 		if len(l.known) == maxReferrers {
 			return fmt.Errorf("%w: more than %d referrers", ErrTooLarge, maxReferrers)
 		}
@@ -310,8 +307,8 @@ func (l *referrerList) UnmarshalJSON(raw []byte) error {
 	return err
 }
 
-// link and linkNext read the header (RFC 8288 §3). They are put together when
-// the first list comes in pages: most runs see none.
+// link and linkNext match the header Link (RFC 8288 §3). They are compiled on first use: most
+// runs never see a second page.
 var (
 	link     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`<([^<>]*)>((?:[^",]|"[^"]*")*)`) })
 	linkNext = sync.OnceValue(func() *regexp.Regexp {
@@ -319,8 +316,8 @@ var (
 	})
 )
 
-// nextPage is where the Link header points to, nil if this is the last page.
-// It must stay on the host: the token goes with it (RFC 8288).
+// nextPage is the URL of the next page (RFC 8288), nil if this is the last one. It must be on
+// the same host, because the request has the token.
 func nextPage(a *wire.Answer) (*url.URL, error) {
 	links := a.Header.Values("Link")
 	if len(links) == 0 {

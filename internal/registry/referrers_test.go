@@ -149,7 +149,7 @@ func TestListThatBreaksOff(t *testing.T) {
 
 func TestListThatIsNoList(t *testing.T) {
 	t.Parallel()
-	for _, body := range []string{`{"manifests":7}`, `{"manifests":[`, ``, `{}`, `{"Manifests":[]}`, `{"manifests":[` + strings.Repeat("{},", maxOdd) + `{}]}`, `{"manifests":[]}x`} {
+	for _, body := range []string{`{"manifests":7}`, `{"manifests":[`, ``, `{}`, `{"Manifests":[]}`, `{"manifests":[` + strings.Repeat("{},", maxInvalid) + `{}]}`, `{"manifests":[]}x`} {
 		h := open200(func(w http.ResponseWriter, _ *http.Request) { index(w, body) })
 		bubble(t, h, func(t *testing.T, r *Repository) {
 			list, err := r.Referrers(t.Context(), digestOf(nil))

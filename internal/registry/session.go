@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// session is one registry as seen with one credential, with all that a run has learned
-// of it.
+// session is one registry as seen with one credential, with everything that a run has
+// learned about it.
 type session struct {
 	auth       *auth.Session
 	transports wire.Transports
-	userAgent  string // empty: net/http's
+	userAgent  string // empty: that of net/http
 	hosts      *wire.Hosts
 	host       *wire.Host // of the registry
 
@@ -42,7 +42,7 @@ func (c *Client) newSession(registry name.Registry, cred credential.Credential) 
 	return s
 }
 
-// noteRefusedMount notes that a mount was refused, so that it is not tried for each blob.
+// noteRefusedMount records that a mount was refused, so that it is not tried for each blob.
 func (s *session) noteRefusedMount(n auth.Need) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

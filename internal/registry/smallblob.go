@@ -12,12 +12,12 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// smallBlobReader reads a small blob: whole, at the first Read.
+// smallBlobReader downloads a whole small blob at the first Read.
 type smallBlobReader struct {
 	ctx  context.Context // of the transfer; a reader has no other way to end with it
 	repo *Repository
 	blob v1.Descriptor
-	rest *bytes.Reader // nil: not asked for yet
+	rest *bytes.Reader // nil: not downloaded yet
 	err  error
 }
 
@@ -34,7 +34,7 @@ func (m *smallBlobReader) Read(p []byte) (int, error) {
 	return m.rest.Read(p)
 }
 
-// Close ends the reading.
+// Close makes later reads fail.
 func (m *smallBlobReader) Close() error {
 	m.rest = nil
 	if m.err == nil {
@@ -43,11 +43,11 @@ func (m *smallBlobReader) Close() error {
 	return nil
 }
 
-// readSmall reads a blob into memory, again if it is not what its digest says.
+// readSmall reads a blob into memory. It retries a blob that does not match its digest.
 func (r *Repository) readSmall(ctx context.Context, blob v1.Descriptor) ([]byte, error) {
 	c := r.call(http.MethodGet, "blobs/"+blob.Digest.String())
 	c.limit, c.blob, c.raw = blob.Size, &blob, true
-	c.whole = func(body []byte) bool { return isBlob(blob, body) == nil }
+	c.complete = func(body []byte) bool { return isBlob(blob, body) == nil }
 	c.check = func(a *wire.Answer) error {
 		if a.Status != http.StatusOK {
 			return nil
@@ -55,7 +55,8 @@ func (r *Repository) readSmall(ctx context.Context, blob v1.Descriptor) ([]byte,
 		if err := isBlob(blob, a.Body); err == nil || a.Header.Get("Content-Encoding") == "" {
 			return err
 		}
-		// The digest decides: compressed content is sent under that header as well.
+		// Only the digest tells whether a proxy compressed the blob, or the header describes
+		// content that was stored compressed.
 		decoded := &http.Response{Header: a.Header, Body: io.NopCloser(bytes.NewReader(a.Body))}
 		if err := wire.Decode(decoded, blob.Size); err != nil {
 			return err
@@ -80,7 +81,7 @@ func (r *Repository) readSmall(ctx context.Context, blob v1.Descriptor) ([]byte,
 	return a.Body, nil
 }
 
-// isBlob fails unless bytes are those of a descriptor.
+// isBlob fails unless bytes match a descriptor.
 func isBlob(blob v1.Descriptor, b []byte) error {
 	switch n := int64(len(b)); {
 	case n > blob.Size:
@@ -96,7 +97,7 @@ func longer(blob v1.Descriptor) error {
 	return fmt.Errorf("%w: it has more than the %d bytes that its descriptor states", ErrMismatch, blob.Size)
 }
 
-// readSource reads what an upload's source gives into memory.
+// readSource reads the source of an upload into memory.
 func readSource(ctx context.Context, u Upload) ([]byte, error) {
 	source := u.Open(ctx)
 	defer source.Close() //nolint:errcheck // it was only read

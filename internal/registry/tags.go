@@ -15,15 +15,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// TagPage is how many tags are asked for at once, where the registry lets it be so many.
+// TagPage is the size of a page of tags to request first.
 const TagPage = 1000
 
-// smallTagPage is asked for where more is refused: distribution's own limit is 1000,
-// others have 500 or 100 and answer 400 to more (distribution#1186).
+// smallTagPage is the size of a page after TagPage was refused: the limit of distribution is
+// 1000, other registries have 500 or 100 and answer 400 to more (distribution#1186).
 const smallTagPage = 100
 
-// Bounds on how far a list of tags is followed, and on what is read of one answer and
-// kept of it: some registries send a member for each manifest beside the tags (GCR, GAR).
+// Limits of a list of tags: its pages, its tags, the bytes of an answer to read, and those to
+// keep. GCR and GAR send an object for each manifest beside the tags.
 const (
 	maxTagPages  = 100
 	maxTags      = 100_000
@@ -31,17 +31,17 @@ const (
 	maxTagList   = 4 << 20
 )
 
-// listTimePart is the part of the retry time that a list gets which is a help and no
-// need: 15 s. Some registries walk through every tag's folder for it, for minutes, and
-// a proxy before them answers 504 in the end.
+// listTimePart divides the retry time for a list that the caller can do without: 15 s of a
+// minute. Some registries read a folder for each tag, which takes minutes, until a proxy
+// answers 504.
 const listTimePart = 4
 
 var errSlowList = errors.New("listing the tags took too long")
 
-// FirstTags lists the repository's tags, as far as one request gives them, and gives up
-// after some seconds: it is for who can do without. It reports whether that is all of
-// them. A repository that does not exist yet has none (see [Repository.Exists]), and a
-// registry that has no such list leaves that open.
+// FirstTags lists the first page of the repository's tags, and fails after some seconds: it is
+// for callers that can do without the list. It reports whether the list is complete. A
+// repository that does not exist has a complete list without tags (see [Repository.Exists]);
+// a registry without lists of tags has an incomplete one.
 func (r *Repository) FirstTags(ctx context.Context) (tags []string, all bool, err error) {
 	short, cancel := context.WithTimeoutCause(ctx, r.session.host.RetryFor/listTimePart, errSlowList)
 	defer cancel()
@@ -49,16 +49,15 @@ func (r *Repository) FirstTags(ctx context.Context) (tags []string, all bool, er
 	return p.tags, p.all, err
 }
 
-// Exists reports whether the repository exists, and whether that is known: a registry
-// may have no list of tags, or say the same of what it has never heard of.
+// Exists reports whether the repository exists, and whether that is known: a registry may have
+// no lists of tags, or give the same answer for a repository that does not exist.
 func (r *Repository) Exists(ctx context.Context) (exists, known bool, err error) {
 	p, err := r.tagsPage(ctx, "", nil)
 	return !p.absent, err == nil && (p.absent || p.listed), err
 }
 
-// Tags lists the repository's tags page by page: as many as they are, or as are
-// followed, which it reports as FirstTags does. Of an error it returns what came
-// before it.
+// Tags lists the repository's tags page by page, up to a limit. It reports whether the list is
+// complete. With an error it returns the tags of the pages before it.
 func (r *Repository) Tags(ctx context.Context) (tags []string, all bool, err error) {
 	p, err := r.tagsPage(ctx, "", nil)
 	for pages := 1; err == nil; pages++ {
@@ -68,33 +67,33 @@ func (r *Repository) Tags(ctx context.Context) (tags []string, all bool, err err
 		}
 		var next tagsPage
 		next, err = r.tagsPage(ctx, p.tags[len(p.tags)-1], p.next)
-		if slices.Equal(next.tags, p.tags) || p.next == nil && cannotGoOn(err) {
-			return tags[:min(len(tags), maxTags)], false, nil // it does not go on, whatever it is asked
+		if slices.Equal(next.tags, p.tags) || p.next == nil && lacksPaging(err) {
+			return tags[:min(len(tags), maxTags)], false, nil // the registry does not support paging with last
 		}
 		p = next
 	}
 	return tags[:min(len(tags), maxTags)], err == nil && p.all, err
 }
 
-// cannotGoOn tells a registry that takes no `last` from one that refuses to go on: it
-// sent a full page and named no next one, so nobody said that there is more.
-func cannotGoOn(err error) bool {
+// lacksPaging reports whether a registry refuses the parameter last. The first page was full
+// and had no Link, so there may be no second one.
+func lacksPaging(err error) bool {
 	var refused *Error
 	return errors.As(err, &refused) && (errors.Is(err, ErrUnsupported) || refused.Status == http.StatusBadRequest)
 }
 
-// tagsPage is one answer's part of a list.
+// tagsPage is one page of a list.
 type tagsPage struct {
 	tags   []string
-	next   *url.URL // as the registry says; nil: it does not
-	all    bool     // nothing comes after it
-	listed bool     // it is a list, rather than an answer that there is none
-	absent bool     // the registry knows no such repository
+	next   *url.URL // of its Link; nil: none
+	all    bool     // it is the last page
+	listed bool     // the registry answered with a list
+	absent bool     // the repository does not exist
 }
 
-// tagsPage asks for the page after a tag, or for the one that the registry named
-// (distribution-spec, "Listing Tags"). A page that is refused is asked for in a smaller
-// size, then in whatever size the registry has.
+// tagsPage reads the page after a tag, or the page of a Link (distribution-spec, "Listing
+// Tags"). If the registry refuses the size of a page, it requests a smaller one, and then one
+// of the registry's default size.
 func (r *Repository) tagsPage(ctx context.Context, last string, at *url.URL) (p tagsPage, err error) {
 	for {
 		size := r.session.supports.tagPage()
@@ -120,8 +119,8 @@ func (r *Repository) tagsPageOf(ctx context.Context, size int, last string, at *
 		return tagsPage{}, r.fail(listTags, "", err)
 	}
 	switch a.Status {
-	case http.StatusOK: // and the list was read
-	case http.StatusNotFound: // of the repository, or of the list
+	case http.StatusOK: // check has read the list
+	case http.StatusNotFound: // the registry has no repository, or no lists of tags
 		code, _ := a.Diagnosis()
 		absent := code == string(transport.NameUnknownErrorCode)
 		return tagsPage{all: absent, absent: absent}, nil
@@ -132,7 +131,7 @@ func (r *Repository) tagsPageOf(ctx context.Context, size int, last string, at *
 	if p.next, err = nextPage(a); err != nil {
 		return p, r.fail(listTags, "", err)
 	}
-	// A registry that pages may leave out Link on a page it cut itself.
+	// A registry may leave out Link on a page that is shorter than requested.
 	p.all = a.Header.Get("Link") == "" && len(p.tags) < cmp.Or(size, smallTagPage)
 	return p, nil
 }
@@ -150,8 +149,8 @@ func tagsQuery(size int, last string) string {
 
 const listTags = "list tags"
 
-// readTags reads a list of tags. One without its member, or with what cannot be a
-// tag, was damaged on its way.
+// readTags reads a list of tags. A list without the field tags, or with an invalid tag, was
+// damaged in transit.
 func readTags(body []byte) (tags []string, err error) {
 	found, err := jsonField(body, "tags", &tags)
 	if err == nil && !found {

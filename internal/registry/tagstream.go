@@ -10,15 +10,15 @@ import (
 	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
 )
 
-// maxNesting bounds how deep an answer may nest: json.Decoder keeps each level.
+// maxNesting bounds the nesting of an answer: json.Decoder keeps state for each level.
 const maxNesting = 64
 
-// extractTags keeps of an answer the member "tags" alone, while the answer comes: a
-// member for each manifest makes megabytes of it in a large repository (GCR and GAR,
-// ggcr#897). An answer without that member gives an empty object.
+// extractTags reads an answer as a stream and keeps the field "tags" alone: GCR and GAR add an
+// object for each manifest, which makes megabytes in a large repository (ggcr#897). For an
+// answer without the field it returns an empty object.
 func extractTags(body io.Reader) ([]byte, error) {
 	source := &failingReader{inner: body}
-	kept, err := extractMember(json.NewDecoder(source), "tags")
+	kept, err := extractField(json.NewDecoder(source), "tags")
 	switch {
 	case source.err != nil:
 		return nil, source.err
@@ -30,7 +30,7 @@ func extractTags(body io.Reader) ([]byte, error) {
 	return kept, nil
 }
 
-// failingReader keeps the error of what it reads, which is not one of the JSON in it.
+// failingReader records the error of a reader, to distinguish it from an error in the JSON.
 type failingReader struct {
 	inner io.Reader
 	err   error
@@ -44,17 +44,17 @@ func (f *failingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// extractMember reads an object to its end and keeps one member, a list of texts.
-func extractMember(in *json.Decoder, name string) ([]byte, error) {
+// extractField reads an object to its end and keeps one field, a list of strings.
+func extractField(in *json.Decoder, name string) ([]byte, error) {
 	if start, err := in.Token(); err != nil || start != json.Delim('{') {
 		return nil, errors.Join(errors.New("it is not a JSON object"), err)
 	}
 	kept := []byte("{}")
 	for in.More() {
 		key, err := in.Token()
-		if err == nil && key == name { // exactly: a flipped bit is enough for another
+		if err == nil && key == name { // a single flipped bit changes the case
 			var list []byte
-			list, err = extractTexts(in)
+			list, err = extractStrings(in)
 			kept = fmt.Appendf(nil, `{%q:%s}`, name, list)
 		} else if err == nil {
 			err = skipValue(in)
@@ -72,8 +72,8 @@ func extractMember(in *json.Decoder, name string) ([]byte, error) {
 	return kept, nil
 }
 
-// extractTexts reads a list of texts, or null.
-func extractTexts(in *json.Decoder) ([]byte, error) {
+// extractStrings reads a list of strings, or null.
+func extractStrings(in *json.Decoder) ([]byte, error) {
 	start, err := in.Token()
 	if err != nil || start == nil {
 		return []byte("null"), err
@@ -107,7 +107,7 @@ func extractTexts(in *json.Decoder) ([]byte, error) {
 	return list.Bytes(), err
 }
 
-// skipValue reads past one value.
+// skipValue reads one value and drops it.
 func skipValue(in *json.Decoder) error {
 	for depth := 0; ; {
 		token, err := in.Token()

@@ -14,24 +14,23 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Upload is one blob on its way into a repository.
+// Upload describes one blob to upload.
 type Upload struct {
 	Blob      v1.Descriptor
-	From      *Repository                         // where it is read; nil: Open says
+	From      *Repository                         // the source of the blob; nil: Open is used
 	Open      func(context.Context) io.ReadCloser // reads the blob from its start; its errors are final
-	MountFrom *Repository                         // where the registry may take it over from; nil: nowhere
-	Insist    bool                                // it is sent, though the registry may say that it has it
-	Moved     func(bytes int64)                   // called as bytes go out, with negative numbers when they went for nothing
+	MountFrom *Repository                         // the repository to mount it from; nil: none
+	Insist    bool                                // upload even if the registry says that it has the blob
+	Moved     func(bytes int64)                   // receives the bytes sent; negative if they must be sent again
 }
 
-// PutBlob brings a blob into the repository, and reports whether the registry
-// took it over from another repository without a byte being sent. It takes its
-// place among the host's transfers itself.
+// PutBlob uploads a blob, or mounts it, and reports whether it was mounted. It waits for a
+// slot of the host.
 //
-// After a failure it looks whether the blob arrived after all, and else starts a
-// new session: what is left of an old one cannot be relied on. A source whose
-// bytes do not have the digest is read anew a few times: a flipped bit on the way
-// heals, a broken store does not.
+// After a failure it checks whether the registry has the blob, and otherwise starts a new
+// upload session, because the state of the old one is unreliable. If the bytes of the source
+// do not match the digest, it reads the source again a few times: they may have been damaged
+// in transit.
 func (r *Repository) PutBlob(ctx context.Context, u Upload) (mounted bool, err error) {
 	op := &uploader{repo: r, Upload: u, retry: retry.New(r.session.host)}
 	r.session.cache.wroteBlob(r, u.Blob.Digest.String())
@@ -52,7 +51,7 @@ func (r *Repository) PutBlob(ctx context.Context, u Upload) (mounted bool, err e
 	return op.run(ctx)
 }
 
-// sourceError is that of what an upload reads. The source has retried it.
+// sourceError is an error of the source of an upload. The source has retried it.
 type sourceError struct{ error }
 
 func (e sourceError) Unwrap() error { return e.error }
@@ -62,15 +61,15 @@ type uploader struct {
 	repo *Repository
 	Upload
 	retry        retry.Policy
-	unanswered   bool   // an answer to such a thing did not come
-	mayBeStored  bool   // the host was sent something that may have completed the blob
+	mayBeStored  bool   // a request was sent that may have completed the blob
+	unanswered   bool   // such a request got no answer
 	chunked      bool   // PATCH, then PUT: some registries refuse a large body in one PUT
-	chunk        int64  // bytes of a PATCH at the most; 0: all
-	minChunk     int64  // bytes of a PATCH but the last, at the least
-	closedInARow int    // connections in a row that were closed on a large body
-	refusedSize  int64  // bytes of the last of these
-	bytes        []byte // of a small blob, once it was read
-	loaded       bool
+	chunk        int64  // most bytes of a PATCH; 0: the whole blob
+	minChunk     int64  // fewest bytes of a PATCH, except for the last one
+	closedInARow int    // connections in a row that were closed during a large body
+	refusedSize  int64  // bytes of the last of these bodies
+	bytes        []byte // of a small blob, after it was read
+	loaded       bool   // bytes is set
 }
 
 func (o *uploader) run(ctx context.Context) (mounted bool, err error) {
@@ -87,7 +86,7 @@ func (o *uploader) run(ctx context.Context) (mounted bool, err error) {
 		if o.mayBeStored && !o.Insist && (end == nil || o.unanswered && ctx.Err() == nil) {
 			there, err := o.repo.Uncached().HasBlob(ctx, o.Blob.Digest)
 			if there {
-				o.count(o.Blob.Size) // which was taken back when the answer did not come
+				o.count(o.Blob.Size) // it was subtracted when the answer was lost
 			}
 			if there || err != nil && !errors.Is(err, ErrUnclear) {
 				return false, err
@@ -99,9 +98,9 @@ func (o *uploader) run(ctx context.Context) (mounted bool, err error) {
 	}
 }
 
-// afterFailure decides whether there is another attempt, and waits for it. What refuses the
-// blob after an answer was lost may do so because of the first attempt, which may
-// still be stored: that is waited for.
+// afterFailure waits for the next attempt, or returns the final error. If an answer was lost, a
+// later refusal may be due to the first attempt, whose blob may still be stored: it waits for
+// that too.
 func (o *uploader) afterFailure(ctx context.Context, err error) (end error) {
 	var source sourceError
 	var e *Error
@@ -130,7 +129,7 @@ func (o *uploader) refuse(a *wire.Answer) error {
 	return o.repo.refuse("write blob", o.Blob.Digest.String(), a)
 }
 
-// attempt is one upload session from its start to its end.
+// attempt makes one upload session.
 func (o *uploader) attempt(ctx context.Context) (mounted bool, err error) {
 	location, mounted, err := o.start(ctx)
 	if err != nil || location == nil {
@@ -147,15 +146,15 @@ func (o *uploader) attempt(ctx context.Context) (mounted bool, err error) {
 		return false, err
 	}
 	if err = o.commit(ctx, location); err != nil {
-		o.count(-o.Blob.Size) // patch has counted them
+		o.count(-o.Blob.Size) // counted by patch
 	}
 	return false, err
 }
 
-// start opens a session and returns its location; nil if the blob is there: by a
-// mount, or because it is small and went with the first request.
+// start opens a session and returns its location. The location is nil if the blob was stored
+// already, by a mount or by a single POST.
 func (o *uploader) start(ctx context.Context) (location *url.URL, mounted bool, err error) {
-	if o.MountFrom != nil && !o.repo.session.mayMount(o.mounting()) { // another blob's was refused meanwhile
+	if o.MountFrom != nil && !o.repo.session.mayMount(o.mounting()) { // the mount of another blob was refused
 		o.MountFrom = nil
 	}
 	if o.MountFrom != nil {
@@ -176,8 +175,8 @@ func (o *uploader) start(ctx context.Context) (location *url.URL, mounted bool, 
 	return location, false, err
 }
 
-// mount asks the registry to take the blob over. Where it refuses to, it is not
-// asked again, and the upload starts without.
+// mount requests a mount of the blob. After a refusal it sets MountFrom to nil, and no later
+// blob tries a mount from that repository.
 func (o *uploader) mount(ctx context.Context) (*url.URL, error) {
 	c := o.repo.call(http.MethodPost, "blobs/uploads/")
 	c.need = o.mounting()
@@ -195,7 +194,7 @@ func (o *uploader) mount(ctx context.Context) (*url.URL, error) {
 	case a.Status == http.StatusAccepted:
 		o.noteChunkMinimum(a.Header)
 		return uploadAt(a.URL, a.Header.Get("Location"))
-	case a.Status != http.StatusNotFound: // which is of this blob alone
+	case a.Status != http.StatusNotFound: // 404 concerns this blob alone
 		o.repo.session.noteRefusedMount(c.need)
 	}
 	o.MountFrom = nil
@@ -206,9 +205,8 @@ func (o *uploader) mounting() auth.Need {
 	return auth.Need{Repository: o.repo.name.RepositoryStr(), From: o.MountFrom.name.RepositoryStr()}
 }
 
-// singlePost sends a small blob within the POST that starts its upload
-// (distribution-spec, "POST then PUT" and "Single POST"). A registry that does not
-// take it so answers with a session as if there had been no body.
+// singlePost sends a small blob in the POST that starts its upload (distribution-spec, "Single
+// POST"). A registry without support ignores the body and answers with a session.
 func (o *uploader) singlePost(ctx context.Context) (location *url.URL, done bool, err error) {
 	c := o.repo.call(http.MethodPost, "blobs/uploads/")
 	c.query = url.Values{"digest": {o.Blob.Digest.String()}}.Encode()
@@ -232,7 +230,7 @@ func (o *uploader) singlePost(ctx context.Context) (location *url.URL, done bool
 	}
 }
 
-// startSession opens a session and nothing else.
+// startSession opens a session by a POST without a body.
 func (o *uploader) startSession(ctx context.Context) (*url.URL, error) {
 	a, err := o.repo.session.send(ctx, o.repo.call(http.MethodPost, "blobs/uploads/"))
 	if err != nil {
@@ -245,7 +243,7 @@ func (o *uploader) startSession(ctx context.Context) (*url.URL, error) {
 	return uploadAt(a.URL, a.Header.Get("Location"))
 }
 
-// loadSmall reads a small blob into memory, before anything is sent of it.
+// loadSmall reads a small blob into memory before it is sent.
 func (o *uploader) loadSmall(ctx context.Context) (err error) {
 	if o.loaded || !o.small() {
 		return nil
@@ -267,7 +265,7 @@ func (o *uploader) put(ctx context.Context, location *url.URL) error {
 	o.closedInARow = 0
 	if o.wantsChunks(a) {
 		o.chunked = true
-		if code, _ := a.Diagnosis(); code != "BLOB_UPLOAD_INVALID" { // which may be of this session alone
+		if code, _ := a.Diagnosis(); code != "BLOB_UPLOAD_INVALID" { // it may concern this session alone
 			o.supports().bodyRefused(o.Blob.Size, a.Status == http.StatusRequestEntityTooLarge)
 		}
 		err := o.refuse(a)
@@ -280,15 +278,15 @@ func (o *uploader) put(ctx context.Context, location *url.URL) error {
 		return retry.Error{Err: err, Answer: a, Reason: retry.Refused}
 	}
 	if err = o.judgeCommit(a); err == nil {
-		o.supports().bodyTaken(o.Blob.Size)
+		o.supports().bodyAccepted(o.Blob.Size)
 	} else if a.Status < 300 {
-		o.count(-o.Blob.Size) // body has counted them
+		o.count(-o.Blob.Size) // counted by body
 	}
 	return err
 }
 
-// wantsChunks tells a refusal of the body's form from one of its content:
-// a registry or a proxy before it that takes no such body in one PUT.
+// wantsChunks reports whether a registry, or a proxy in front of it, refuses the body for its
+// form or size, and not for its content.
 func (o *uploader) wantsChunks(a *wire.Answer) bool {
 	code, _ := a.Diagnosis()
 	return formRefused(a.Status) && (code == "" || code == "UNSUPPORTED" || code == "SIZE_INVALID" || code == "BLOB_UPLOAD_INVALID")
@@ -303,8 +301,8 @@ func formRefused(status int) bool {
 	return false
 }
 
-// commit ends a session whose blob was sent. It is not tried again by itself: a
-// large blob takes the registry its time, and a session that ended is gone.
+// commit ends a session after all chunks were sent. It is not retried alone: the registry takes
+// its time to store a large blob, and a session cannot be ended twice.
 func (o *uploader) commit(ctx context.Context, location *url.URL) error {
 	for nth := 0; ; nth++ {
 		try, err := o.repo.session.prepare(ctx, o.repo.need(), withDigest(location, o.Blob.Digest))
@@ -329,8 +327,8 @@ func (o *uploader) end(ctx context.Context, try *attempt) (*wire.Answer, error) 
 	return o.exchange(ctx, try, http.MethodPut, nil, 0)
 }
 
-// judgeCommit is judge for the request that ends a session: only 201 says that the
-// blob is there, after anything like it a look tells.
+// judgeCommit is judge for the request that ends a session: 201 says that the blob is stored.
+// After any other success the retry checks whether it exists.
 func (o *uploader) judgeCommit(a *wire.Answer) error {
 	if a.Status < 300 && a.Status != http.StatusCreated {
 		return retry.Error{Err: o.refuse(a)}
@@ -341,7 +339,8 @@ func (o *uploader) judgeCommit(a *wire.Answer) error {
 	return o.judge(a)
 }
 
-// checkDigestHeader has a look decide where the registry says that it has stored another blob.
+// checkDigestHeader returns an error to retry if the registry states another digest: the retry
+// checks whether the blob exists.
 func (o *uploader) checkDigestHeader(a *wire.Answer) error {
 	got := a.Header.Get("Docker-Content-Digest")
 	if o.mayBeStored = true; got == "" || o.Blob.Digest.Algorithm != algorithm(got) || got == o.Blob.Digest.String() {
@@ -350,10 +349,9 @@ func (o *uploader) checkDigestHeader(a *wire.Answer) error {
 	return retry.AfterDamage(fmt.Errorf("%w: the registry states %s, the blob has %s", ErrMismatch, wire.Cut(got, 80), o.Blob.Digest))
 }
 
-// judge turns an answer into an error: one to try again after if the session is
-// gone or spoilt, the token was refused, or the registry has trouble. Authority
-// that let the session start and then refuses its body is asked again a few times,
-// with a fresh token.
+// judge makes an error of an answer. It is retried if the session was lost, the token was
+// refused, or the registry failed. A 401 or 403 for the body of a session that was allowed to
+// start is retried a few times with a fresh token.
 func (o *uploader) judge(a *wire.Answer) error {
 	if a.Status < 300 {
 		return nil
@@ -374,10 +372,10 @@ func (o *uploader) judge(a *wire.Answer) error {
 	return err
 }
 
-// octets are the headers of every body.
+// octets is the header of every body.
 var octets = http.Header{"Content-Type": {"application/octet-stream"}}
 
-// body sends the blob as the body of one PUT, from memory if it is small.
+// body sends the blob in one PUT, from memory if it is small.
 func (o *uploader) body(ctx context.Context, u *url.URL) (*wire.Answer, error) {
 	if !o.small() {
 		s, err := o.open(ctx)
@@ -395,7 +393,8 @@ func (o *uploader) body(ctx context.Context, u *url.URL) (*wire.Answer, error) {
 	return a, err
 }
 
-// exchange makes the attempt. Only its steps are limited in time.
+// exchange sends the request and reads the answer. The watchdog of its caller limits the time
+// of each step, not of the whole.
 func (o *uploader) exchange(ctx context.Context, try *attempt, method string, body io.Reader, size int64) (*wire.Answer, error) {
 	try.header["Content-Type"] = octets["Content-Type"]
 	var closer io.ReadCloser

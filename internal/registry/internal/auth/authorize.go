@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// BaseURL returns the scheme and host by which the registry wants to be asked.
+// BaseURL returns the scheme and host of the registry.
 func (s *Session) BaseURL(ctx context.Context) (*url.URL, error) {
 	c, err := s.challenged(ctx)
 	if err != nil {
@@ -35,8 +35,8 @@ func scheme(c *transport.Challenge) string {
 
 func isBearer(c *transport.Challenge) bool { return strings.EqualFold(c.Scheme, "bearer") }
 
-// Authorize sets the header of a request, where it goes to the registry itself: no other
-// host gets the credential or a token.
+// Authorize sets the header of a request to the registry itself. No other host gets the
+// credential or a token.
 func (s *Session) Authorize(ctx context.Context, n Need, u *url.URL, header http.Header) (Grant, error) {
 	c, err := s.challenged(ctx)
 	if err != nil || !wire.SameHost(s.base(c), u) {
@@ -54,7 +54,7 @@ func (s *Session) Authorize(ctx context.Context, n Need, u *url.URL, header http
 	return g, err
 }
 
-// setBasic sets the header as the challenge asks for it.
+// setBasic sets the header for a Basic challenge.
 func (s *Session) setBasic(header http.Header, c *transport.Challenge) {
 	auth := s.credential.Auth
 	switch {
@@ -67,10 +67,9 @@ func (s *Session) setBasic(header http.Header, c *transport.Challenge) {
 	}
 }
 
-// Renew takes the nth answer to a request, counted from 0, and reports whether the same
-// request may now do better: the registry said for the first time how it wants to be
-// asked; or a fresh token can be had; or, where that was refused too, one for this
-// request's repositories alone.
+// Renew takes the nth answer to a request, counted from 0, and reports whether to send the
+// request again. It does so after the first challenge of the registry, then with a fresh token,
+// and if that was refused too, with a token for the repositories of this request alone.
 func (s *Session) Renew(n Need, g Grant, status int, header http.Header, nth int) bool {
 	switch {
 	case status != http.StatusUnauthorized || !g.IsOwnHost():
@@ -78,7 +77,7 @@ func (s *Session) Renew(n Need, g Grant, status int, header http.Header, nth int
 	case !g.HasToken():
 		return nth == 0 && s.learn(g.challenge, status, header)
 	case nth == 0:
-		if s.drop(g.token) { // another request renewed it in vain
+		if s.drop(g.token) { // another request got a fresh token, which was refused too
 			s.narrow(n, g.scopes)
 		}
 		return true
@@ -86,26 +85,26 @@ func (s *Session) Renew(n Need, g Grant, status int, header http.Header, nth int
 	return nth == 1 && s.narrow(n, g.scopes)
 }
 
-// RetryDenied makes of a final refusal of authority an error to retry: where the session
-// was allowed that kind of request before; or, less often, where a token was refused that
-// the service gave. It returns nil where the refusal is final: a password is not tried
-// again and again, which locks accounts; nor is a mount, which can be done without.
+// RetryDenied makes an error to retry of a 401, if the session was allowed a request of this kind
+// before, or if the registry refuses a new token. It returns nil if the 401 is final: a rejected
+// password is not retried, because that can lock the account, and neither is a mount, because
+// an upload takes its place.
 func (s *Session) RetryDenied(n Need, g Grant, method string, a *wire.Answer) error {
 	allowed := s.WasAllowed(method)
 	if a.Status != http.StatusUnauthorized || !g.IsOwnHost() || n.From != "" || !allowed && !g.HasToken() {
 		return nil
 	}
 	s.drop(g.token)
-	again := retry.Error{Err: errors.New(a.Describe()), Answer: a, Reason: retry.Denied}
+	failure := retry.Error{Err: errors.New(a.Describe()), Answer: a, Reason: retry.Denied}
 	if allowed {
-		again.Reason = retry.TokenLost
+		failure.Reason = retry.TokenLost
 	}
-	return again
+	return failure
 }
 
-// Accepts reports whether the credential itself was accepted, whatever the answer to the
-// request is: the service gave a token for it, the registry says that only the right is
-// missing, or the credential was allowed something before.
+// Accepts reports whether the credential itself was accepted, whatever the answer to the request
+// is: the service gave a token for it, the registry answered that only the scope is missing, or
+// the credential was allowed another request before.
 func (s *Session) Accepts(g Grant, a *wire.Answer) bool {
 	switch {
 	case !g.IsOwnHost() || s.credential.Anonymous():
@@ -118,11 +117,11 @@ func (s *Session) Accepts(g Grant, a *wire.Answer) bool {
 	return strings.EqualFold(g.challenge.Scheme, "basic") && (s.allowedReads.Load() || s.allowedWrites.Load())
 }
 
-// Allow notes that the registry allowed a request of a method: a later refusal of such a
-// request is odd, and not a right that was never there.
+// Allow records that the registry allowed a request with a method. A later refusal of such a
+// request is then not a missing right, and is retried.
 func (s *Session) Allow(method string) { s.allowed(method).Store(true) }
 
-// WasAllowed reports whether a request of that kind, reading or writing, was allowed before.
+// WasAllowed reports whether a request of the same kind, read or write, was allowed before.
 func (s *Session) WasAllowed(method string) bool { return s.allowed(method).Load() }
 
 func (s *Session) allowed(method string) *atomic.Bool {

@@ -25,8 +25,8 @@ func (c authChallenge) param(name string) string {
 
 func (c authChallenge) is(scheme string) bool { return strings.EqualFold(c.scheme, scheme) }
 
-// String is the challenge as every parser reads it: quoted, without blanks. A
-// parameter without a value is left out.
+// String is the challenge in a form that every parser accepts: quoted, without blanks, and
+// without empty parameters.
 func (c authChallenge) String() string {
 	var b strings.Builder
 	b.WriteString(c.scheme)
@@ -41,17 +41,17 @@ func (c authChallenge) String() string {
 	return b.String()
 }
 
-// oneChallenge leaves in the header of a 401 the one challenge that is answered:
-// Bearer where it is offered, then Basic, then whatever comes first. go-containerregistry
-// reads the result; by itself it takes the first of Basic and Bearer, and fails at
+// oneChallenge reduces the header of a 401 to one challenge: Bearer if it is offered, or else
+// Basic, or else the first one. go-containerregistry parses the result. Alone it would use the
+// first of Basic and Bearer, and would fail at
 //
-//	Bearer realm = "https://auth.example/token" , service = "x"   (blanks around "=": no parameter is read)
-//	Basic realm="x", Bearer realm="https://auth.example/token"    (two challenges in one header: the second is not seen)
-//	Bearer service="",realm="https://auth.example/token"          (an empty parameter: what comes after it is not read)
+//	Bearer realm = "https://auth.example/token" , service = "x"   (blanks around "=": it reads no parameter)
+//	Basic realm="x", Bearer realm="https://auth.example/token"    (two challenges in one header: it ignores the second)
+//	Bearer service="",realm="https://auth.example/token"          (an empty parameter: it ignores the rest)
 //	Bearer realm=https://auth.example/token                       (no quotes: the realm is "https")
 //
-// all of which registries and the proxies before them send (RFC 9110 §11.6.1 allows
-// all but the last).
+// Registries, and proxies in front of them, send all four (RFC 9110 §11.6.1 allows all but the
+// last).
 func oneChallenge(header http.Header) {
 	challenges := parseChallenges(header)
 	if len(challenges) > 0 {
@@ -74,8 +74,8 @@ func pickChallenge(challenges []authChallenge) authChallenge {
 	return challenges[0]
 }
 
-// lacksScope reports whether a refusal says that the token is good and the right is
-// missing (RFC 6750 §3.1).
+// lacksScope reports whether a refusal says that the token is valid, but lacks the scope (RFC
+// 6750 §3.1).
 func lacksScope(header http.Header) bool {
 	for _, c := range parseChallenges(header) {
 		if c.is("bearer") && c.param("error") == "insufficient_scope" {
@@ -85,11 +85,11 @@ func lacksScope(header http.Header) bool {
 	return false
 }
 
-// maxChallenges bounds how many challenges, and how many parameters of one, are read.
+// maxChallenges bounds the challenges, and the parameters of each, to read.
 const maxChallenges = 16
 
-// parseChallenges reads every WWW-Authenticate header (RFC 9110 §11.6.1). What cannot
-// be read ends the header that it is in.
+// parseChallenges reads all WWW-Authenticate headers (RFC 9110 §11.6.1). It stops reading a
+// header at the first syntax error.
 func parseChallenges(header http.Header) (all []authChallenge) {
 	for _, value := range header["Www-Authenticate"] {
 		s := challengeScanner{rest: value}
@@ -104,7 +104,7 @@ func parseChallenges(header http.Header) (all []authChallenge) {
 	return all
 }
 
-// challengeScanner reads one header's value from left to right.
+// challengeScanner reads the value of one header from left to right.
 type challengeScanner struct{ rest string }
 
 // challenge reads a scheme and the parameters up to the next scheme.
@@ -117,7 +117,7 @@ func (s *challengeScanner) challenge() (c authChallenge, ok bool) {
 		before := s.rest
 		s.skip(", \t")
 		p, ok := s.param()
-		if !ok { // the next challenge's scheme; or a token68, of a scheme that is not answered
+		if !ok { // the scheme of the next challenge, or a token68 of a scheme that is not supported
 			s.rest = before
 			s.skipToken68()
 			return c, true
@@ -142,8 +142,8 @@ func (s *challengeScanner) param() (p authParam, ok bool) {
 	return p, ok
 }
 
-// skipToken68 skips what Negotiate may have in place of parameters, which may end in
-// "=" (RFC 9110 §11.2).
+// skipToken68 skips a token68, which Negotiate may have in place of parameters, and which may end
+// in "=" (RFC 9110 §11.2).
 func (s *challengeScanner) skipToken68() {
 	rest := strings.TrimLeft(s.rest, " \t")
 	if rest == s.rest || strings.HasPrefix(rest, ",") {
@@ -173,7 +173,7 @@ func isTokenByte(b byte) bool {
 	return b > ' ' && b < 0x7f && !strings.ContainsRune(`"(),/:;<=>?@[\]{}`, rune(b))
 }
 
-// value reads a quoted string, or what is not quoted up to a comma or a blank.
+// value reads a quoted string, or unquoted text up to a comma or a blank.
 func (s *challengeScanner) value() (value string, ok bool) {
 	if !strings.HasPrefix(s.rest, `"`) {
 		end := strings.IndexAny(s.rest, ", \t")

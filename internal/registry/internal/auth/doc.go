@@ -1,8 +1,7 @@
-// Package auth finds out how a registry wants to be asked, and gets the tokens for it:
-// one challenge a host and credential, and one token for up to 30 of its repositories.
+// Package auth finds out how a registry authenticates requests, and gets tokens: one challenge
+// for each host and credential, and one token for up to 30 repositories.
 //
-// The ping, the exchange and the parsing of tokens are go-containerregistry's. Around
-// them stand what it lacks: any form of challenge that RFC 9110 allows, retries, and the
-// rule that a credential goes to the registry's own host, or to the token service that it
-// names, and to no address that a registry must not lead to.
+// The ping, the token exchange and the parsing of tokens are go-containerregistry's. This
+// package adds every form of challenge that RFC 9110 allows, retries, and a rule: a credential
+// goes only to the registry's own host and to its token service, if that address is allowed.
 package auth

@@ -18,13 +18,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// challenged returns how the host wants to be asked. Only the first call asks it.
+// challenged returns the challenge of the host. The first call requests it.
 func (s *Session) challenged(ctx context.Context) (*transport.Challenge, error) {
 	if c := s.known(); c != nil {
 		return c, nil
 	}
 	if err := s.turn.Take(ctx); err != nil {
-		return nil, s.waitedInVain(err)
+		return nil, s.interruptedPing(err)
 	}
 	defer s.turn.Give()
 	if c := s.known(); c != nil {
@@ -41,8 +41,9 @@ func (s *Session) challenged(ctx context.Context) (*transport.Challenge, error) 
 	return c, nil
 }
 
-// waitedInVain returns why somebody ended who waited for another to reach the host.
-func (s *Session) waitedInVain(why error) error {
+// interruptedPing returns why the context ended of a request that waited for the ping of another
+// one, with the last failure of that ping.
+func (s *Session) interruptedPing(why error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pingErr == nil {
@@ -57,10 +58,9 @@ func (s *Session) known() *transport.Challenge {
 	return s.challenge
 }
 
-// plain reports whether plain http may be spoken to a host name: on loopback;
-// and, only without a credential, to a name of one word, which is how a
-// workflow's service containers are called. ggcr would also fall back to it for
-// private addresses, with the credential.
+// plain reports whether plain http is allowed for a host name: on loopback, and, without a
+// credential, for a name of one word, as a workflow's service containers have. ggcr would also
+// use it for private addresses, with the credential.
 func (s *Session) plain(hostname string) bool {
 	return wire.IsLoopback(hostname) || (!strings.ContainsAny(hostname, ".:") && s.credential.Anonymous())
 }
@@ -96,14 +96,14 @@ func (s *Session) ping(ctx context.Context) (c *transport.Challenge, err error) 
 	return c, err
 }
 
-// notePing keeps why the host was not reached, for those who wait for it.
+// notePing records the last failure of the ping, for requests that wait for it.
 func (s *Session) notePing(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pingErr = err
 }
 
-// pingOnce tries the schemes that may be spoken. On loopback plain http comes first.
+// pingOnce tries the allowed schemes. On loopback it tries plain http first.
 func (s *Session) pingOnce(ctx context.Context) (*transport.Challenge, error) {
 	hostname := (&url.URL{Host: s.registry.RegistryStr()}).Hostname()
 	switch {
@@ -119,7 +119,7 @@ func (s *Session) pingOnce(ctx context.Context) (*transport.Challenge, error) {
 func (s *Session) pingEither(ctx context.Context, first, second string) (*transport.Challenge, error) {
 	c, firstErr := s.pingOnly(ctx, first)
 	var refused wire.Refusal
-	if firstErr == nil || retry.AnswerOf(firstErr) != nil || errors.As(firstErr, &refused) { // it speaks that, only not now
+	if firstErr == nil || retry.AnswerOf(firstErr) != nil || errors.As(firstErr, &refused) { // the host speaks the first scheme, and failed
 		return c, firstErr
 	}
 	c, secondErr := s.pingOnly(ctx, second)
@@ -127,15 +127,15 @@ func (s *Session) pingEither(ctx context.Context, first, second string) (*transp
 		return c, nil
 	}
 	err := fmt.Errorf("%s: %w; %s: %w", first, firstErr, second, secondErr)
-	_, onceMore := retry.ReasonFor(firstErr, s.host)
-	_, orThen := retry.ReasonFor(secondErr, s.host)
-	if onceMore || orThen {
+	_, retryFirst := retry.ReasonFor(firstErr, s.host)
+	_, retrySecond := retry.ReasonFor(secondErr, s.host)
+	if retryFirst || retrySecond {
 		return nil, retry.Error{Err: err, Answer: retry.AnswerOf(secondErr)}
 	}
 	return nil, refusedBoth{err}
 }
 
-// refusedBoth is of two schemes neither of which will do better.
+// refusedBoth says that both schemes failed, and that a retry does not help.
 type refusedBoth struct{ error }
 
 func (e refusedBoth) Unwrap() error { return e.error }
@@ -156,7 +156,7 @@ func (s *Session) pingOnly(ctx context.Context, scheme string) (*transport.Chall
 	var answered *transport.Error
 	switch {
 	case err == nil:
-		c.Insecure = scheme == "http" // whatever it was redirected to
+		c.Insecure = scheme == "http" // a redirect does not change the scheme
 		return c, g.checkRealm(c)
 	case errors.As(err, &answered):
 		err = refusedPing{answerError{a, answered}}
@@ -164,13 +164,13 @@ func (s *Session) pingOnly(ctx context.Context, scheme string) (*transport.Chall
 			err = retry.Error{Err: err, Answer: a}
 		}
 		return nil, err
-	case failure != nil: // ggcr's own names the scheme too that was not tried
+	case failure != nil: // ggcr's error would name the other scheme too
 		return nil, failure
 	}
 	return nil, refusedPing{err}
 }
 
-// refusedPing is the answer of a host that is no registry, or of none.
+// refusedPing is a final failure of the ping, such as the answer of a host that is not a registry.
 type refusedPing struct{ error }
 
 func (e refusedPing) Unwrap() error { return e.error }
@@ -186,16 +186,16 @@ type answerError struct {
 func (e answerError) Error() string { return e.answer.Describe() }
 func (e answerError) Unwrap() error { return e.parsed }
 
-// guarded sends ggcr's own requests (ping and token exchange) one time, and by
-// plain http only where that is meant.
+// guarded is the transport of ggcr's own requests (ping and token exchange). It does not retry,
+// and sends plain http only if that is allowed.
 type guarded struct {
 	session *Session
 	scheme  string
-	token   bool // it asks for one
+	token   bool // the request is for a token
 
-	mu      sync.Mutex   // ggcr asks by both schemes at once
-	answer  *wire.Answer // to the last request that was sent
-	failure error        // of it
+	mu      sync.Mutex   // ggcr sends requests with both schemes at the same time
+	answer  *wire.Answer // to the last request
+	failure error        // of the last request
 }
 
 func (g *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -209,14 +209,14 @@ func (g *guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// outcome is that of the last request that was sent.
+// outcome is the answer or the failure of the last request that was sent.
 func (g *guarded) outcome() (*wire.Answer, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.answer, g.failure
 }
 
-// send reads the body too, so that a cut one is asked for again.
+// send sends a request and reads the whole answer, so that one that is cut off is retried.
 func (g *guarded) send(req *http.Request) (*http.Response, *wire.Answer, error) {
 	h := g.session.hosts.Of(req.URL.Host)
 	if err := h.AwaitThrottle(req.Context()); err != nil {
@@ -247,13 +247,13 @@ func (g *guarded) send(req *http.Request) (*http.Response, *wire.Answer, error) 
 	return resp, a, nil
 }
 
-// checkRealm refuses a token service that would not be asked, while the host can
-// be asked once more who it is.
+// checkRealm refuses a token service that is not allowed during the ping, which is retried: the
+// next challenge may be another.
 func (g *guarded) checkRealm(c *transport.Challenge) error {
 	if !isBearer(c) || g.session.credential.Auth.RegistryToken != "" {
 		return nil
 	}
-	if realm, err := url.Parse(c.Parameters["realm"]); err == nil && realm.Host != "" { // else whoever asks for a token says so
+	if realm, err := url.Parse(c.Parameters["realm"]); err == nil && realm.Host != "" { // otherwise the token exchange fails
 		if err := g.checkFirst(realm); err != nil {
 			return fmt.Errorf("get token from %s: %w", wire.Cut(realm.Host, 100), err)
 		}
@@ -261,9 +261,8 @@ func (g *guarded) checkRealm(c *transport.Challenge) error {
 	return nil
 }
 
-// check decides whether ggcr's request may be sent: nothing falls back to plain
-// http of its own accord, neither the registry's host nor a token service or a
-// redirect on another; and redirects stay within what ours may follow.
+// check decides whether ggcr's request may be sent. ggcr must not fall back to plain http at the
+// registry, a token service or a redirect, and redirects must be allowed by CheckDestination.
 func (g *guarded) check(req *http.Request) error {
 	if req.Response == nil || req.Response.Request == nil {
 		return g.checkFirst(req.URL)
@@ -271,8 +270,8 @@ func (g *guarded) check(req *http.Request) error {
 	return cmp.Or(g.checkScheme(req.URL), wire.CheckDestination(req.Response.Request.URL, req.URL))
 }
 
-// checkFirst is check where there was no redirect. ggcr knows private addresses by
-// their usual spelling alone.
+// checkFirst is check for a request that was not redirected. ggcr detects private addresses only
+// in their usual spelling.
 func (g *guarded) checkFirst(u *url.URL) error {
 	host := &url.URL{Scheme: g.scheme, Host: g.session.registry.RegistryStr()}
 	return cmp.Or(g.checkScheme(u), wire.CheckDestination(host, u))
@@ -287,9 +286,9 @@ func (g *guarded) checkScheme(u *url.URL) error {
 	return nil
 }
 
-// learn takes the challenge from a refused request where /v2/ asked for none, as
-// registries do that let anyone look but not at everything. It reports whether
-// the host wants to be asked otherwise than the request did.
+// learn takes the challenge from a refused request if GET /v2/ had none: such registries allow
+// anonymous reads of some repositories. It reports whether the request should be sent again with
+// another challenge.
 func (s *Session) learn(asked *transport.Challenge, status int, header http.Header) bool {
 	if asked.Scheme != "" {
 		return false
@@ -310,8 +309,8 @@ func (s *Session) learn(asked *transport.Challenge, status int, header http.Head
 	return true
 }
 
-// canned answers with a response that is there already, for ggcr's parser of
-// challenges, which has no other door.
+// canned returns a given response. ggcr exports no parser of challenges, so learn calls its Ping
+// with this transport.
 type canned struct{ resp *http.Response }
 
 func (c canned) RoundTrip(*http.Request) (*http.Response, error) { return c.resp, nil }

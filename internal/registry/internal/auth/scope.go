@@ -9,11 +9,11 @@ import (
 type Need struct {
 	Repository string
 	From       string // a second repository, to mount from; empty: none
-	Access     Access // beyond what was wanted for the repository
-	Alone      bool   // the token must be for this request alone
+	Access     Access // required beyond that of Want
+	Alone      bool   // the token must be for the repositories of this request alone
 }
 
-// Access is what a repository is opened for.
+// Access is what the caller does with a repository.
 type Access int
 
 // Accesses, each including the one before it.
@@ -27,18 +27,18 @@ func (a Access) actions() string {
 	return [...]string{"pull", "pull,push", "pull,push,delete"}[a]
 }
 
-// group are repositories that share a token.
+// group is a set of repositories that share a token.
 type group struct {
 	repositories []string
-	joined       *scopes // of all of them; nil: to be put together anew
+	joined       *scopes // of all repositories; nil: not computed yet
 }
 
-// MaxScopes is how many repositories one token is asked for. A token names each, and 100
-// of them make 11 KB; servers and proxies take headers of some 8 KB (nginx's
-// large_client_header_buffers) and answer 400 or 431 to more (regclient#797, oc#761).
+// MaxScopes is how many repositories share a token. The token contains the name of each, and with
+// 100 names it has 11 KB. Servers and proxies accept headers of about 8 KB (nginx:
+// large_client_header_buffers) and answer 400 or 431 to longer ones (regclient#797, oc#761).
 const MaxScopes = 30
 
-// scopes are asked for together.
+// scopes are requested for one token.
 type scopes struct {
 	list []string
 	key  string
@@ -46,7 +46,7 @@ type scopes struct {
 
 func newScopes(list []string) *scopes { return &scopes{list, strings.Join(list, " ")} }
 
-// Want adds a repository to those that the session's tokens are asked for.
+// Want adds a repository to the tokens of the session.
 func (s *Session) Want(repo string, access Access) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,8 +61,9 @@ func (s *Session) Want(repo string, access Access) {
 	s.groupOf[repo].joined = nil
 }
 
-// join puts a repository into the last group, or a new one: what is wanted together,
-// as an image's source and target are, mostly shares a token and can be mounted.
+// join adds a repository to the last group, or to a new one. Repositories that are opened one
+// after the other, such as an image's source and target, then mostly share a token, which
+// allows mounts.
 func (s *Session) join(repo string) {
 	if n := len(s.groups); n == 0 || len(s.groups[n-1].repositories) == MaxScopes {
 		s.groups = append(s.groups, &group{})
@@ -72,10 +73,10 @@ func (s *Session) join(repo string) {
 	s.groupOf[repo] = last
 }
 
-// scopes are those of one request: all of its repository's group, joined, so that few
-// tokens serve the run; or only its own, where the service honours no more, or the
-// right is one that the rest of the run does without, or the group lacks what it is to
-// be mounted from.
+// scopes are the scopes of the token for a request. They are those of the whole group, so that a
+// run needs few tokens. They are those of the request alone if the service grants only one
+// scope, if the request needs a right that the run does not need otherwise, or if it mounts
+// from a repository of another group.
 func (s *Session) scopes(n Need) *scopes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,8 +95,8 @@ func (s *Session) scopes(n Need) *scopes {
 	return g.joined
 }
 
-// own are the scopes of one request alone, its repository's first: a service
-// that reads one scope reads that.
+// own are the scopes of a request alone. Its repository is the first, because some services read
+// only one scope.
 func (s *Session) own(n Need) []string {
 	scopes := []string{scope(n.Repository, max(n.Access, s.access[n.Repository]))}
 	if n.From != "" {

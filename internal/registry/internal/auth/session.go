@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// Session is one registry as seen with one credential: its scheme, its challenge, and its
-// tokens. It is safe for concurrent use.
+// Session is a registry with a credential: its scheme, its challenge, and its tokens. It is safe
+// for concurrent use.
 type Session struct {
 	registry   name.Registry
 	credential credential.Credential
@@ -21,23 +21,23 @@ type Session struct {
 	hosts      *wire.Hosts
 	host       *wire.Host // of the registry
 
-	turn          queue.Turn // held while the challenge or a token is fetched
+	turn          queue.Turn // taken while the challenge or a token is requested
 	allowedReads  atomic.Bool
 	allowedWrites atomic.Bool
 	mu            sync.Mutex
 	challenge     *transport.Challenge
-	pingErr       error             // of the last attempt to reach the host; nil once it was reached
+	pingErr       error             // of the last ping; nil after a success
 	access        map[string]Access // by repository
 	groups        []*group          // of the repositories, in the order of Want
 	groupOf       map[string]*group // by repository
-	tokens        map[string]token  // by the scopes asked for
-	refused       map[string]bool   // scopes of which a token was refused
-	single        bool              // the token service honours one scope only (harbor#2411), or a longer token is refused
-	fits          map[int]bool      // refusals by status that were not for the token's length
+	tokens        map[string]token  // by scopes
+	refused       map[string]bool   // scopes with a token that the registry refused
+	single        bool              // the token service grants one scope only (harbor#2411), or longer tokens are refused
+	fits          map[int]bool      // statuses that were not due to the length of the token
 }
 
-// New returns a session of a registry that was not asked yet. The transport sends the
-// pings and the questions for tokens.
+// New returns a session of a registry that was not contacted yet. The transport sends the pings
+// and the requests for tokens.
 func New(registry name.Registry, c credential.Credential, transport http.RoundTripper, hosts *wire.Hosts) *Session {
 	return &Session{
 		registry: registry, credential: c, transport: transport,

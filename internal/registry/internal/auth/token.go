@@ -18,8 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// token is a bearer token and when it should no longer be used; or the service's
-// refusal.
+// token is a bearer token with its expiry, or the refusal of the service.
 type token struct {
 	value   string
 	expires time.Time
@@ -29,8 +28,8 @@ type token struct {
 // A token with less than this left is replaced before it is used.
 const tokenMargin = 10 * time.Second
 
-// defaultTokenLife is the token specification's value where a service does not
-// say (https://distribution.github.io/distribution/spec/auth/token/).
+// defaultTokenLife is the life of a token without expires_in
+// (https://distribution.github.io/distribution/spec/auth/token/).
 const defaultTokenLife = 60 * time.Second
 
 // Error says that a token service gave no token. Its retries are over.
@@ -56,42 +55,42 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("get token from %s: %s", wire.Cut(e.Host, 100), strings.TrimSuffix(wire.Cut(line, 300), ":"))
 }
 
-// Refused reports whether the service said no, rather than not now.
+// Refused reports whether the service refused the token for good.
 func (e *Error) Refused() bool {
 	return e.Status >= 400 && e.Status < 500 && !wire.IsTemporary(e.Status)
 }
 
-// IsUnauthorized reports whether it is the credential that was refused.
+// IsUnauthorized reports whether the service refused the credential.
 func (e *Error) IsUnauthorized() bool {
 	return e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
 }
 
-// Grant is what a request was authorized with.
+// Grant is the authorization of a request.
 type Grant struct {
-	challenge     *transport.Challenge // nil: none was answered, as the request goes to another host
-	token, scopes string               // empty: it needs no token
+	challenge     *transport.Challenge // nil: the request goes to another host
+	token, scopes string               // empty: the challenge is not Bearer
 	expires       time.Time
 }
 
-// IsOwnHost reports whether the request goes to the registry itself, and not to where it
-// redirects.
+// IsOwnHost reports whether the request goes to the registry itself, and not to the host of a
+// redirect.
 func (g Grant) IsOwnHost() bool { return g.challenge != nil }
 
 // HasToken reports whether the request is authorized by a token.
 func (g Grant) HasToken() bool { return g.token != "" }
 
-// IsFresh reports whether what a request was authorized with may still be used, after a
-// slot was waited for: the token is still the session's, or does not run out.
+// IsFresh reports whether a grant is still valid after the wait for a slot: its token is still that
+// of the session, or does not expire yet.
 func (s *Session) IsFresh(n Need, g Grant) bool {
 	if !g.HasToken() {
 		return true
 	}
-	now, ok, err := s.fresh(n)
-	return err == nil && (ok && now.token == g.token || time.Until(g.expires) > tokenMargin/2)
+	current, ok, err := s.cachedGrant(n)
+	return err == nil && (ok && current.token == g.token || time.Until(g.expires) > tokenMargin/2)
 }
 
-// grant returns a token for a request. Where the service refuses the joined
-// scopes, it is asked for the request's own.
+// grant returns a token for a request. If the service refuses the scopes of the group, it requests
+// those of the request alone.
 func (s *Session) grant(ctx context.Context, n Need) (Grant, error) {
 	g, err := s.bearer(ctx, n)
 	var refused *Error
@@ -101,7 +100,7 @@ func (s *Session) grant(ctx context.Context, n Need) (Grant, error) {
 	return g, err
 }
 
-// Ready waits until a request can be authorized, so that a slot is taken only then.
+// Ready waits until a request can be authorized. Callers take a slot after that.
 func (s *Session) Ready(ctx context.Context, n Need) error {
 	c, err := s.challenged(ctx)
 	if err != nil || !isBearer(c) {
@@ -111,22 +110,21 @@ func (s *Session) Ready(ctx context.Context, n Need) error {
 	return err
 }
 
-// bearer returns a token, from the service if there is none that is fresh. What
-// the service refused it is not asked for again: many wrong passwords at once
-// lock an account.
+// bearer returns a cached token, or requests one. It does not repeat a request that the service
+// refused, because many wrong passwords can lock an account.
 func (s *Session) bearer(ctx context.Context, n Need) (Grant, error) {
-	if g, ok, err := s.fresh(n); ok {
+	if g, ok, err := s.cachedGrant(n); ok {
 		return g, err
 	}
 	if err := s.turn.Take(ctx); err != nil {
 		return Grant{}, err
 	}
 	defer s.turn.Give()
-	if g, ok, err := s.fresh(n); ok {
+	if g, ok, err := s.cachedGrant(n); ok {
 		return g, err
 	}
 	scopes := s.scopes(n)
-	t := s.askForToken(ctx, scopes.list)
+	t := s.requestToken(ctx, scopes.list)
 	var refused *Error
 	if t.err == nil || errors.As(t.err, &refused) && refused.IsUnauthorized() {
 		s.mu.Lock()
@@ -136,8 +134,8 @@ func (s *Session) bearer(ctx context.Context, n Need) (Grant, error) {
 	return Grant{token: t.value, scopes: scopes.key, expires: t.expires}, t.err
 }
 
-// fresh is what the service has said already.
-func (s *Session) fresh(n Need) (g Grant, ok bool, err error) {
+// cachedGrant returns the token or the refusal that the service gave before.
+func (s *Session) cachedGrant(n Need) (g Grant, ok bool, err error) {
 	key := s.scopes(n).key
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,13 +143,13 @@ func (s *Session) fresh(n Need) (g Grant, ok bool, err error) {
 	return Grant{token: t.value, scopes: key, expires: t.expires}, ok && (t.err != nil || time.Until(t.expires) > tokenMargin), t.err
 }
 
-// askForToken asks the service until it gives a token or refuses one.
-func (s *Session) askForToken(ctx context.Context, scopes []string) (t token) {
+// requestToken requests a token, with retries.
+func (s *Session) requestToken(ctx context.Context, scopes []string) (t token) {
 	if s.credential.Auth.RegistryToken != "" {
 		return token{value: s.credential.Auth.RegistryToken, expires: time.Now().Add(24 * time.Hour)}
 	}
 	end := retry.Do(ctx, s.tokenHost(), func(ctx context.Context) (err error) {
-		t, err = s.askOnce(ctx, scopes)
+		t, err = s.requestTokenOnce(ctx, scopes)
 		return err
 	})
 	if end != nil {
@@ -167,7 +165,7 @@ func (s *Session) tokenHost() *wire.Host {
 	return s.host
 }
 
-func (s *Session) askOnce(ctx context.Context, scopes []string) (token, error) {
+func (s *Session) requestTokenOnce(ctx context.Context, scopes []string) (token, error) {
 	c := s.known()
 	g := &guarded{session: s, scheme: scheme(c), token: true}
 	began := time.Now()
@@ -183,14 +181,14 @@ func (s *Session) askOnce(ctx context.Context, scopes []string) (token, error) {
 	if t.ExpiresIn > 0 {
 		life = time.Duration(min(t.ExpiresIn, 24*60*60)) * time.Second
 	}
-	// The margin must not eat a short-lived token whole.
+	// A short-lived token must outlive the margin.
 	return token{value: value, expires: began.Add(max(life, tokenMargin+time.Second))}, nil
 }
 
-// wholeSeconds makes whole seconds of an `expires_in` that is a text or a fraction, as
-// some token services send it (the specification's examples have an integer, its text
-// no type). go-containerregistry reads an int, and nothing else: the whole answer would
-// be lost. It reads no `issued_at`; a token's life is counted from when it was asked for.
+// wholeSeconds converts an expires_in that is a string or a fraction to whole seconds. Some token
+// services send such values: the specification states no type, only examples with an integer.
+// go-containerregistry rejects the whole answer otherwise. The life of a token begins with the
+// request, because go-containerregistry ignores issued_at.
 func wholeSeconds(answer []byte) []byte {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(answer, &members) != nil || members["expires_in"] == nil {
@@ -200,7 +198,7 @@ func wholeSeconds(answer []byte) []byte {
 	if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds >= 1 && seconds < 1<<31 {
 		members["expires_in"] = json.RawMessage(strconv.Itoa(int(seconds)))
 	} else {
-		delete(members, "expires_in") // as if it did not say
+		delete(members, "expires_in") // defaultTokenLife applies
 	}
 	if whole, err := json.Marshal(members); err == nil {
 		return whole
@@ -208,8 +206,8 @@ func wholeSeconds(answer []byte) []byte {
 	return answer
 }
 
-// judge decides what a failed exchange is worth: an answer of success without a
-// token in it is a damaged one.
+// judge makes an error of a failed exchange, to retry or final. A success without a token counts
+// as damaged.
 func (g *guarded) judge(err error) error {
 	a, failure := g.outcome()
 	if failure != nil {
@@ -230,6 +228,7 @@ func (g *guarded) judge(err error) error {
 	return g.session.tokenError(err)
 }
 
+// tokenError makes the final error of a token exchange.
 func (s *Session) tokenError(err error) error {
 	var answered *transport.Error
 	var already *Error
@@ -243,9 +242,8 @@ func (s *Session) tokenError(err error) error {
 	return e
 }
 
-// narrow goes over to one token for each request's repositories. It reports
-// whether that makes a difference to a request whose scopes were refused, also
-// where another request was faster.
+// narrow switches the session to tokens for the repositories of one request. It reports whether
+// these scopes differ from the refused ones; another request may have switched before.
 func (s *Session) narrow(n Need, refused string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -256,9 +254,9 @@ func (s *Session) narrow(n Need, refused string) bool {
 	return true
 }
 
-// MayBeTooLong tells the refusal of a proxy or a server that may be for the length of
-// the token: without an error code, to a request whose token was for more than its own
-// repositories. The answer to HEAD has no code anyway.
+// MayBeTooLong reports whether a request may have been refused for the length of its token: the
+// answer has no error code, and the token was for more repositories than those of the request.
+// It is false for HEAD, whose answer never has a code.
 func (s *Session) MayBeTooLong(n Need, used Grant, method string, a *wire.Answer) bool {
 	switch a.Status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge:
@@ -271,8 +269,8 @@ func (s *Session) MayBeTooLong(n Need, used Grant, method string, a *wire.Answer
 	return method != http.MethodHead && code == "" && used.token != "" && !s.fits[a.Status] && strings.Join(s.own(n), " ") != used.scopes
 }
 
-// JudgeLength goes over to short tokens where one did better, and else remembers that
-// such a refusal is for another reason.
+// JudgeLength switches the session to short tokens if a request with one was not refused. Otherwise
+// it records that this status has another reason.
 func (s *Session) JudgeLength(long, short *wire.Answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -283,17 +281,17 @@ func (s *Session) JudgeLength(long, short *wire.Answer) {
 	s.single = true
 }
 
-// drop forgets a refused token. It reports whether one of the same scopes was
-// refused before it.
-func (s *Session) drop(value string) (again bool) {
+// drop drops a refused token. It reports whether another token with the same scopes was refused
+// before.
+func (s *Session) drop(value string) (repeated bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, t := range s.tokens {
 		if t.err == nil && t.value == value {
 			delete(s.tokens, key)
-			again = again || s.refused[key]
+			repeated = repeated || s.refused[key]
 			s.refused[key] = true
 		}
 	}
-	return again
+	return repeated
 }

@@ -5,14 +5,14 @@ import (
 	"errors"
 )
 
-// Final is an error after which nothing is retried: its retries are over, or none help.
+// Final is an error that is not retried: its retries are over, or do not help.
 type Final interface {
 	error
 	Final()
 }
 
-// ExhaustedError is an error whose retries are over. An operation around it does not
-// retry it, or attempts would multiply.
+// ExhaustedError is an error whose retries are over. An outer operation must not retry it,
+// because attempts would multiply.
 type ExhaustedError struct{ Err error }
 
 func (e ExhaustedError) Error() string { return e.Err.Error() }
@@ -21,15 +21,15 @@ func (e ExhaustedError) Unwrap() error { return e.Err }
 // Final marks it as one that is not retried.
 func (ExhaustedError) Final() {}
 
-// SiblingError says that work was ended because something beside it failed. Nobody may
-// take that failure for the answer to his own question, such as that something is not
-// found: it does not unwrap.
+// SiblingError says that an operation was canceled because another one of the same group failed.
+// It does not unwrap, because the failure of the other operation, such as "not found", is not
+// an answer to this one.
 type SiblingError struct{ Failure error }
 
 func (e SiblingError) Error() string { return e.Failure.Error() }
 
-// Original returns the failure that ended what err is of, where it was ended by something
-// beside it; else err itself. It is for who asked for all of it.
+// Original returns the failure of the sibling that canceled an operation, or err itself if no
+// sibling did. It is for the caller that started all siblings.
 func Original(err error) error {
 	var sibling SiblingError
 	for errors.As(err, &sibling) {
@@ -38,13 +38,13 @@ func Original(err error) error {
 	return err
 }
 
-// InterruptedError says that an operation was ended from outside.
+// InterruptedError says that the run ended during an operation: it was canceled or timed out.
 type InterruptedError struct{ Err error }
 
 func (e InterruptedError) Error() string { return e.Err.Error() }
 func (e InterruptedError) Unwrap() error { return e.Err }
 
-// Interrupted returns why the context ended, where nothing has failed yet.
+// Interrupted returns why the context ended, for an operation that has not failed before.
 func Interrupted(ctx context.Context) error {
 	if sibling := siblingFailure(ctx); sibling != nil {
 		return sibling
@@ -52,8 +52,8 @@ func Interrupted(ctx context.Context) error {
 	return InterruptedError{context.Cause(ctx)}
 }
 
-// siblingFailure returns the failure of something beside this that ended the context; nil
-// where the run itself was ended.
+// siblingFailure returns the failure of the sibling that ended the context; nil if the run itself
+// ended.
 func siblingFailure(ctx context.Context) error {
 	var failure Final
 	if cause := context.Cause(ctx); errors.As(cause, &failure) {

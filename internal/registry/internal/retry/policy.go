@@ -10,48 +10,48 @@ import (
 	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 )
 
-// The limits of one operation. At worst half of all attempts fail, and a run makes
-// hundreds of requests: a count alone would have to be large, and would be reached in no
-// time on a fast network. So most limits are times. They are parts or multiples of the
-// host's RetryFor, which is a minute by default; the durations below are for that.
+// The limits of one operation. In the worst case half of all attempts fail, and a run makes
+// hundreds of requests. A count would have to be large, and on a fast network it would be
+// reached within moments. So most limits are times, as fractions or multiples of the host's
+// RetryFor. The durations in the comments are for the default of a minute.
 const (
-	MinAttempts = 8  // are made, whatever time they take
-	maxElapsed  = 20 // times RetryFor is the end, however little of it was waiting
+	MinAttempts = 8  // attempts, however long they take
+	maxElapsed  = 20 // RetryFor*20, 20 min, in all, however short the backoff was
 
-	firstContact   = 6 // RetryFor/6, 10 s, for a host that has never answered
-	maxFirstStalls = 3 // of those attempts may end without a byte
-	lagTime        = 4 // RetryFor/4, 15 s, for a host that does not see yet what was written
-	firstDelay     = 600
-	maxDelay       = 15 // waits grow from RetryFor/600, 100 ms, to RetryFor/15, 4 s
-	MaxDamaged     = 8  // answers that cannot be right; also how often a blob is read again
-	MaxRefused     = 6  // refusals that would be final from a healthy host
-	MaxTokenLoss   = 10 // a host that forgets one token forgets them all
-	MaxInvalid     = 6  // answers that no healthy host sends
-	MaxWrongSize   = 2  // then the size is believed
-	MaxDenied      = 3  // of what the credential was never allowed
+	firstContact   = 6   // RetryFor/6, 10 s, for a host that has never answered
+	maxFirstStalls = 3   // stalled attempts at such a host
+	lagTime        = 4   // RetryFor/4, 15 s, for a host that does not find what was just written
+	firstDelay     = 600 // RetryFor/600, 100 ms: the first backoff
+	maxDelay       = 15  // RetryFor/15, 4 s: the longest backoff
+	MaxDamaged     = 8   // damaged answers; also reads of a damaged source
+	MaxRefused     = 6   // refusals that would be final from a healthy host
+	MaxTokenLoss   = 10  // refused tokens: a host that loses one token loses them all
+	MaxInvalid     = 6   // answers that no healthy host sends
+	MaxWrongSize   = 2   // the same wrong size, which then is final
+	MaxDenied      = 3   // refusals of a right that the credential never had
 )
 
 // Policy decides about the retries of one operation at one host. Make one with [New] for
 // each operation; it is not for concurrent use.
 type Policy struct {
 	host         *wire.Host
-	firstFailure time.Time // since something worth the name came; zero: none
-	lagSince     time.Time // the host does not see what was written
+	firstFailure time.Time // since the last progress; zero: none
+	lagSince     time.Time // when the host first did not find what was written
 	failures     [reasons]int
-	delays       int           // waited since the last progress
-	waited       time.Duration // in all of them
-	stalls       int           // among the failures
+	delays       int           // since the last progress
+	waited       time.Duration // the sum of the delays
+	stalls       int           // stalled attempts among the failures
 	progress     int64         // bytes since the first failure
 
 	wrongSize wire.SizeError // of the last answer
-	last      error          // that was retried
+	last      error          // the last failure that was retried
 }
 
 // New returns the policy of an operation at a host.
 func New(h *wire.Host) Policy { return Policy{host: h} }
 
-// Wait takes a failure. It waits and returns nil where another attempt may be made, and
-// else returns the error to end with.
+// Wait counts a failure. If it allows another attempt, it waits and returns nil. Otherwise it
+// returns the final error.
 func (p *Policy) Wait(ctx context.Context, err error) error {
 	delay, end := p.NextDelay(ctx, err)
 	if end == nil && wire.Sleep(ctx, delay) != nil {
@@ -60,8 +60,8 @@ func (p *Policy) Wait(ctx context.Context, err error) error {
 	return end
 }
 
-// NextDelay takes a failure and returns how long to wait for another attempt, or the
-// error to end with.
+// NextDelay counts a failure, and returns the backoff before the next attempt or the final
+// error.
 func (p *Policy) NextDelay(ctx context.Context, err error) (delay time.Duration, end error) {
 	if ctx.Err() != nil {
 		return 0, p.Interrupted(ctx, err)
@@ -90,8 +90,8 @@ func (p *Policy) NextDelay(ctx context.Context, err error) (delay time.Duration,
 	return delay, nil
 }
 
-// sameSize reports whether a size may be the registry's word: answers that a proxy cuts
-// off, with a length that fits, have another each time.
+// sameSize reports whether the registry sent the same wrong size as before. A proxy that cuts off
+// answers, and corrects their length, sends another size each time.
 func (p *Policy) sameSize(err error) bool {
 	var now wire.SizeError
 	errors.As(err, &now)
@@ -100,7 +100,7 @@ func (p *Policy) sameSize(err error) bool {
 	return before == wire.SizeError{} || before == now
 }
 
-// allows counts a failure and reports whether it may be retried.
+// allows counts a failure and reports whether it is retried.
 func (p *Policy) allows(reason Reason) bool {
 	if p.firstFailure.IsZero() {
 		p.firstFailure = time.Now()
@@ -125,14 +125,14 @@ func (p *Policy) allows(reason Reason) bool {
 	case !p.host.HasAnswered():
 		return p.stalls < maxFirstStalls && elapsed-time.Duration(p.stalls)*wire.StallTimeout < retryFor/firstContact
 	}
-	// What was waited counts, not what the attempts took: each may hold others that
-	// were retried in their turn, and one that stalls takes half a minute.
+	// The backoff counts, not the duration of the attempts: an attempt may include inner
+	// retries, and a stalled one takes half a minute.
 	return p.failures[reason] < MinAttempts ||
 		p.stalls < MinAttempts && p.waited < retryFor && elapsed < maxElapsed*retryFor
 }
 
-// Progress counts bytes that came after a failure. A few of them only shorten the waits;
-// as many as are expected in that time have everything forgotten.
+// Progress counts bytes after a failure. Any progress resets the backoff. After
+// wire.MinProgress bytes the policy starts over.
 func (p *Policy) Progress(bytes int64) {
 	if p.firstFailure.IsZero() {
 		return
@@ -143,8 +143,8 @@ func (p *Policy) Progress(bytes int64) {
 	}
 }
 
-// Interrupted returns why the context ended, with what the time went for: the registry's
-// answer if that was to come back later, else the last failure.
+// Interrupted returns why the context ended, with the last attempt, which says what the
+// operation was waiting for.
 func (p *Policy) Interrupted(ctx context.Context, err error) error {
 	if sibling := siblingFailure(ctx); sibling != nil {
 		return sibling
@@ -156,7 +156,7 @@ func (p *Policy) Interrupted(ctx context.Context, err error) error {
 func (p *Policy) withLast(why, err error) error {
 	var done Final
 	if errors.As(err, &done) && errors.Is(err, why) {
-		return err // whoever waited inside has said it
+		return err // an inner operation has added its last attempt
 	}
 	last := p.last
 	if isAbout(err, why) {
@@ -172,13 +172,14 @@ func (p *Policy) withLast(why, err error) error {
 	}
 }
 
-// isAbout reports whether a failure tells more than that the context ended.
+// isAbout reports whether a failure says more than that the context ended.
 func isAbout(err, why error) bool {
 	return AnswerOf(err) != nil ||
 		!errors.Is(err, why) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// backoff doubles with each delay, and takes between half and all of it.
+// backoff doubles with each delay. It is random between half and all of that, so that clients do
+// not retry at the same moment.
 func backoff(retryFor time.Duration, delays int) time.Duration {
 	d := min(retryFor/firstDelay<<min(delays, 10), retryFor/maxDelay)
 	return d/2 + rand.N(d/2+1)

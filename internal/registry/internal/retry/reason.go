@@ -14,16 +14,16 @@ import (
 // Reason is why another attempt may succeed.
 type Reason int
 
-// The reasons, each with a limit of its own (see limits).
+// The reasons. Each has its own limit.
 const (
 	Unavailable Reason = iota // the connection or the host failed
-	Damaged                   // the answer cannot be what the registry sent
+	Damaged                   // the answer was damaged in transit
 	Refused                   // a refusal that a healthy host would not give
-	TokenLost                 // the registry forgot a token or a login that it accepted before
-	Denied                    // a refusal of authority by a host that never granted it
+	TokenLost                 // the registry refuses a token or a login that it accepted before
+	Denied                    // the registry refuses a right that it never granted
 	Invalid                   // no healthy host sends such an answer
-	Lagging                   // the host does not see yet what was written to it
-	Unreachable               // nothing listens at the host that the registry redirects to
+	Lagging                   // the host does not find yet what was written to it
+	Unreachable               // nothing listens at the host of a redirect
 	WrongSize                 // the blob has another size than its manifest states
 	reasons
 )
@@ -31,17 +31,17 @@ const (
 // Error is a failure after which another attempt may succeed.
 type Error struct {
 	Err    error
-	Answer *wire.Answer // that says so; nil: there was none
+	Answer *wire.Answer // the answer that failed; nil: there was none
 	Reason Reason
 }
 
 func (e Error) Error() string { return e.Err.Error() }
 func (e Error) Unwrap() error { return e.Err }
 
-// AfterDamage is the error of an answer that cannot be what the registry meant to send.
+// AfterDamage marks the error of an answer that was damaged in transit.
 func AfterDamage(err error) error { return Error{Err: err, Reason: Damaged} }
 
-// AnswerOf returns the answer that a retryable error is about, nil if it is about none.
+// AnswerOf returns the answer of a retryable error; nil: there was none.
 func AnswerOf(err error) *wire.Answer {
 	var e Error
 	if errors.As(err, &e) {
@@ -50,8 +50,8 @@ func AnswerOf(err error) *wire.Answer {
 	return nil
 }
 
-// ReasonFor tells whether another attempt at the host may succeed, and why. A mark counts
-// only at the outermost error: one further inside was retried by whoever wrapped it.
+// ReasonFor reports whether another attempt at the host may succeed, and why. Only the type of
+// the outermost error counts: an inner one was retried by the operation that wrapped it.
 func ReasonFor(err error, h *wire.Host) (reason Reason, retryable bool) {
 	var (
 		done      Final
@@ -61,7 +61,7 @@ func ReasonFor(err error, h *wire.Host) (reason Reason, retryable bool) {
 	if errors.As(err, &exhausted) {
 		return 0, false
 	}
-	switch marked := err.(type) { //nolint:errorlint // the outermost alone
+	switch marked := err.(type) { //nolint:errorlint // only the outermost error counts
 	case Error:
 		return marked.Reason, true
 	case wire.SizeError:
@@ -84,10 +84,9 @@ func ReasonFor(err error, h *wire.Host) (reason Reason, retryable bool) {
 	return Unavailable, IsTemporary(err) || h.HasAnswered() && isUnknownHost(err)
 }
 
-// isProtocolViolation tells a host that points to a destination which is never
-// contacted, or to itself by a protocol that it does not speak: the next answer may be
-// another. Each time the destination is refused again; a chain of redirects is followed
-// once.
+// isProtocolViolation reports whether a host points to an address that is not allowed, or to
+// itself with a protocol that it does not speak. The next answer may be another: each one is
+// checked again. A chain of too many redirects is not retried.
 func isProtocolViolation(err error, h *wire.Host) bool {
 	var refused wire.Refusal
 	var record tls.RecordHeaderError
@@ -95,8 +94,8 @@ func isProtocolViolation(err error, h *wire.Host) bool {
 		h.IsRegistry() && (errors.As(err, &record) || errors.Is(err, http.ErrSchemeMismatch))
 }
 
-// IsTemporary reports whether a request that got no usable answer may succeed later: not
-// where the certificate, the name, or a refusal of ours is at fault.
+// IsTemporary reports whether a request without a usable answer may succeed later. It may not if
+// the certificate, the host name, or an address that is not allowed was at fault.
 func IsTemporary(err error) bool {
 	var (
 		done     Final
@@ -120,8 +119,8 @@ func IsTemporary(err error) bool {
 	return true
 }
 
-// isUnknownHost tells a name that did not resolve: that of a host which has answered
-// before resolves again.
+// isUnknownHost reports whether a name did not resolve. That is retried for a host that has
+// answered before.
 func isUnknownHost(err error) bool {
 	var dns *net.DNSError
 	return errors.As(err, &dns)

@@ -15,18 +15,18 @@ import (
 )
 
 const (
-	MaxErrorBody = 64 << 10
-	MaxRedirects = 5
+	MaxErrorBody = 64 << 10 // bytes to read of an error's body
+	MaxRedirects = 5        // of one request
 
 	ErrTooManyRedirects = Refusal("the registry redirects more than 5 times in a row")
 )
 
-// Answer is what came back, its body read whole.
+// Answer is a response with its body in memory.
 type Answer struct {
 	Status     int
 	Header     http.Header
 	Body       []byte
-	URL        *url.URL // that was asked, after redirects
+	URL        *url.URL // of the request, after redirects
 	Unanswered bool     // an earlier attempt of the same request got no answer
 
 	LoggedIn bool   // the credential itself was accepted, whatever the answer is
@@ -36,39 +36,40 @@ type Answer struct {
 // Describe is a clause for a message: who answered, and what.
 func (a *Answer) Describe() string { return cmp.Or(a.By, "the registry") + " answered " + a.String() }
 
-// String is the status with what the registry says of it.
+// String is the status with the error code and message of the body.
 func (a *Answer) String() string {
 	code, detail := a.Diagnosis()
 	return Quote(a.Status, code, detail)
 }
 
-// LimitBody has no more than n bytes of a body be read.
+// LimitBody ends a body after n bytes.
 func LimitBody(resp *http.Response, n int64) {
 	resp.Body = partialBody{io.LimitReader(resp.Body, n), resp.Body}
 }
 
-// partialBody is the beginning of a body, or what was made of it.
+// partialBody is the start of a body, or its decoded content.
 type partialBody struct {
 	io.Reader
 	io.Closer
 }
 
+// ErrTooLarge says that an answer exceeds the limit of its request.
 var ErrTooLarge = errors.New("answer too large")
 
-// InvalidError is of an answer that no healthy host sends.
+// InvalidError says that an answer is one that no healthy host sends.
 type InvalidError struct{ Err error }
 
 func (e InvalidError) Error() string { return e.Err.Error() }
 func (e InvalidError) Unwrap() error { return e.Err }
 
-// Extract keeps of a body what is wanted, while it comes.
+// Extract reads a body as a stream and returns the part to keep.
 type Extract = func(body io.Reader) ([]byte, error)
 
-// ReadAnswer reads a body of at most limit bytes, and closes it; of a status below 300
-// only what extract keeps, where there is one. Also with an error it returns the answer,
-// with what came of its body.
+// ReadAnswer reads and closes a body of at most limit bytes. If keep is given, the answer to a
+// status below 300 has only what keep returns. It returns an answer with an error too, with
+// the part of the body that was read.
 func ReadAnswer(resp *http.Response, from *url.URL, limit int64, keep Extract) (*Answer, error) {
-	defer resp.Body.Close() //nolint:errcheck // nothing of it is needed any more
+	defer resp.Body.Close() //nolint:errcheck // it was only read
 	a := &Answer{Status: resp.StatusCode, Header: resp.Header, URL: from}
 	if a.Status >= 300 {
 		return a, a.readRefusal(resp)
@@ -86,7 +87,7 @@ func ReadAnswer(resp *http.Response, from *url.URL, limit int64, keep Extract) (
 	return a, nil
 }
 
-// readRefusal reads the beginning of a body that says why there is nothing else.
+// readRefusal reads the first MaxErrorBody bytes of an error's body.
 func (a *Answer) readRefusal(resp *http.Response) (err error) {
 	if a.Body, err = readAll(resp, MaxErrorBody+1); err != nil {
 		return fmt.Errorf("read answer: %w", err)
@@ -95,10 +96,9 @@ func (a *Answer) readRefusal(resp *http.Response) (err error) {
 	return nil
 }
 
-// Decode undoes an encoding that was not asked for: proxies and content networks
-// compress what is text (nginx with gzip_proxied). The bytes that a digest is of are
-// those that were stored. No more than most bytes are read that are encoded, whatever
-// comes out of them.
+// Decode decompresses a body that a proxy or a content delivery network compressed without a
+// request (nginx with gzip_proxied): digests are of the stored bytes. It reads at most the
+// given number of compressed bytes.
 func Decode(resp *http.Response, most int64) error {
 	encoding := strings.ToLower(strings.TrimSpace(resp.Header.Get("Content-Encoding")))
 	switch {
@@ -110,7 +110,7 @@ func Decode(resp *http.Response, most int64) error {
 	}
 	text := bufio.NewReader(io.LimitReader(resp.Body, most+1))
 	resp.ContentLength = -1
-	if magic, _ := text.Peek(2); string(magic) != "\x1f\x8b" { // the header alone stayed
+	if magic, _ := text.Peek(2); string(magic) != "\x1f\x8b" { // the body is not compressed, in spite of its header
 		resp.Body = partialBody{text, resp.Body}
 		return nil
 	}
@@ -127,7 +127,7 @@ func tooLarge(limit int64) error {
 	return InvalidError{fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)}
 }
 
-// readExtract reads a body of which only a part is kept.
+// readExtract reads a body of which keep returns a part.
 func (a *Answer) readExtract(resp *http.Response, limit int64, keep Extract) (err error) {
 	body := &io.LimitedReader{R: resp.Body, N: limit + 1}
 	if a.Body, err = keep(body); body.N <= 0 {
@@ -136,24 +136,25 @@ func (a *Answer) readExtract(resp *http.Response, limit int64, keep Extract) (er
 	return err
 }
 
-// maxPreallocated is how many bytes are set aside for a body on the word of its header.
+// maxPreallocated is how many bytes are allocated for a body because of its Content-Length,
+// which is untrusted.
 const maxPreallocated = 64 << 10
 
-// readAll reads at most that many bytes of a body, into as much memory as the
-// answer says that it needs, if it does.
+// readAll reads at most the given number of bytes of a body. It allocates the memory for
+// Content-Length first, up to maxPreallocated.
 func readAll(resp *http.Response, most int64) ([]byte, error) {
 	if resp.Body == http.NoBody {
 		return nil, nil
 	}
 	var b bytes.Buffer
 	if n := resp.ContentLength; n > 0 && resp.Request != nil && resp.Request.Method != http.MethodHead {
-		b.Grow(int(min(n, most, maxPreallocated)) + bytes.MinRead) // no more on its word alone
+		b.Grow(int(min(n, most, maxPreallocated)) + bytes.MinRead)
 	}
 	_, err := b.ReadFrom(io.LimitReader(resp.Body, most))
 	return b.Bytes(), err
 }
 
-// Redirect is where the answer points to, nil if it does not. Only reads follow.
+// Redirect is the URL that a GET or HEAD is redirected to; nil: it is not. Writes never are.
 func (a *Answer) Redirect(method string) (*url.URL, error) {
 	switch a.Status {
 	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
@@ -167,7 +168,7 @@ func (a *Answer) Redirect(method string) (*url.URL, error) {
 	return ResolveLocation(a.URL, a.Header.Get("Location"))
 }
 
-// ResolveLocation resolves a Location and decides whether it may be used.
+// ResolveLocation resolves a Location and checks that it is allowed.
 func ResolveLocation(from *url.URL, location string) (*url.URL, error) {
 	ref, err := url.Parse(location)
 	if err != nil || location == "" {
@@ -177,21 +178,21 @@ func ResolveLocation(from *url.URL, location string) (*url.URL, error) {
 	return to, CheckDestination(from, to)
 }
 
-// IsTemporary reports whether the same request may succeed later. Proxies
-// before a registry have statuses of their own above 504.
+// IsTemporary reports whether the same request may succeed later. Proxies in front of a
+// registry use statuses above 504.
 func IsTemporary(status int) bool {
 	return status == http.StatusRequestTimeout || status == http.StatusTooManyRequests ||
 		(status >= 500 && status != http.StatusNotImplemented)
 }
 
-// Drain empties a small body and closes it, so that its connection is used again.
+// Drain reads and closes a small body, so that its connection can be reused.
 func Drain(resp *http.Response) {
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	_ = resp.Body.Close()
 }
 
-// IsHTML tells by its header alone an answer that is a login page or a proxy's error
-// and no blob. What type a blob has nobody says; storage sends octets.
+// IsHTML reports whether the header says that an answer is a web page and not a blob. Registries
+// and storages send blobs as application/octet-stream.
 func (a *Answer) IsHTML() bool {
 	kind, _, err := mime.ParseMediaType(a.Header.Get("Content-Type"))
 	return err == nil && kind == "text/html" && a.Header.Get("Docker-Content-Digest") == ""

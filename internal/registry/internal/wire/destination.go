@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Refusal is our own no to where a registry points.
+// Refusal is an address from a registry that this client does not contact, and why.
 type Refusal string
 
 func (r Refusal) Error() string { return string(r) }
@@ -20,11 +20,10 @@ func isLinkLocal(ip netip.Addr) bool {
 	return ip.IsLinkLocalUnicast() || ip == netip.MustParseAddr("fd00:ec2::254")
 }
 
-// CheckDestination decides whether a URL that a registry pointed to (a redirect,
-// an upload's Location) may be used. It never sees the credential there; the
-// question is whether it may be contacted at all. From https only https is
-// reached; private and loopback address literals only from a registry that is
-// itself named by one (ggcr#2440).
+// CheckDestination checks that a URL from a registry (a redirect, the Location of an upload)
+// may be contacted. No credential is ever sent there. A registry at https may point to https
+// only, and only a registry at a private or loopback address may point to such an address
+// (ggcr#2440).
 func CheckDestination(from, to *url.URL) error {
 	if to.Scheme != "https" && (to.Scheme != "http" || from.Scheme != "http") {
 		return Refusal(fmt.Sprintf("the registry points from %s to %q: only https is allowed", from.Scheme, Cut(to.Scheme, 40)))
@@ -38,7 +37,7 @@ func CheckDestination(from, to *url.URL) error {
 	if to.User != nil {
 		return Refusal("the registry points to a URL that contains a user name")
 	}
-	// The dialer refuses it too, but does not see what a proxy connects to.
+	// The dialer refuses it too, but only for direct connections, not for those of a proxy.
 	if ip, err := netip.ParseAddr(to.Hostname()); err == nil && isLinkLocal(ip) {
 		return errLinkLocal
 	}
@@ -48,11 +47,12 @@ func CheckDestination(from, to *url.URL) error {
 	return nil
 }
 
-// SameHost reports whether both URLs are of one scheme, host and port.
+// SameHost reports whether two URLs have the same scheme, host and port.
 func SameHost(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && Port(a) == Port(b)
 }
 
+// Port is the port of a URL, or the default port of its scheme.
 func Port(u *url.URL) string {
 	switch {
 	case u.Port() != "":
@@ -73,14 +73,14 @@ func isPrivate(host string) bool {
 	return ip.IsLoopback() || ip.IsPrivate() || ip.IsUnspecified() || isLinkLocal(ip)
 }
 
-// isASCII tells names that are dialled as they are written. net/http maps others
-// first (IDNA, UTS #46), and other digits and full stops become those of an address.
+// isASCII reports whether net/http dials a name as it is written. It maps others first (IDNA,
+// UTS #46), which turns other digits and full stops into those of an address.
 func isASCII(host string) bool {
 	return !strings.ContainsFunc(host, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
-// endsInNumber tells the spellings of an IPv4 address that only some resolvers
-// take, such as 127.1 or 0x7f000001, from names (WHATWG URL, "ends in a number").
+// endsInNumber reports whether a name is a spelling of an IPv4 address that only some resolvers
+// accept, such as 127.1 or 0x7f000001 (WHATWG URL, "ends in a number").
 func endsInNumber(host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	last := strings.ToLower(host[strings.LastIndex(host, ".")+1:])
@@ -91,6 +91,7 @@ func endsInNumber(host string) bool {
 	return last != "" && strings.Trim(last, digits) == ""
 }
 
+// IsLoopback reports whether a host name or address is that of this machine.
 func IsLoopback(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {

@@ -12,31 +12,30 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// Bounds on what is repeated of a registry's words, in bytes.
+// Limits of untrusted text in a message, in bytes.
 const (
 	MaxCode    = 60
 	maxMessage = 300
 	maxDetail  = 200
 )
 
-// diagnose reads the error code and message that a registry gives in the body
-// (distribution-spec, "Error codes"). Of several errors the one that tells most
-// decides, which need not be the first: distribution answers 500 with UNKNOWN and
-// MANIFEST_BLOB_UNKNOWN for a foreign layer (distribution#2795).
+// Diagnosis reads the error code and message in the body (distribution-spec, "Error codes"). Of
+// several errors it returns the most specific, which may not be the first: distribution answers
+// 500 with UNKNOWN and MANIFEST_BLOB_UNKNOWN for a foreign layer (distribution#2795).
 func (a *Answer) Diagnosis() (code, detail string) {
 	if a.IsPage() {
 		return "", a.DescribePage()
 	}
-	var told transport.Diagnostic
+	var best transport.Diagnostic
 	for n, d := range a.diagnostics() {
-		if n == 0 || tells(d.Code) > tells(told.Code) {
-			told = d
+		if n == 0 || specificity(d.Code) > specificity(best.Code) {
+			best = d
 		}
 	}
-	return Cut(Printable(string(told.Code)), MaxCode), Cut(Printable(words(told)), maxMessage)
+	return Cut(Printable(string(best.Code)), MaxCode), Cut(Printable(message(best)), maxMessage)
 }
 
-// diagnostics are the errors of an answer. Some registries say "details".
+// diagnostics are the errors in the body. Some registries name the field "details".
 func (a *Answer) diagnostics() []transport.Diagnostic {
 	resp := &http.Response{StatusCode: a.Status, Body: io.NopCloser(bytes.NewReader(a.Body))}
 	var e *transport.Error
@@ -58,8 +57,8 @@ func (a *Answer) diagnostics() []transport.Diagnostic {
 	return e.Errors
 }
 
-// tells ranks codes by how much they tell of what was wrong.
-func tells(code transport.ErrorCode) int {
+// specificity ranks error codes: a higher one says more about the cause.
+func specificity(code transport.ErrorCode) int {
 	switch {
 	case code == "", code == "UNKNOWN", strings.HasPrefix(string(code), "INTERNAL"):
 		return 0
@@ -72,8 +71,8 @@ func tells(code transport.ErrorCode) int {
 	}
 }
 
-// IsContentCode reports whether a code says that what was written is not right: that
-// is so under whatever status.
+// IsContentCode reports whether an error code rejects the written content. It does so whatever
+// the status is.
 func IsContentCode(code string) bool {
 	return slices.Contains([]transport.ErrorCode{
 		transport.ManifestBlobUnknownErrorCode, transport.BlobUnknownErrorCode, transport.ManifestInvalidErrorCode,
@@ -81,9 +80,9 @@ func IsContentCode(code string) bool {
 	}, transport.ErrorCode(code))
 }
 
-// words are an error's message, with its detail where that says more: a text, or
-// anything else as the JSON that it was.
-func words(d transport.Diagnostic) string {
+// message is the message of an error, with its detail if that says more: a string, or the JSON
+// of any other value.
+func message(d transport.Diagnostic) string {
 	detail, ok := d.Detail.(string)
 	if !ok && d.Detail != nil {
 		raw, err := json.Marshal(d.Detail)
@@ -105,7 +104,8 @@ func words(d transport.Diagnostic) string {
 // ErrPage says that a proxy or a login page answered a request to a registry.
 var ErrPage = errors.New("the answer is not from a registry")
 
-// IsPage reports whether an answer is a web page: that of a proxy, or to log in on.
+// IsPage reports whether an answer is a web page or another XML document, such as the error page
+// of a proxy or a login page.
 func (a *Answer) IsPage() bool {
 	text := bytes.TrimLeft(bytes.TrimPrefix(a.Body, []byte("\ufeff")), " \r\n\t")
 	if bytes.HasPrefix(text, []byte("<")) {

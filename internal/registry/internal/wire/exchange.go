@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// RedirectError is that of a request to where a registry pointed.
+// RedirectError is the error of a request to the host of a redirect.
 type RedirectError struct {
 	Host *Host
 	Err  error
@@ -22,19 +22,19 @@ func (e RedirectError) Error() string {
 
 func (e RedirectError) Unwrap() error { return e.Err }
 
-// IsUnreachable tells a host that the registry points to and that takes no connections.
+// IsUnreachable reports whether the host of the redirect has never accepted a connection.
 func (e RedirectError) IsUnreachable() bool {
 	return errors.Is(e.Err, syscall.ECONNREFUSED) && !e.Host.HasAnswered()
 }
 
-// Cause prefers the reason for which the run or the attempt was ended to the
-// context's bare word for it, and puts net/http's bare words into plainer ones.
+// Cause returns the cause of a context that ended, and otherwise replaces two errors of net/http
+// that do not say what happened.
 func Cause(ctx context.Context, err error) error {
 	var record tls.RecordHeaderError
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case err == io.EOF: //nolint:errorlint // one deeper down is somebody else's
+	case err == io.EOF: //nolint:errorlint // a wrapped EOF has another meaning
 		return ErrHungUp
 	case errors.As(err, &record) && string(record.RecordHeader[:]) == "HTTP/":
 		return http.ErrSchemeMismatch
@@ -43,4 +43,5 @@ func Cause(ctx context.Context, err error) error {
 	}
 }
 
+// ErrHungUp is net/http's io.EOF.
 var ErrHungUp = errors.New("the connection was closed without an answer")

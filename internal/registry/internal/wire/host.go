@@ -10,32 +10,33 @@ import (
 	"time"
 )
 
-// Class is what a request takes a slot of.
+// Class is the kind of a request. Each class has slots of its own.
 type Class int
 
+// The classes.
 const (
-	Small    Class = iota // a question, or a body that is held in memory
-	Download              // a blob that is streamed from the host
-	Upload                // a blob that is streamed to it
+	Small    Class = iota // the bodies of request and answer are in memory
+	Download              // a blob is streamed from the host
+	Upload                // a blob is streamed to the host
 	classes
 )
 
 const (
-	// SmallRequests is how many small requests run at once at a host that speaks
-	// HTTP/2, where they share a connection: fewer than the streams that any server
-	// is known to allow (100 is the least that RFC 9113 §6.5.2 recommends).
+	// SmallRequests is how many small requests run at the same time at a host with HTTP/2,
+	// where they share a connection: fewer than the 100 streams that a server should allow
+	// (RFC 9113 §6.5.2).
 	SmallRequests = 96
-	// SmallConnections is how many run at once at a host without HTTP/2: each then
-	// needs a connection of its own.
+	// SmallConnections is how many small requests run at the same time at a host without
+	// HTTP/2, where each needs a connection.
 	SmallConnections = 16
-	// DefaultTransfers is how many blobs are streamed at once to and from a host
-	// unless the user says otherwise.
+	// DefaultTransfers is how many blobs are streamed at the same time to a host, and as
+	// many from it, unless the user sets another number.
 	DefaultTransfers = 24
 )
 
-// Hosts are all that a client speaks to.
+// Hosts are the hosts that a client has contacted.
 type Hosts struct {
-	Transfers int // blobs that are streamed at once to a host, and as many from it
+	Transfers int // blobs streamed at the same time to a host, and as many from it
 	retryFor  time.Duration
 
 	mu     sync.Mutex
@@ -45,9 +46,9 @@ type Hosts struct {
 // DefaultRetryFor is how long one operation is retried unless the caller says otherwise.
 const DefaultRetryFor = time.Minute
 
-// NewHosts makes a registry of hosts, none of which is known yet. Transfers is how many
-// blobs are streamed at once to a host, and as many from it (0: 24); retryFor how long one
-// operation at a host is retried (0: a minute).
+// NewHosts makes an empty set of hosts. transfers is how many blobs are streamed at the same
+// time to a host, and as many from it (0: 24). retryFor is how long one operation at a host is
+// retried (0: a minute).
 func NewHosts(transfers int, retryFor time.Duration) *Hosts {
 	return &Hosts{
 		Transfers: cmp.Or(max(0, transfers), DefaultTransfers), retryFor: cmp.Or(max(0, retryFor), DefaultRetryFor),
@@ -55,7 +56,7 @@ func NewHosts(transfers int, retryFor time.Duration) *Hosts {
 	}
 }
 
-// Of returns what is known of a host, by the host:port of its URL.
+// Of returns the host of a URL, by host:port.
 func (h *Hosts) Of(name string) *Host {
 	name = strings.ToLower(name)
 	h.mu.Lock()
@@ -68,30 +69,30 @@ func (h *Hosts) Of(name string) *Host {
 	return known
 }
 
-// Host is what is true of a host whoever asks it: how much it takes at once,
-// when it wants to be left alone, and what it has shown that it can do.
+// Host is the state of a host that all its sessions share: its limits of requests and transfers,
+// and its throttling.
 //
-// A small request takes a slot for one attempt, until its answer has been read;
-// never while it waits to try again or for a token. An upload takes a slot of its
-// source (down), keeps it until the last byte was read, and only then, with the source
-// open, one of its target (up). Who holds one of up waits for no slot, so that no
-// circle of waits is possible, even where two hosts copy to each other.
+// A small request takes a slot for one attempt, until its answer was read, and never during a
+// backoff or while it waits for a token. An upload first takes a Download slot of its source,
+// and keeps it until the last byte was read. With the source open, it takes an Upload slot of
+// its target. A holder of an Upload slot waits for no other slot, so that a deadlock is not
+// possible, even if two hosts copy to each other.
 type Host struct {
 	Name     string
 	RetryFor time.Duration
 	limits   [classes]*limiter
-	answered atomic.Bool // anything, in this run
-	greeted  atomic.Bool // as a registry does
+	answered atomic.Bool // it has answered a request of this run
+	registry atomic.Bool // it has answered GET /v2/ as a registry does
 
 	mu             sync.Mutex
-	shared         bool      // blobs flow to it and from it
-	major          int       // the latest version of HTTP that it has answered by; 0: none
-	notBefore      time.Time // it asked to be left alone until then
-	throttledSince time.Time // since when it has asked so without an answer that was well
+	shared         bool      // blobs are streamed both to it and from it
+	major          int       // highest major version of HTTP of an answer; 0: none
+	notBefore      time.Time // the end of its last Retry-After
+	throttledSince time.Time // when throttling began, without a success since; zero: it is not throttled
 }
 
-// NewHost makes a host that was not reached yet. One small request goes first: its
-// answer tells how many may follow, and over HTTP/2 they share its connection.
+// NewHost makes a host that was not contacted yet. It allows a single small request at first:
+// the version of HTTP of its answer decides how many may follow.
 func NewHost(name string, transfers int, retryFor time.Duration) *Host {
 	h := &Host{Name: name, RetryFor: retryFor}
 	h.limits[Small], h.limits[Download], h.limits[Upload] = newLimiter(SmallRequests), newLimiter(transfers), newLimiter(transfers)
@@ -103,10 +104,10 @@ func NewHost(name string, transfers int, retryFor time.Duration) *Host {
 type Slot struct {
 	Host  *Host
 	Class Class
-	round int
+	round int // see width
 }
 
-// Acquire waits until the host may be asked, and for a slot.
+// Acquire waits for the end of throttling, and for a slot.
 func (h *Host) Acquire(ctx context.Context, c Class) (Slot, error) {
 	h.shareIfBothWays(c)
 	for {
@@ -117,27 +118,29 @@ func (h *Host) Acquire(ctx context.Context, c Class) (Slot, error) {
 		if err != nil {
 			return Slot{}, err
 		}
-		if h.throttleLeft() <= 0 { // it may have asked for one while the slot was waited for
+		if h.throttleLeft() <= 0 { // throttling may have begun during the wait for the slot
 			return Slot{h, c, round}, nil
 		}
 		h.limits[c].release()
 	}
 }
 
+// Release returns the slot. The zero Slot has nothing to return.
 func (s Slot) Release() {
 	if s.Host != nil {
 		s.Host.limits[s.Class].release()
 	}
 }
 
-// shareIfBothWays has blobs that flow to the host and those that flow from it take half of
-// its connections each, from the moment at which both do.
+// shareIfBothWays calls ShareSlots when blobs are streamed both to and from the host.
 func (h *Host) shareIfBothWays(c Class) {
 	if c != Small && h.limits[Upload+Download-c].used() {
 		h.ShareSlots()
 	}
 }
 
+// ShareSlots halves the slots of both directions, so that together they use no more connections
+// than one direction alone.
 func (h *Host) ShareSlots() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -148,7 +151,7 @@ func (h *Host) ShareSlots() {
 	}
 }
 
-// AwaitThrottle waits as long as the host asked for.
+// AwaitThrottle waits until the end of the host's Retry-After.
 func (h *Host) AwaitThrottle(ctx context.Context) error {
 	for {
 		d := h.throttleLeft()
@@ -173,35 +176,34 @@ func (h *Host) throttleLeft() time.Duration {
 // HasAnswered reports whether the host has answered any request of this run.
 func (h *Host) HasAnswered() bool { return h.answered.Load() }
 
-// MarkRegistry notes that the host has answered GET /v2/ as a registry does.
-func (h *Host) MarkRegistry() { h.greeted.Store(true) }
+// MarkRegistry records that the host has answered GET /v2/ as a registry does.
+func (h *Host) MarkRegistry() { h.registry.Store(true) }
 
 // IsRegistry reports whether the host has answered GET /v2/ as a registry does.
-func (h *Host) IsRegistry() bool { return h.greeted.Load() }
+func (h *Host) IsRegistry() bool { return h.registry.Load() }
 
-// StillThrottled reports whether the host has answered nothing but "come back later" for
-// longer than it is waited for: some answer so for hours.
+// StillThrottled reports whether the host has been throttled for MaxThrottle or longer, without
+// a success: some hosts throttle for hours.
 func (h *Host) StillThrottled() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return !h.throttledSince.IsZero() && time.Since(h.throttledSince) >= h.MaxThrottle()
 }
 
-// maxThrottle is for how many times the retry time a host is waited for that answers
-// nothing but "come back later".
+// maxThrottle times RetryFor is how long the client waits for a throttled host.
 const maxThrottle = 9
 
-// MaxThrottle is how long the host is waited for in all that asks to come back later. A
-// longer wait is not begun: pull limits ask for hours.
+// MaxThrottle is how long the client waits in all for a throttled host. A longer Retry-After is
+// final at once: pull limits ask for hours.
 func (h *Host) MaxThrottle() time.Duration { return maxThrottle * h.RetryFor }
 
-// Observe takes from an answer what it tells of the host.
+// Observe updates the host from an answer.
 func (h *Host) Observe(resp *http.Response) {
 	h.answered.Store(true)
 	h.observeProtocol(resp.ProtoMajor)
 	d := ThrottleWait(resp.StatusCode, resp.Header)
 	if RetryAfter(resp.StatusCode, resp.Header) > h.MaxThrottle() {
-		return // nobody waits for it; who asks meanwhile is told the same
+		return // final for this request; later requests get the same answer
 	}
 	if d <= 0 && resp.StatusCode >= http.StatusBadRequest {
 		return
@@ -221,18 +223,18 @@ func (h *Host) Observe(resp *http.Response) {
 	}
 }
 
-// observeProtocol notes a version of HTTP that the host has answered by.
+// observeProtocol records the major version of HTTP of an answer.
 func (h *Host) observeProtocol(major int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if major <= h.major { // a host with HTTP/2 refuses plain HTTP by HTTP/1.1
+	if major <= h.major { // a host with HTTP/2 refuses plain HTTP in HTTP/1.1
 		return
 	}
 	h.major = major
 	h.limits[Small].widenTo(smallSlots(major))
 }
 
-// smallSlots is how many small requests run at once by a version of HTTP.
+// smallSlots is how many small requests run at the same time with a version of HTTP.
 func smallSlots(major int) int {
 	if major >= 2 {
 		return SmallRequests
@@ -240,7 +242,7 @@ func smallSlots(major int) int {
 	return SmallConnections
 }
 
-// Observe takes from the answer to an attempt how much the host bears.
+// Observe adjusts the limit of the slot's class by the answer to its request.
 func (s Slot) Observe(resp *http.Response) {
 	if s.Host == nil {
 		return

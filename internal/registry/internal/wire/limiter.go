@@ -5,13 +5,12 @@ import (
 	"sync"
 )
 
-// width is how many requests may run at once: additive increase, multiplicative
-// decrease, as TCP does it. It starts at its ceiling, because a registry that
-// takes that many needs no discovery, and narrows only on what comes back.
+// width is how many requests may run at the same time: additive increase, multiplicative
+// decrease, as in TCP. It starts at its ceiling, because most registries accept that many, and
+// shrinks only after an answer of an overloaded host.
 //
-// It shrinks at most once for all requests that ran side by side: their answers
-// tell of one and the same moment. Each therefore carries the round in which it
-// began.
+// It shrinks once for all requests that ran at the same time, because their answers describe
+// the same overload. Each request therefore has the round in which it began.
 type width struct {
 	ceiling float64
 	current float64
@@ -22,14 +21,14 @@ func newWidth(ceiling int) width { return width{ceiling: float64(ceiling), curre
 
 func (w *width) slots() int { return int(w.current) }
 
-// grow counts an answer that was well: one slot more for each full round of them.
+// grow counts a success: one more slot for each full round of successes.
 func (w *width) grow(round int) {
 	if round == w.round {
 		w.current = min(w.ceiling, w.current+1/w.current)
 	}
 }
 
-// halve counts an answer that the host is asked too much.
+// halve counts an answer of an overloaded host.
 func (w *width) halve(round int) {
 	if round != w.round {
 		return
@@ -38,7 +37,7 @@ func (w *width) halve(round int) {
 	w.round++
 }
 
-// limiter hands out the slots of a width, first come, first served.
+// limiter gives out the slots of a width, first come, first served.
 type limiter struct {
 	mu    sync.Mutex
 	width width
@@ -46,7 +45,7 @@ type limiter struct {
 	queue []*waiter
 }
 
-// waiter is one who waits. Its channel is closed when the slot is its own.
+// waiter waits for a slot. Its channel is closed when it has one.
 type waiter struct {
 	ready     chan struct{}
 	round     int
@@ -75,7 +74,7 @@ func (l *limiter) acquire(ctx context.Context) (round int, err error) {
 	}
 }
 
-// abandon gives up waiting, also where the slot was handed over at the same moment.
+// abandon ends a wait. If the waiter got a slot at the same moment, abandon returns the slot.
 func (l *limiter) abandon(t *waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +95,7 @@ func (l *limiter) release() {
 	l.dispatch()
 }
 
-// adjust changes the width by what came back.
+// adjust changes the width after an answer.
 func (l *limiter) adjust(by func(w *width, round int), round int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,14 +103,14 @@ func (l *limiter) adjust(by func(w *width, round int), round int) {
 	l.dispatch()
 }
 
-// narrowTo lets so many run at once until widenTo says how many may.
+// narrowTo sets a lower width until widenTo sets the ceiling.
 func (l *limiter) narrowTo(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.width.current = float64(n)
 }
 
-// widenTo sets how many may run at once from here on, at the most.
+// widenTo sets the ceiling, and the width to it.
 func (l *limiter) widenTo(ceiling int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,14 +118,14 @@ func (l *limiter) widenTo(ceiling int) {
 	l.dispatch()
 }
 
-// used reports whether a slot is taken or waited for.
+// used reports whether a request has or awaits a slot.
 func (l *limiter) used() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.busy > 0 || len(l.queue) > 0
 }
 
-// halveCeiling leaves half of the slots, one at the least.
+// halveCeiling halves the ceiling, but leaves one slot.
 func (l *limiter) halveCeiling() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -134,7 +133,7 @@ func (l *limiter) halveCeiling() {
 	l.width.current = min(l.width.current, l.width.ceiling)
 }
 
-// dispatch hands free slots to who has waited longest.
+// dispatch gives free slots to the oldest waiters.
 func (l *limiter) dispatch() {
 	for len(l.queue) > 0 && l.busy < l.width.slots() {
 		t := l.queue[0]

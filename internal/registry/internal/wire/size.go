@@ -10,12 +10,12 @@ import (
 // ErrMismatch says that content does not match its digest or its size.
 var ErrMismatch = errors.New("content does not match its digest")
 
-// SizeError says that a blob has another size than its manifest says: the registry
-// means to send another number of bytes, which damage on the way does not change.
-type SizeError struct{ says, has int64 }
+// SizeError says that Content-Length is not the size that the manifest states. Damage in transit
+// does not change it.
+type SizeError struct{ stated, actual int64 }
 
 func (e SizeError) Error() string {
-	return fmt.Sprintf("the manifest states %s bytes, the blob has %s", Grouped(e.says), Grouped(e.has))
+	return fmt.Sprintf("the manifest states %s bytes, the blob has %s", Grouped(e.stated), Grouped(e.actual))
 }
 
 func (SizeError) Unwrap() error { return ErrMismatch }
@@ -29,8 +29,7 @@ func Grouped(n int64) string {
 	return s
 }
 
-// CheckSize compares the number of bytes that an answer announces with the one that the
-// manifest states.
+// CheckSize compares Content-Length with the size that the manifest states.
 func CheckSize(resp *http.Response, want int64) error {
 	a := Answer{Header: resp.Header}
 	if resp.StatusCode != http.StatusOK || resp.ContentLength < 0 || resp.ContentLength == want ||

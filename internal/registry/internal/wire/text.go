@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Quote is a status with what is said of it, as far as anything is.
+// Quote is a status with its text and further parts. Empty parts are left out.
 func Quote(status int, parts ...string) string {
 	text := fmt.Sprintf("%d %s", status, http.StatusText(status))
 	for _, part := range parts {
@@ -30,7 +30,7 @@ func Cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// Printable is a stranger's text on one line, without what steers a terminal.
+// Printable puts untrusted text on one line, without control characters of a terminal.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -7,30 +7,30 @@ import (
 	"time"
 )
 
-// MaxThrottleWait bounds one wait for a host: a longer Retry-After is waited for in parts.
+// MaxThrottleWait bounds one wait: a longer Retry-After becomes several waits.
 const MaxThrottleWait = time.Minute
 
-// ThrottleWait is how long an answer asks to be left alone, bounded (RFC 9110 §10.2.3).
+// ThrottleWait is the Retry-After of an answer (RFC 9110 §10.2.3), at most MaxThrottleWait.
 func ThrottleWait(status int, header http.Header) time.Duration {
 	return min(RetryAfter(status, header), MaxThrottleWait)
 }
 
-// RetryAfter is asked without its bound. GHCR has a number of microseconds in the message of
-// its body and no header: the usual wait is longer.
+// RetryAfter is the Retry-After of an answer, at most MaxRetryAfter. GHCR sends no header, but a
+// number of microseconds in the message of its body, which is ignored: the backoff is longer.
 func RetryAfter(status int, header http.Header) time.Duration {
 	if status < 400 || header == nil {
 		return 0
 	}
 	now := time.Now()
 	if date, err := http.ParseTime(header.Get("Date")); err == nil && date.Before(now.Add(MaxRetryAfter)) && date.After(now.Add(-MaxRetryAfter)) {
-		now = date // by the registry's clock, whatever ours says
+		now = date // the clock of the registry may differ from ours
 	}
 	return parseRetryAfter(header.Get("Retry-After"), now)
 }
 
 const (
-	MaxRetryAfter = 24 * time.Hour // more is not told apart
-	leastEpoch    = 500_000_000    // from here on, a number of seconds is a time: 1985, or in 16 years
+	MaxRetryAfter = 24 * time.Hour // a longer one is shortened to this
+	leastEpoch    = 500_000_000    // larger numbers are seconds since 1970: this is 1985, or a wait of 16 years
 	mostEpoch     = 100_000_000_000
 )
 
@@ -52,7 +52,7 @@ func parseRetryAfter(value string, now time.Time) time.Duration {
 
 func clamp(d time.Duration) time.Duration { return min(max(0, d), MaxRetryAfter) }
 
-// Sleep waits, or until the context ends.
+// Sleep waits. If the context ends first, it returns the cause.
 func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -64,8 +64,8 @@ func Sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// isOverloaded tells the answer of a host that is asked too much from that of one
-// that is in trouble.
+// isOverloaded reports whether a host answers that it gets too many requests, rather than that
+// it failed.
 func isOverloaded(status int, header http.Header) bool {
 	return status == http.StatusTooManyRequests ||
 		status == http.StatusServiceUnavailable && header.Get("Retry-After") != ""

@@ -16,26 +16,24 @@ import (
 // Dial makes a connection.
 type Dial = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Transports are how a client reaches hosts: each kind of request goes by the one
-// that suits it.
+// Transports send the requests of a client, one for each class.
 type Transports struct {
-	// small is for requests whose bodies are held in memory. Over HTTP/2 they share
-	// one connection to a host, and a second only where the host allows fewer streams.
+	// Small is for requests whose bodies are in memory. Over HTTP/2 they share one connection
+	// to a host, and use a second one only if the host allows fewer streams.
 	Small http.RoundTripper
-	// down and up are for bodies that are streamed from a host and to it. They speak
-	// HTTP/1.1 alone: HTTP/2 puts all streams on one TCP connection, whose single window
-	// then bounds them (ggcr#799). They are two, so that the sources which wait for a
-	// target never keep it from getting a connection.
+	// Download and Upload are for streamed bodies. They use HTTP/1.1 alone: HTTP/2 would put
+	// all streams on one TCP connection and limit them by its window (ggcr#799). They are
+	// two, so that downloads that wait for their target cannot take its connections.
 	Download, Upload http.RoundTripper
 }
 
-// Of is the transport of a class of requests.
+// Of is the transport of a class.
 func (t Transports) Of(c Class) http.RoundTripper {
 	return [...]http.RoundTripper{Small: t.Small, Download: t.Download, Upload: t.Upload}[c]
 }
 
-// NewTransports makes connections when they are needed, never before. Compression
-// is off: manifests are carried as bytes, and nothing is inflated unasked.
+// NewTransports makes the transports of a client. They open connections when a request needs
+// one. They do not request compression, because digests are of the stored bytes.
 func NewTransports(roots *x509.CertPool, dial Dial, transfers int) (t Transports, closeIdle func()) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}).DialContext
@@ -43,7 +41,7 @@ func NewTransports(roots *x509.CertPool, dial Dial, transfers int) (t Transports
 	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
 	small := NewTransport(config, dial, SmallConnections)
 	small.Protocols.SetHTTP2(true)
-	// A connection that died without a word would take all streams with it.
+	// Without pings, a dead connection would stall all its streams until their timeout.
 	small.HTTP2 = &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second}
 	down, up := NewTransport(config.Clone(), dial, transfers), NewTransport(config.Clone(), dial, transfers)
 	return Transports{small, down, up}, func() {
@@ -53,6 +51,7 @@ func NewTransports(roots *x509.CertPool, dial Dial, transfers int) (t Transports
 	}
 }
 
+// NewTransport makes a transport for HTTP/1.1 with a number of connections to each host.
 func NewTransport(config *tls.Config, dial Dial, connections int) *http.Transport {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -110,8 +109,8 @@ func (p ProxyRefusalError) Error() string {
 	return fmt.Sprintf("the proxy %s refused to connect: %s", Cut(p.Proxy, 200), Quote(p.Status))
 }
 
-// refuseLinkLocal keeps every connection, by whatever name or redirect it came,
-// from the clouds' metadata services.
+// refuseLinkLocal refuses connections to the metadata services of clouds, after the name was
+// resolved.
 func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -123,8 +122,8 @@ func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// UserAgent sets the User-Agent, and drops a Location that cannot be read: net/http
-// fails over it in words of its own before it asks whether to follow.
+// UserAgent sets the User-Agent, and drops a Location that cannot be parsed: http.Client would
+// fail before it calls CheckRedirect.
 type UserAgent struct {
 	Inner http.RoundTripper
 	Name  string

@@ -8,50 +8,50 @@ import (
 	"time"
 )
 
-// UploadBody is a blob as a request's body: it counts what goes out, keeps the
-// source's error apart from the target's, and tells the watchdog whom is being
-// waited for. net/http may still read it after the answer has come, hence the lock.
+// UploadBody is the body of an upload. It counts the bytes sent, records errors of the source
+// separately from those of the target, and pauses the watchdog while it waits for the source.
+// It has a lock because net/http may still read it after the answer.
 type UploadBody struct {
 	Source   io.Reader
 	Watchdog *Watchdog
 	Left     int64
 	Moved    func(int64)
 
-	over  atomic.Bool
-	whole atomic.Bool // all of it was read
-	mu    sync.Mutex
-	sent  int64
-	err   error
+	stopped  atomic.Bool
+	complete atomic.Bool // all of it was read
+	mu       sync.Mutex
+	sent     int64
+	err      error
 }
 
 func (b *UploadBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.over.Load() {
+	if b.stopped.Load() {
 		return 0, io.ErrClosedPipe
 	}
 	b.Watchdog.Pause()
 	n, err := b.Source.Read(p)
 	if b.Left -= int64(n); b.Left <= 0 && err == nil && n > 0 {
-		err = b.past()
+		err = b.readPastEnd()
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		if !b.over.Load() { // not for being stopped
+		if !b.stopped.Load() { // an error caused by Stop does not count
 			b.err = err
 		}
 		return 0, err
 	}
 	b.count(int64(n))
 	if b.Left <= 0 {
-		b.whole.Store(true)
+		b.complete.Store(true)
 	}
-	b.Watchdog.Expect(b.mayTake(err))
+	b.Watchdog.Expect(b.timeout(err))
 	return n, err
 }
 
-// past reads past the last byte, where a wrong digest shows: before the registry
-// has got the last of the body, so that it never completes a wrong blob.
-func (b *UploadBody) past() error {
+// readPastEnd reads after the last byte, where the source reports a wrong digest. It does so
+// before the last bytes are sent, so that the registry never stores a wrong blob.
+func (b *UploadBody) readPastEnd() error {
 	var one [1]byte
 	n, err := b.Source.Read(one[:])
 	if n == 0 && err == io.EOF {
@@ -63,9 +63,9 @@ func (b *UploadBody) past() error {
 	return err
 }
 
-// mayTake is how long the target may take until it wants more, or, at the end,
-// until it has checked and stored the blob.
-func (b *UploadBody) mayTake(err error) time.Duration {
+// timeout is how long the target may take until the next read, or, at the end, until it has
+// checked and stored the blob.
+func (b *UploadBody) timeout(err error) time.Duration {
 	if errors.Is(err, io.EOF) {
 		return CommitTime(b.sent)
 	}
@@ -79,10 +79,10 @@ func (b *UploadBody) count(n int64) {
 	}
 }
 
-// Stop stops the source, or one that stalls would hold the body; waits until
-// nobody reads it any more; and returns the error that the source had before.
+// Stop cancels the source, because a stalled read would block. It waits for the current read to
+// end, and returns the error that the source had before Stop.
 func (b *UploadBody) Stop(stop func()) error {
-	b.over.Store(true)
+	b.stopped.Store(true)
 	stop()
 	b.Watchdog.Stop()
 	b.mu.Lock()
@@ -91,7 +91,7 @@ func (b *UploadBody) Stop(stop func()) error {
 }
 
 // WasRead reports whether all of the body was read.
-func (b *UploadBody) WasRead() bool { return b.whole.Load() }
+func (b *UploadBody) WasRead() bool { return b.complete.Load() }
 
-// Undo takes back what was counted. The body must have ended.
+// Undo subtracts the counted bytes. It must be called after Stop.
 func (b *UploadBody) Undo() { b.count(-b.sent) }
