@@ -1,16 +1,133 @@
 package registry
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
 	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
+
+// URLs that storage is reached by are tickets: they are in no error.
+func TestURLOfStorageIsNotInTheError(t *testing.T) {
+	t.Parallel()
+	h := open200(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/ticket":
+			hangup(w, r, nil)
+		case r.Method == http.MethodHead:
+			w.WriteHeader(http.StatusNotFound)
+		case r.Method == http.MethodPost:
+			w.Header().Set("Location", "http://127.0.0.1:9000/ticket?signature="+secret)
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			http.Redirect(w, r, "http://127.0.0.1:9000/ticket?signature="+secret, http.StatusTemporaryRedirect)
+		}
+	})
+	bubble(t, h, func(t *testing.T, r *Repository) {
+		_, up := r.PutBlob(t.Context(), upload(content(1000)))
+		_, down := readBlob(t, r, descriptor(content(1000)))
+		_, small := r.GetManifest(t.Context(), "dev")
+		for _, err := range []error{up, down, small} {
+			if err == nil {
+				t.Fatal("no error")
+			}
+			lacks(t, err.Error(), secret)
+		}
+	})
+}
+
+// An upload's Location may be on another host, which gets the bytes and nothing
+// else.
+func TestLocationOnAnotherHost(t *testing.T) {
+	t.Parallel()
+	var got bytes.Buffer
+	storage := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if value := r.Header.Get("Authorization"); value != "" {
+			t.Errorf("the storage got the authorization %q", value)
+		}
+		_, _ = got.ReadFrom(r.Body)
+		w.WriteHeader(http.StatusCreated)
+	})
+	elsewhere := strikes(1, postBlob, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.Header.Get("Authorization") == "" {
+			t.Error("the registry was asked without authorization")
+		}
+		w.Header().Set("Location", "http://"+storage.Host()+"/put?signature=a%2Bb")
+		w.WriteHeader(http.StatusAccepted)
+	})
+	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{Wrap: elsewhere})
+	r := repository(t, client(t, logins("ci", secret)), credential.Target, reg.Host()+"/acme/app", Push)
+	blob := content(1 << 16)
+	if _, err := r.PutBlob(t.Context(), upload(blob)); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), blob) {
+		t.Errorf("the storage got %d bytes", got.Len())
+	}
+	put := matching(storage, "^PUT /put$")
+	if len(put) != 1 || !strings.Contains(put[0].Query, "signature=a%2Bb") || !strings.Contains(put[0].Query, "digest=sha256%3A") {
+		t.Errorf("requests %+v, want the query with the digest added", put)
+	}
+}
+
+func TestLocationThatIsNotUsed(t *testing.T) {
+	t.Parallel()
+	for _, location := range []string{"", "http://registry.example:5000/up", "http://storage.example/up", "https://10.0.0.1/up",
+		"https://169.254.169.254/up", "https://127.0.0.1/up", "ftp://storage.example/up", ":"} {
+		t.Run(location, func(t *testing.T) {
+			t.Parallel()
+			reg := regtest.Serve(t, regtest.Options{TLS: true, Backend: open200(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Location"] = []string{location}
+				w.WriteHeader(http.StatusAccepted)
+			})})
+			w := &world{hosts: map[string]string{"registry.example:443": reg.Host()}}
+			r := repository(t, w.client(t, logins("ci", secret), pool(t, reg)), credential.Target, "registry.example/acme/app", Push)
+			u, _, opened := counted(content(100_000))
+			_, err := r.PutBlob(t.Context(), u)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			contains(t, err.Error(), "registry.example/acme/app")
+			if len(w.refuse) != 0 || opened.Load() != 0 {
+				t.Errorf("dialled %s, opened %d times", w.refuse, opened.Load())
+			}
+			wantRequests(t, reg, ".", 1+retry.MaxInvalid)
+		})
+	}
+}
+
+// The new Location after a PATCH is a stranger's too.
+func TestLocationAfterPatchThatIsNotUsed(t *testing.T) {
+	t.Parallel()
+	reg := regtest.Serve(t, regtest.Options{TLS: true, Backend: uploads(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.Method == http.MethodPut {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		w.Header().Set("Location", "http://registry.example:5000/up")
+		w.WriteHeader(http.StatusAccepted)
+	})})
+	w := &world{hosts: map[string]string{"registry.example:443": reg.Host()}}
+	r := repository(t, w.client(t, nil, pool(t, reg)), credential.Target, "registry.example/acme/app", Push)
+	for _, size := range []int{10, 200_000} {
+		u, moved, _ := counted(content(size))
+		_, err := r.PutBlob(t.Context(), u)
+		if err == nil || len(w.refuse) != 0 || moved.Load() != 0 {
+			t.Fatalf("error %v, dialled %s, %d bytes said to have moved", err, w.refuse, moved.Load())
+		}
+		contains(t, err.Error(), "only https is allowed")
+	}
+}
 
 func TestUploadAt(t *testing.T) {
 	t.Parallel()

@@ -1,0 +1,232 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// TestFreshImageIsScanned: for seconds its digest may not be pulled. What a target's tag
+// holds is not waited for.
+func TestFreshImageIsScanned(t *testing.T) {
+	t.Parallel()
+	m := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
+	scanned := func(times int) http.HandlerFunc {
+		return open200(strikes(times, "^GET /v2/acme/app/manifests/", refusing(412, "PROJECTPOLICYVIOLATION"))(manifestOf(m.Raw, m.Digest.String())).ServeHTTP)
+	}
+	for ref, side := range map[string]credential.Side{m.Digest.String(): credential.Target, "dev": credential.Source} {
+		bubble(t, scanned(5), func(t *testing.T, r *Repository) {
+			r.side = side
+			if got, err := r.GetManifest(t.Context(), ref); err != nil || got.Digest != m.Digest {
+				t.Errorf("%s at the %s: error %v", ref, side, err)
+			}
+		})
+		bubble(t, scanned(always), func(t *testing.T, r *Repository) {
+			r.side = side
+			began := time.Now()
+			if _, err := r.GetManifest(t.Context(), ref); !errors.Is(err, ErrPolicy) {
+				t.Errorf("%s at the %s: error %v", ref, side, err)
+			}
+			took(t, began, 15*time.Second, 19*time.Second)
+		})
+	}
+	bubble(t, scanned(always), func(t *testing.T, r *Repository) {
+		r.side = credential.Target
+		began := time.Now()
+		if _, err := r.GetManifest(t.Context(), "production"); !errors.Is(err, ErrPolicy) {
+			t.Errorf("error %v", err)
+		}
+		took(t, began, 0, time.Second)
+	})
+}
+
+// TestRefusalThatSaysNothingOfTheFirst: the refusal of a later attempt does not say what the first one did.
+func TestRefusalThatSaysNothingOfTheFirst(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{true, false} {
+		first := !lost
+		reg := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if !first {
+				first = true
+				hangup(w, r, nil)
+				return
+			}
+			w.WriteHeader(http.StatusForbidden)
+		})
+		_, err := target(t, reg, "acme/app").PutManifest(t.Context(), "dev", NewManifest(string(types.OCIImageIndex), []byte(emptyIndex)))
+		var e *Error
+		if !errors.As(err, &e) || e.Status != http.StatusForbidden || e.Unanswered != lost {
+			t.Errorf("lost %v: %+v", lost, err)
+		}
+	}
+}
+
+// refusal of a manifest, as registries word it.
+func refusing(code int, name string) func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(code)
+		_, _ = fmt.Fprintf(w, `{"errors":[{"code":%q}]}`, name)
+	}
+}
+
+// TestSubjectThatIsNotFound: a registry that takes no manifest with a subject says so as
+// one does whose replicas lag behind. It is not waited for as long.
+func TestSubjectThatIsNotFound(t *testing.T) {
+	t.Parallel()
+	m := referrer(NewManifest(string(types.OCIImageIndex), []byte(emptyIndex)), 1)
+	for times, most := range map[int]time.Duration{retry.MaxRefused - 1: 10 * time.Second, always: 10 * time.Second} {
+		var puts atomic.Int32
+		taken := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
+		refuse := strikes(times, putTag, refusing(404, "NOT_FOUND"))(taken)
+		h := open200(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodPut {
+				http.NotFound(w, r)
+				return
+			}
+			puts.Add(1)
+			refuse.ServeHTTP(w, r)
+		})
+		bubble(t, h, func(t *testing.T, r *Repository) {
+			began := time.Now()
+			if _, err := r.PutManifest(t.Context(), m.Digest.String(), m); (err == nil) != (times < always) || err != nil && !errors.Is(err, ErrNotFound) {
+				t.Errorf("error %v after %d retry.MaxRefused", err, puts.Load())
+			}
+			took(t, began, 0, most)
+		})
+		if puts.Load() != retry.MaxRefused {
+			t.Errorf("%d attempts, want %d", puts.Load(), retry.MaxRefused)
+		}
+	}
+}
+
+// A manifest whose bytes were hashed here cannot be wrong by itself; and what a
+// lagging registry does not know yet it may know later.
+func TestManifestThatIsRefused(t *testing.T) {
+	t.Parallel()
+	m := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
+	for _, test := range []struct {
+		status      int
+		code        string
+		times       int // of the refusal; how many of them are survived
+		puts        int // 0: any number
+		heals       bool
+		least, most time.Duration
+	}{
+		{400, "DIGEST_INVALID", 1, 2, true, 0, time.Second},
+		{400, "MANIFEST_INVALID", 3, 4, true, 0, 2 * time.Second},
+		{400, "SIZE_INVALID", 1, 2, true, 0, time.Second},
+		{400, "MANIFEST_INVALID", always, retry.MaxRefused, false, 0, 10 * time.Second},
+		{404, "MANIFEST_BLOB_UNKNOWN", 5, 6, true, 0, 10 * time.Second},
+		{400, "BLOB_UNKNOWN", 5, 6, true, 0, 10 * time.Second},
+		{404, "MANIFEST_BLOB_UNKNOWN", always, 0, false, 15 * time.Second, 19 * time.Second},
+		{400, "NAME_INVALID", 1, 1, false, 0, 0},
+		{404, "NAME_UNKNOWN", 5, 6, true, 0, 10 * time.Second},
+		{404, "NOT_FOUND", 5, 6, true, 0, 10 * time.Second},
+		{404, "", 5, 6, true, 0, 10 * time.Second},
+		{404, "UNSUPPORTED", 1, 1, false, 0, 0},
+		{500, "MANIFEST_BLOB_UNKNOWN", always, 0, false, 15 * time.Second, 19 * time.Second},
+		{500, "MANIFEST_INVALID", always, retry.MaxRefused, false, 0, 10 * time.Second},
+		{500, "UNKNOWN", 5, 6, true, 0, 10 * time.Second},
+		{403, "DENIED", 1, 1, false, 0, 0},
+	} {
+		t.Run(fmt.Sprint(test.status, test.code, test.times), func(t *testing.T) {
+			var puts atomic.Int32
+			taken := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
+			refuse := strikes(test.times, putTag, refusing(test.status, test.code))(taken)
+			h := open200(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodPut {
+					http.NotFound(w, r) // the tag is not there
+					return
+				}
+				puts.Add(1)
+				refuse.ServeHTTP(w, r)
+			})
+			bubble(t, h, func(t *testing.T, r *Repository) {
+				began := time.Now()
+				_, err := r.PutManifest(t.Context(), "dev", m)
+				var e *Error
+				if test.heals != (err == nil) || !test.heals && (!errors.As(err, &e) || e.Status != test.status || e.Code != test.code) {
+					t.Errorf("error %v", err)
+				}
+				took(t, began, test.least, test.most)
+			})
+			if test.puts != 0 && int(puts.Load()) != test.puts {
+				t.Errorf("%d attempts, want %d", puts.Load(), test.puts)
+			}
+		})
+	}
+}
+
+// Refused tokens are odd where the same was let through before, and final where it
+// never was.
+func TestOddRefusals(t *testing.T) {
+	t.Parallel()
+	blob := content(100_000)
+	for _, test := range []struct {
+		name  string
+		times int32 // that everything is refused, after a first success
+		first bool  // it is refused before there was any
+		heals bool
+	}{
+		{"once", 1, false, true},
+		{"three times", 3, false, true},
+		{"five times", 5, false, true},
+		{"for ever", always, false, false},
+		{"before it was let do anything", 1, true, true},
+		{"always", always, true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var tokens, left, refused atomic.Int32
+			answer := bearer(300, &tokens)
+			h := func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.URL.Path == "/token" || r.URL.Path == "/v2/" || r.Header.Get("Authorization") == "":
+					answer(w, r)
+				case left.Add(-1) >= 0:
+					refused.Add(1)
+					w.WriteHeader(http.StatusUnauthorized)
+				case strings.Contains(r.URL.Path, "/blobs/") && r.Method == http.MethodGet:
+					_, _ = w.Write(blob)
+				default:
+					manifestAnswer(w)
+				}
+			}
+			for _, do := range []func(t *testing.T, r *Repository) error{
+				func(t *testing.T, r *Repository) error {
+					_, err := r.Uncached().GetManifest(t.Context(), "dev")
+					return err
+				},
+				func(t *testing.T, r *Repository) error { _, err := readBlob(t, r, descriptor(blob)); return err },
+			} {
+				bubble(t, h, func(t *testing.T, r *Repository) {
+					left.Store(0)
+					if !test.first {
+						if err := do(t, r); err != nil {
+							t.Fatal(err)
+						}
+					}
+					left.Store(test.times)
+					refused.Store(0)
+					began := time.Now()
+					if err := do(t, r); test.heals != (err == nil) || err != nil && !errors.Is(err, ErrUnauthorized) {
+						t.Errorf("error %v", err)
+					}
+					took(t, began, 0, 20*time.Second)
+					if n := refused.Load(); test.first && !test.heals && n > 2*retry.MaxDenied || n > 3*retry.MaxTokenLoss {
+						t.Errorf("refused %d times: it was asked again and again", n)
+					}
+				})
+			}
+		})
+	}
+}
