@@ -17,8 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// shelf answers what a registry would, at next to no cost: what is measured is
-// the client. It asks for a token, as registries do.
+// shelf is a registry without storage, so that the benchmark measures the client. It requires a
+// token.
 type shelf struct {
 	manifest []byte
 	blob     []byte
@@ -49,7 +49,7 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// direct hands requests to the handler without a connection.
+// direct calls the handler without a connection.
 type direct struct{ h http.Handler }
 
 func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -66,8 +66,8 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 
 const kib = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0},"layers":[]}`
 
-// over runs a benchmark by both ways: without a connection, which shows what the
-// client itself costs, and over loopback.
+// over runs a benchmark without connections, which shows the cost of the client itself, and over
+// loopback.
 func over(b *testing.B, s *shelf, size int64, do func(b *testing.B, r *Repository)) {
 	b.Helper()
 	server := httptest.NewServer(s)
@@ -149,7 +149,7 @@ func drainBlob(b *testing.B, r *Repository, d v1.Descriptor) {
 	_ = body.Close()
 }
 
-// BenchmarkCopy is a blob from one repository to another, as a promotion moves it.
+// BenchmarkCopy copies a blob from one repository to another, as a promotion does.
 func BenchmarkCopy(b *testing.B) {
 	blob := content(64 << 20)
 	d := descriptor(blob)

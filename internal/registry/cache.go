@@ -74,7 +74,7 @@ type cached[V any] struct {
 	done      chan struct{} // closed at the end of the read; nil: the entry is an answer
 	value     V
 	err       error // ErrNotFound is kept for tagAge
-	abandoned bool  // its asker's context ended: whoever waits asks for himself
+	abandoned bool  // the context of its reader ended: the next reader reads by itself
 }
 
 // isFresh reports whether a reader may use the entry now.

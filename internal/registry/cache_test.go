@@ -17,8 +17,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// countedReads answers every question for a manifest or a blob after 100 ms, and counts
-// them by path.
+// countedReads answers every read after 100 ms, and counts the reads by path.
 type countedReads struct {
 	mu     sync.Mutex
 	asked  map[string]int
@@ -87,8 +86,8 @@ func TestCache(t *testing.T) {
 	})
 }
 
-// What is absent is asked for again soon: it may come. A blob that is there stays.
-func TestCacheOfWhatIsAbsent(t *testing.T) {
+// An answer that content is missing expires soon. An answer that a blob exists is kept.
+func TestCacheOfMissingContent(t *testing.T) {
 	t.Parallel()
 	c := &countedReads{asked: map[string]int{}}
 	c.absent.Store(true)
@@ -125,9 +124,9 @@ func TestCacheOfWhatIsAbsent(t *testing.T) {
 	})
 }
 
-// Who waits for another's answer asks for himself where the other gave up, and ends
-// with his own context.
-func TestCacheWhoseAskerGivesUp(t *testing.T) {
+// A reader that waits for the read of another one reads by itself if the context of the other
+// ended, and ends with its own context.
+func TestCacheWhoseReaderEnds(t *testing.T) {
 	t.Parallel()
 	c := &countedReads{asked: map[string]int{}}
 	bubble(t, open200(c.serve), func(t *testing.T, r *Repository) {
@@ -160,7 +159,7 @@ func TestCacheWhoseAskerGivesUp(t *testing.T) {
 	})
 }
 
-// Credentials see different things, and a write by one is a write for all.
+// Sessions do not share reads, but a write of one drops the reads of all.
 func TestCacheBySession(t *testing.T) {
 	t.Parallel()
 	c := &countedReads{asked: map[string]int{}}
@@ -191,7 +190,7 @@ func TestCacheBySession(t *testing.T) {
 	})
 }
 
-// Manifests beyond the bound are not kept, and the same bytes are kept once.
+// The cache drops manifests above its limit, and stores the same bytes once.
 func TestCacheIsBounded(t *testing.T) {
 	long(t)
 	t.Parallel()

@@ -13,9 +13,8 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// A small blob goes with the POST that starts its upload where that works. It is
-// tried once for each host; a registry that answers with a session gets the blob
-// there.
+// A small blob is sent in the POST that starts its upload. That is tried once for each host. If
+// the registry answers with a session, the blob is sent there.
 func TestSinglePost(t *testing.T) {
 	t.Parallel()
 	single := func(r *http.Request) bool { return request(postBlob)(r) && r.URL.Query().Get("digest") != "" }
@@ -73,7 +72,7 @@ func TestSinglePost(t *testing.T) {
 	}
 }
 
-// Larger blobs never go that way: their bodies could not be sent again.
+// Larger blobs are never sent in a POST, because a stream cannot be sent again.
 func TestSinglePostIsForSmallBlobs(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{})
@@ -87,8 +86,8 @@ func TestSinglePostIsForSmallBlobs(t *testing.T) {
 	wantRequests(t, reg, putBlob, 2)
 }
 
-// What was refused in one PUT is remembered for the host, where a second refusal
-// or the registry's word confirm it, and forgotten when a PUT as large is taken.
+// A size that is refused in one PUT is remembered for the host after a second refusal, or if the
+// registry gives the size as the reason. It is forgotten when a PUT of that size is accepted.
 func TestLargeBodiesByPatch(t *testing.T) {
 	t.Parallel()
 	const limit = 200_000
@@ -151,7 +150,7 @@ func TestLargeBodiesByPatch(t *testing.T) {
 	}
 }
 
-// A host that takes neither is asked in both ways a few times, and no more.
+// A host that refuses both PUT and PATCH gets a few of each.
 func TestHostThatTakesNoBody(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{Wrap: regtest.Chain(strikes(always, putBlob, gone(405, "UNSUPPORTED")), strikes(always, patchBlob, gone(405, "UNSUPPORTED")))})
@@ -163,8 +162,8 @@ func TestHostThatTakesNoBody(t *testing.T) {
 	wantRequests(t, reg, patchBlob, retry.MaxRefused/2)
 }
 
-// A mount from the repository itself answers whether the blob is there, and is
-// used only at a host that has shown to mount.
+// A mount from the repository itself finds out whether the blob exists. It is used only at a host
+// that has mounted a blob.
 func TestMountFromItself(t *testing.T) {
 	t.Parallel()
 	blob, other := content(1<<17), content(1<<17+1)

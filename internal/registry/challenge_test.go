@@ -14,9 +14,9 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// A challenge that names a token service which is not asked is not kept: the host
-// is asked again, and then does better, or is refused soon.
-func TestRealmThatIsOddAtFirst(t *testing.T) {
+// A challenge with a token service that is not allowed is not kept: the ping is retried a few
+// times.
+func TestInvalidRealmIsRetried(t *testing.T) {
 	t.Parallel()
 	for _, realm := range []string{"http://tokens.example/token", "ftp://tokens.example/token", "https://169.254.169.254/token"} {
 		for _, times := range []int{1, always} {
@@ -55,7 +55,7 @@ func TestHostThatIsNoRegistry(t *testing.T) {
 	lacks(t, err.Error(), "<html>", "\n")
 }
 
-// A registry that names a token service in the open gets no credential there.
+// A token service at plain http or at a private address never gets the credential.
 func TestRealmThatMustNotGetTheCredential(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -106,8 +106,7 @@ func TestRealmThatMustNotGetTheCredential(t *testing.T) {
 	}
 }
 
-// A registry that redirects /v2/ does not take later requests with it, least of
-// all to plain http.
+// A redirect of GET /v2/ does not redirect later requests, and never to plain http.
 func TestChallengeThatIsRedirected(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -141,7 +140,7 @@ func TestChallengeThatIsRedirected(t *testing.T) {
 	}
 }
 
-// Nor does one on loopback that redirects to https, where it does not listen.
+// Nor does a redirect of a loopback registry to https, where it does not listen.
 func TestChallengeThatIsRedirectedToHTTPS(t *testing.T) {
 	t.Parallel()
 	elsewhere := regtest.Serve(t, regtest.Options{TLS: true, Backend: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})})

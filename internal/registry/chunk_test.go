@@ -15,8 +15,8 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// A proxy that refuses large bodies, by an answer or by closing the connection, gets
-// chunks that are halved until it takes them. What it takes is remembered.
+// If a proxy refuses large bodies, by an answer or by closing the connection, chunks are halved
+// until it accepts them. The accepted size is remembered.
 func TestChunks(t *testing.T) {
 	t.Parallel()
 	for name, answers := range map[string]bool{"413": true, "closed": false} {
@@ -46,7 +46,7 @@ func TestChunks(t *testing.T) {
 	}
 }
 
-// A registry may want chunks of at least some size.
+// A registry may require a minimum size of chunks.
 func TestChunks_Minimum(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.ChunkMinimum(900_000), regtest.BodyLimit(1<<20, true)}})
@@ -59,7 +59,7 @@ func TestChunks_Minimum(t *testing.T) {
 	}
 }
 
-// Where no chunk is small enough, the message names the size and the proxy's limit.
+// If no chunk is small enough, the message names the size and the limit of the proxy.
 func TestChunks_NoneIsTaken(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -83,7 +83,7 @@ func TestChunks_NoneIsTaken(t *testing.T) {
 	}
 }
 
-// Where connections are closed on every chunk, the message says so.
+// If the connection is closed during every chunk, the message says so.
 func TestChunks_AlwaysClosed(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.BodyLimit(10_000, false)}})
@@ -156,7 +156,7 @@ func (s *sessions) patch(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// nth is a fault of the n-th chunk.
+// nth injects a fault into the n-th chunk.
 func nth(n int, fault func(w http.ResponseWriter, r *http.Request, s *sessions)) func(http.ResponseWriter, *http.Request, *sessions) bool {
 	return func(w http.ResponseWriter, r *http.Request, s *sessions) bool {
 		if len(s.chunks) == n {
@@ -166,7 +166,7 @@ func nth(n int, fault func(w http.ResponseWriter, r *http.Request, s *sessions))
 	}
 }
 
-// After a chunk that failed, the upload goes on from where the session says.
+// After a failed chunk, the upload resumes at the offset of the session.
 func TestChunks_Resume(t *testing.T) {
 	t.Parallel()
 	const half = 200_000
@@ -216,8 +216,8 @@ func TestChunks_Resume(t *testing.T) {
 	}
 }
 
-// A second chunk that always fails ends the upload: the first one is no progress of
-// what is tried again from its start.
+// A second chunk that always fails ends the upload: the first chunk does not count as progress of
+// an upload that starts over.
 func TestChunks_SecondAlwaysFails(t *testing.T) {
 	t.Parallel()
 	for code, name := range map[int]string{404: "BLOB_UPLOAD_UNKNOWN", 503: "UNAVAILABLE"} {
@@ -241,8 +241,8 @@ func TestChunks_SecondAlwaysFails(t *testing.T) {
 	}
 }
 
-// A source whose bytes do not have the digest completes no blob, neither where it goes
-// on after a fault.
+// A source that does not match its digest never completes a blob, not even after a fault in
+// between.
 func TestChunks_DamagedSource(t *testing.T) {
 	t.Parallel()
 	const half = 200_000
@@ -274,7 +274,7 @@ func TestChunks_DamagedSource(t *testing.T) {
 }
 
 // A refusal after a lost answer may be due to the first attempt, which is still being
-// stored: the blob is looked for before the upload fails.
+// stored: the client checks whether the blob exists before the upload fails.
 func TestRefusedAfterALostAnswer(t *testing.T) {
 	t.Parallel()
 	for _, lands := range []bool{true, false} {
@@ -315,7 +315,7 @@ func TestRefusedAfterALostAnswer(t *testing.T) {
 	}
 }
 
-// Who insists has a blob sent that the registry says that it has.
+// With Insist a blob is uploaded although the registry says that it has it.
 func TestUploadInsists(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{Wrap: regtest.FailOnce(request(putBlob), 503)})

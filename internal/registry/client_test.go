@@ -13,9 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// TestFoundSecretsAreTold shows that a login which no input holds is told, to be
-// masked, when its repository is opened.
-func TestFoundSecretsAreTold(t *testing.T) {
+// A login from a file is passed to Secret, to be masked, when its repository is opened.
+func TestFoundSecretsAreMasked(t *testing.T) {
 	home := t.TempDir()
 	config := `{"auths":{"registry.acme.example":{"username":"bob","password":"hunter2"},"other.example":{"identitytoken":"refresh-me"}}}`
 	if err := os.WriteFile(filepath.Join(home, "config.json"), []byte(config), 0o600); err != nil {

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// connections counts what a server is asked by.
+// connections counts the connections of a server, by protocol.
 type connections struct {
 	mu     sync.Mutex
 	opened int
@@ -69,7 +69,7 @@ func busyRegistry(t *testing.T, http2 bool, blob []byte) (*httptest.Server, *con
 	return server, c
 }
 
-// load makes many small requests and streams many blobs, all at once.
+// load makes many small requests and streams many blobs at the same time.
 func load(t *testing.T, server *httptest.Server, blob []byte) {
 	t.Helper()
 	roots := server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs //nolint:forcetypeassert // httptest's

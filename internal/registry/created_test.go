@@ -16,8 +16,8 @@ var denied = func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 	_, _ = w.Write([]byte(`{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}`))
 }
 
-// A repository that does not exist yet answers 403 to reads: it is written to, and the
-// tag is read again before it is written.
+// A repository that does not exist answers 403 to reads. The promotion writes to it, and reads the
+// tag again before it writes the tag.
 func TestFirstWriteToARepository(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.ForbiddenIfMissing()}})
@@ -52,8 +52,7 @@ func TestFirstWriteToARepository(t *testing.T) {
 	}
 }
 
-// A repository that exists and whose reads are refused looks the same at first. Its tags
-// stay as they are.
+// A repository that exists, and refuses reads, looks the same at first. Its tags do not change.
 func TestTagThatMayNotBeRead(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -97,7 +96,7 @@ func TestTagThatMayNotBeRead(t *testing.T) {
 	}
 }
 
-// Who is not to be the first to write is told that it may not read.
+// Without AllowMissing a refused read is a refusal.
 func TestReadThatIsRefused(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.ForbiddenIfMissing()}})
@@ -107,7 +106,7 @@ func TestReadThatIsRefused(t *testing.T) {
 	}
 }
 
-// A write that is refused as well says so, and nothing was assumed for good.
+// If the write is refused too, the refusal is the error.
 func TestRepositoryThatMayNotBeWritten(t *testing.T) {
 	t.Parallel()
 	var writes atomic.Int32

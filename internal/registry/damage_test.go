@@ -28,8 +28,7 @@ func withoutDigest(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	_, _ = w.Write(c.body.Bytes())
 }
 
-// Bytes that nothing vouches for are believed once the registry has them by their
-// own digest too.
+// Bytes without a stated digest are accepted if the registry has them by their digest too.
 func TestTagWithoutItsDigest(t *testing.T) {
 	t.Parallel()
 	const byDigest = "^GET /v2/acme/app/manifests/sha256:"
@@ -82,7 +81,7 @@ func TestSmallBlobThatIsFlipped(t *testing.T) {
 	}
 }
 
-// A range that is not of this blob is not glued to what came before.
+// A range of another blob is not appended to the bytes before it.
 func TestRangeOfAnotherBlob(t *testing.T) {
 	t.Parallel()
 	blob := content(200_000)

@@ -10,8 +10,8 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// The right to delete is asked for only when something is deleted, and for that
-// request alone: a service that refuses it must not spoil what comes after.
+// The right to delete is requested only for a deletion: a token service that refuses it must not
+// affect other requests.
 func TestDeleteAsksForItsOwnRight(t *testing.T) {
 	t.Parallel()
 	refuse := strikes(always, "^GET /token$", func(w http.ResponseWriter, r *http.Request, next http.Handler) {

@@ -55,8 +55,7 @@ func TestDownloadThatStallsEveryTime(t *testing.T) {
 	})
 }
 
-// Slow is not stalled: neither while reading, nor while what was read before is
-// skipped.
+// A slow download is not a stalled one, neither during a read, nor while it skips to its offset.
 func TestSlowDownload(t *testing.T) {
 	t.Parallel()
 	const piece = wire.MinProgress
@@ -85,7 +84,7 @@ func TestSlowDownload(t *testing.T) {
 	}
 }
 
-// A reader that takes its time does not make the registry look stalled.
+// A slow reader is not a stall of the registry.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
 	blob := content(300_000)

@@ -22,7 +22,7 @@ import (
 
 const getBlob = "^GET /v2/acme/app/blobs/"
 
-// download reads a blob whole, and closes it.
+// readBlob reads a whole blob.
 func readBlob(t *testing.T, r *Repository, d v1.Descriptor) ([]byte, error) {
 	t.Helper()
 	body := r.OpenBlob(t.Context(), d)
@@ -33,7 +33,7 @@ func readBlob(t *testing.T, r *Repository, d v1.Descriptor) ([]byte, error) {
 	return b, err
 }
 
-// ranges notes what ranges are asked for.
+// ranges records the requested ranges.
 type ranges struct {
 	mu    sync.Mutex
 	asked []string
@@ -104,8 +104,8 @@ func TestBrokenDownloadResumes(t *testing.T) {
 	}
 }
 
-// As long as something comes each time, a download may break any number of times.
-func TestDownloadThatBreaksOftenGetsThere(t *testing.T) {
+// A download may break any number of times, as long as each attempt makes progress.
+func TestDownloadThatBreaksOften(t *testing.T) {
 	t.Parallel()
 	blob := content(3 * retry.MinAttempts * wire.MinProgress)
 	h := open200(func(w http.ResponseWriter, r *http.Request) {
@@ -181,7 +181,7 @@ func TestRegistryWithoutRanges(t *testing.T) {
 	}
 }
 
-// Skipping what was read before can break off too.
+// The connection can also break while a download skips to its offset.
 func TestRegistryWithoutRangesThatBreaksOffAgain(t *testing.T) {
 	t.Parallel()
 	blob := content(1 << 20)
@@ -194,8 +194,8 @@ func TestRegistryWithoutRangesThatBreaksOffAgain(t *testing.T) {
 	wantRequests(t, reg, getBlob, 3)
 }
 
-// Whoever answers part of a blob to a request for all of it is not believed.
-func TestRangeThatNobodyAskedFor(t *testing.T) {
+// A range in answer to a request for the whole blob is refused.
+func TestUnrequestedRange(t *testing.T) {
 	t.Parallel()
 	blob := content(100_000)
 	r := target(t, serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -209,7 +209,7 @@ func TestRangeThatNobodyAskedFor(t *testing.T) {
 	}
 }
 
-// The last byte has come, the end of the body has not.
+// The last byte arrives, but not the end of the body.
 func TestBodyWithoutAnEnd(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1000, 100_000} {
@@ -273,8 +273,8 @@ func TestBlobThatIsNotWhatItsDescriptorSays(t *testing.T) {
 	}
 }
 
-// A blob that is too short, of an answer that says no size, is asked for again: that is
-// how a cut one looks.
+// A blob that is too short, in an answer without Content-Length, is retried: it may have been cut
+// off.
 func TestBlobThatStaysShort(t *testing.T) {
 	t.Parallel()
 	blob := content(1000)

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// zipped answers what the handler does, compressed.
+// zipped compresses the answers of a handler.
 func zipped(of func(path string) bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &recorded{header: w.Header()}
@@ -33,8 +33,8 @@ func zipped(of func(path string) bool, next http.Handler) http.Handler {
 	})
 }
 
-// TestUnaskedEncoding of manifests, lists and errors is undone; of a blob only where the
-// digest is not of what was sent.
+// An answer that a proxy compressed is decompressed; a blob only if its digest does not match the
+// compressed bytes.
 func TestUnaskedEncoding(t *testing.T) {
 	t.Parallel()
 	text := bytes.Repeat([]byte("text "), 200)
@@ -82,7 +82,7 @@ func TestUnaskedEncoding(t *testing.T) {
 	}
 }
 
-// TestEncodingWithoutEnd is bounded, and one that nobody knows is refused.
+// Decompression is bounded, and an unknown encoding is refused.
 func TestEncodingWithoutEnd(t *testing.T) {
 	t.Parallel()
 	for encoding, want := range map[string]error{"gzip": ErrTooLarge, "br": nil} {

@@ -44,7 +44,7 @@ type Error struct {
 	// Unanswered says that an earlier attempt got no answer: its write may still take effect.
 	Unanswered bool
 
-	by        string // who answered in the registry's place; empty: nobody
+	by        string // who answered in the registry's place; empty: the registry itself
 	immutable bool   // the tag exists, and the registry refused to change it
 	unclear   bool   // ErrUnclear
 	missing   bool   // a refusal that is assumed to mean "not found" (see creation)

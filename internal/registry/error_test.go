@@ -10,7 +10,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 )
 
-// A run that is ended says which operation it ended, whatever the last attempt said.
+// The error of an interrupted run names the interrupted operation, and the last attempt.
 func TestEndNamesTheOperation(t *testing.T) {
 	t.Parallel()
 	reg := serve(t, nil)
@@ -36,9 +36,9 @@ func TestEndNamesTheOperation(t *testing.T) {
 	}
 }
 
-// TestBeside: who is cut short by another's failure tells that, with what to do
-// about it, and does not take it for an answer of its own.
-func TestBeside(t *testing.T) {
+// An operation that a sibling's failure canceled reports that failure and its hint, but the failure
+// is not an answer to the operation.
+func TestSiblingFailure(t *testing.T) {
 	missing := &Error{Op: "read manifest", Side: "source", Ref: "there", Status: 404, Hint: "Look for it."}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(missing)

@@ -10,9 +10,9 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// A registry that answers the HEAD of a blob oddly is asked for its first byte, and
-// asked in that way from then on.
-func TestHasBlob_OddHead(t *testing.T) {
+// If HEAD of a blob gets an unexpected answer, its first byte is requested, for all later blobs
+// too.
+func TestHasBlob_UnexpectedHead(t *testing.T) {
 	t.Parallel()
 	for name, trait := range map[string]regtest.Trait{
 		"400": regtest.HeadBlob(http.StatusBadRequest), "403": regtest.HeadBlob(http.StatusForbidden),
@@ -44,7 +44,7 @@ func TestHasBlob_OddHead(t *testing.T) {
 	}
 }
 
-// Where HEAD and GET are both refused, or a page is all there is, nothing is known.
+// If HEAD and GET are both refused, or answered with a page, the error is ErrUnclear.
 func TestHasBlob_Unclear(t *testing.T) {
 	t.Parallel()
 	page := func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
@@ -75,9 +75,8 @@ func TestHasBlob_Unclear(t *testing.T) {
 	}
 }
 
-// An upload that failed is tried again where the registry does not tell whether the
-// blob arrived.
-func TestUploadAfterAFault_OddHead(t *testing.T) {
+// A failed upload is retried if the registry does not say whether the blob arrived.
+func TestUploadAfterAFault_UnexpectedHead(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{Wrap: regtest.Chain(
 		strikes(always, "^(HEAD|GET) /v2/acme/app/blobs/sha256", status(http.StatusForbidden)), regtest.FailOnce(request(putBlob), 503))})
@@ -87,8 +86,8 @@ func TestUploadAfterAFault_OddHead(t *testing.T) {
 	wantRequests(t, reg, putBlob, 2)
 }
 
-// A registry that holds one lock for uploads and reads gets the PUT of a blob that is
-// its own only once it has answered the GET (seen with "crane registry serve").
+// A registry may lock its storage for uploads and reads. A copy within it starts the PUT after the
+// answer to the GET (seen with "crane registry serve").
 func TestUploadWithinALockedRegistry(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.OneAtATime()}})

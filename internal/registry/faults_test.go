@@ -22,10 +22,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// weather puts faults before a registry. Which request meets which is a matter of
-// the seed, the request, and how often it came, never of the order in which
-// requests happen to run.
-type weather struct {
+// faultInjector injects faults in front of a registry. The fault of a request depends on the seed,
+// the request, and its count, but not on the order of the requests.
+type faultInjector struct {
 	next http.Handler
 	seed int
 	rate float64 // of each kind
@@ -69,8 +68,7 @@ func cutAnywhere(w http.ResponseWriter, r *http.Request, next http.Handler, dice
 	hangup(w, r, nil)
 }
 
-// flipped changes one bit anywhere, at one of those that make other characters of
-// the text that JSON is.
+// flipped flips one bit of the bytes, one that makes another printable character in JSON.
 func flipped(b []byte, dice *rand.Rand) []byte {
 	b = bytes.Clone(b)
 	if len(b) > 0 {
@@ -151,7 +149,7 @@ func noDigest(w http.ResponseWriter, r *http.Request, next http.Handler, _ *rand
 	_, _ = w.Write(c.body.Bytes())
 }
 
-func (s *weather) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *faultInjector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key := r.Method + " " + r.URL.Path + r.Header.Get("Range")
 	if i := strings.Index(key, "/uploads/"); i > 0 {
 		key = key[:i] + "?" + r.URL.Query().Get("digest") // sessions have names of their own each time
@@ -173,7 +171,7 @@ func (s *weather) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	faults[which](w, r, s.next, dice)
 }
 
-// behindTokens asks for a token before anything else.
+// behindTokens requires a token.
 func behindTokens(next http.Handler) http.Handler {
 	var n atomic.Int32
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -190,11 +188,10 @@ func behindTokens(next http.Handler) http.Handler {
 	})
 }
 
-// TestWeather copies blobs and manifests between two registries that fail in every
-// way at once, by seed. What is said to be done must be. At the higher rate, at
-// which about every second request fails, one voyage may end with an error: which
-// requests meet a fault hangs on the order in which they arrive.
-func TestWeather(t *testing.T) {
+// TestFaults copies blobs and manifests between two registries with all kinds of faults. A copy that
+// succeeds must be complete. At the higher rate, at which about every second request fails, one
+// copy may end with an error.
+func TestFaults(t *testing.T) {
 	long(t)
 	t.Parallel()
 	for _, test := range []struct {
@@ -204,7 +201,7 @@ func TestWeather(t *testing.T) {
 		lost := 0
 		for seed := range test.seeds {
 			t.Run(fmt.Sprintf("rate %v seed %d", test.rate, seed), func(t *testing.T) {
-				if err := voyage(t, seed, test.rate); err != nil {
+				if err := faultyCopy(t, seed, test.rate); err != nil {
 					lost++
 					t.Log(err)
 				}
@@ -216,8 +213,8 @@ func TestWeather(t *testing.T) {
 	}
 }
 
-// voyage is one copy; its error is what the copy ended with.
-func voyage(t *testing.T, seed int, rate float64) (lost error) {
+// faultyCopy is one copy with its error.
+func faultyCopy(t *testing.T, seed int, rate float64) (lost error) {
 	t.Helper()
 	var blobs [][]byte
 	for i := range 24 {
@@ -227,22 +224,22 @@ func voyage(t *testing.T, seed int, rate float64) (lost error) {
 		}
 		blobs = append(blobs, content(size))
 	}
-	var storm *weather
-	bubble(t, func(w http.ResponseWriter, r *http.Request) { storm.ServeHTTP(w, r) }, func(t *testing.T, r *Repository) {
+	var injector *faultInjector
+	bubble(t, func(w http.ResponseWriter, r *http.Request) { injector.ServeHTTP(w, r) }, func(t *testing.T, r *Repository) {
 		store := olareg.New(config.Config{Storage: config.ConfigStorage{StoreType: config.StoreMem}})
 		defer store.Close()
 		for _, b := range blobs {
 			put := "/v2/source/app/blobs/uploads/?digest=" + digestOf(b).String()
 			serveOnce(t, store, http.MethodPost, put, "application/octet-stream", b)
 		}
-		storm = &weather{next: behindTokens(store), seed: seed, rate: rate, seen: map[string]int{}}
+		injector = &faultInjector{next: behindTokens(store), seed: seed, rate: rate, seen: map[string]int{}}
 		began := time.Now()
 		from, to := sibling(t, r, "source/app"), sibling(t, r, "target/app")
-		if err := cross(t.Context(), from, to, blobs); err != nil {
+		if err := copyAll(t.Context(), from, to, blobs); err != nil {
 			lost = fmt.Errorf("after %v: %w", time.Since(began), err)
 			return
 		}
-		t.Logf("%v, %d requests well", time.Since(began), storm.hits[len(faults)].Load())
+		t.Logf("%v, %d requests well", time.Since(began), injector.hits[len(faults)].Load())
 		for _, b := range blobs {
 			if got := serveOnce(t, store, http.MethodGet, "/v2/target/app/blobs/"+digestOf(b).String(), "", nil); !bytes.Equal(got, b) {
 				t.Errorf("blob of %d bytes: %d bytes at the target", len(b), len(got))
@@ -252,9 +249,8 @@ func voyage(t *testing.T, seed int, rate float64) (lost error) {
 	return lost
 }
 
-// cross copies every blob, then writes an image of them and a tag, and reads all
-// of it again.
-func cross(ctx context.Context, from, to *Repository, blobs [][]byte) error {
+// copyAll copies every blob, writes an image of them and a tag, and reads all of it again.
+func copyAll(ctx context.Context, from, to *Repository, blobs [][]byte) error {
 	g, inner := errgroup.WithContext(ctx)
 	for _, b := range blobs {
 		d := descriptor(b)

@@ -13,7 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// A Content-Range that is taken is of the grammar's form, and sound.
+// An accepted Content-Range follows the grammar, and its numbers are consistent.
 func FuzzParseRange(f *testing.F) {
 	for _, seed := range []string{"bytes 0-9/10", "bytes 5-9/10", "bytes 5-9/*", "bytes */10", "bytes 5", "bytes  5-9/10", "bytes +5-9/10",
 		"bytes 05-9/10", "bytes -5-9/10", "items 5-9/10", "bytes 5-", "Bytes 5-9/10", "", "bytes 9-5/10", "bytes 5-10/10", "bytes 5-9/9223372036854775808", "bytes 5-9/10/11"} {
@@ -31,7 +31,7 @@ func FuzzParseRange(f *testing.F) {
 	})
 }
 
-// A tag list that is read has tags, and nothing else.
+// An accepted list has only valid tags.
 func FuzzReadTags(f *testing.F) {
 	for _, seed := range []string{`{"name":"a","tags":["dev","v1.0_x-y"]}`, `{"tags":null}`, `{"Tags":["dev"]}`, `{"tags":[".dev"]}`, `{"tags":["a b"]}`, `{"tags":["a"]}}`, `[]`, `{}`, `{"tags":["a"],"tags":7}`} {
 		f.Add([]byte(seed))
@@ -50,7 +50,7 @@ func FuzzReadTags(f *testing.F) {
 	})
 }
 
-// What is handed over as a digest's manifest has that digest.
+// A manifest that was read by digest has that digest.
 func FuzzReadManifest(f *testing.F) {
 	f.Add([]byte(emptyIndex), sha([]byte(emptyIndex)), sha([]byte(emptyIndex)), "application/vnd.oci.image.index.v1+json")
 	f.Add([]byte(emptyIndex), "dev", sha([]byte(emptyIndex)), "text/html")
@@ -72,7 +72,7 @@ func FuzzReadManifest(f *testing.F) {
 	})
 }
 
-// A registry's words are cut short, and never break the error.
+// Untrusted text in an error is cut short and stays on one line.
 func FuzzDiagnose(f *testing.F) {
 	for _, seed := range []string{`{"errors":[{"code":"DENIED","message":"no"}]}`, `{"errors":[]}`, `{"errors":[{"code":7}]}`, `{"errors":null}`, `<html>`, ``,
 		`{"errors":[{"code":"` + strings.Repeat("é", 50) + `","message":"` + strings.Repeat("界", 150) + `"}]}`, "{\"errors\":[{\"message\":\"\xff\xfe\"}]}"} {
@@ -90,7 +90,7 @@ func FuzzDiagnose(f *testing.F) {
 	})
 }
 
-// A list of referrers is read whole or not at all.
+// A list of referrers is accepted as a whole, or refused.
 func FuzzReadReferrers(f *testing.F) {
 	for _, seed := range []string{emptyIndex, `{"manifests":[{"digest":"` + sha(nil) + `","size":1}]}`, `{"manifests":[{}]}`, `{"manifests":null}`, `{"manifests":[}`, `[]`, `7`} {
 		f.Add([]byte(seed), "application/vnd.oci.image.index.v1+json")
@@ -108,7 +108,7 @@ func FuzzReadReferrers(f *testing.F) {
 	})
 }
 
-// The next page is on the same host, or there is none.
+// The next page is always on the same host.
 func FuzzNextPage(f *testing.F) {
 	for _, seed := range []string{`</v2/x?page=2>; rel="next"`, `<?a>;rel=next`, `<https://registry.example/b>; rel="next"`, `<https://other.example/b>; rel="next"`,
 		`<//other.example>; rel=next`, `<http://registry.example/>; rel=next`, `</a>; rel="prev", </b>; rel="next"`, `<>; rel="next"`, `<\\other.example>; rel=next`,

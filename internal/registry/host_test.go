@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// realm is a bubble in which every host is the handler.
+// realm is a bubble in which the handler answers for every host.
 func realm(t *testing.T, h http.HandlerFunc, o Options, test func(t *testing.T, open func(repository string) *Repository)) {
 	t.Helper()
 	bubble(t, h, func(t *testing.T, r *Repository) {
@@ -33,7 +33,7 @@ func manifestAnswer(w http.ResponseWriter) {
 	_, _ = io.WriteString(w, emptyIndex)
 }
 
-// What one request is told, all others of that host keep to, and those of no other.
+// A Retry-After applies to all requests to that host, and to no other host.
 func TestRetryAfterIsHostWide(t *testing.T) {
 	t.Parallel()
 	var told atomic.Bool
@@ -74,7 +74,7 @@ func TestRetryAfterIsHostWide(t *testing.T) {
 	}
 }
 
-// Whoever waits to try again, or for a token, holds nothing that others need.
+// A request does not occupy a slot during a backoff, or while it waits for a token.
 func TestNoSlotIsHeldWhileWaiting(t *testing.T) {
 	t.Parallel()
 	var tokens atomic.Int32
@@ -126,7 +126,7 @@ func TestNoSlotIsHeldWhileWaiting(t *testing.T) {
 	}
 }
 
-// wantFreeSlots takes so many slots at once, which nobody else must hold.
+// wantFreeSlots takes a number of slots, all of which must be free.
 func wantFreeSlots(t *testing.T, h *wire.Host, c wire.Class, n int) {
 	t.Helper()
 	at, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -141,7 +141,7 @@ func wantFreeSlots(t *testing.T, h *wire.Host, c wire.Class, n int) {
 	}
 }
 
-// A token that ran out while a slot was waited for is replaced before the body.
+// A token that expires during the wait for a slot is replaced before the body is sent.
 func TestTokenRunsOutWhileASlotIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	var tokens atomic.Int32
@@ -180,8 +180,8 @@ func TestTokenRunsOutWhileASlotIsWaitedFor(t *testing.T) {
 }
 
 // Two hosts copy to each other, with room for one blob each way, and one host
-// copies small blobs to itself with room for one request: nobody waits for ever.
-func TestNoCircleOfWaits(t *testing.T) {
+// copies small blobs to itself with a single slot: there is no deadlock.
+func TestNoDeadlock(t *testing.T) {
 	t.Parallel()
 	blobs := [][]byte{}
 	for i := range 8 {
@@ -234,7 +234,7 @@ func TestNoCircleOfWaits(t *testing.T) {
 	})
 }
 
-// gauge counts how many requests of a kind run at once.
+// gauge counts how many requests of a kind run at the same time.
 type gauge struct{ now, most atomic.Int32 }
 
 func (g *gauge) enter() {
@@ -245,7 +245,7 @@ func (g *gauge) enter() {
 
 func (g *gauge) leave() { g.now.Add(-1) }
 
-// Blobs to a host and blobs from it have a ceiling each, small requests their own.
+// Uploads, downloads and small requests each have a limit of their own.
 func TestCeilings(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -300,7 +300,7 @@ func TestCeilings(t *testing.T) {
 	}
 }
 
-// Where blobs flow within one host, each way takes half of its connections.
+// If blobs are copied within one host, each direction takes half of its connections.
 func TestCeilingWithinAHost(t *testing.T) {
 	t.Parallel()
 	var blobs gauge
@@ -336,8 +336,7 @@ func TestCeilingWithinAHost(t *testing.T) {
 	}
 }
 
-// A registry that refuses what is too much is asked less at once, and everything
-// is done in the end.
+// An overloaded registry gets fewer requests at the same time, and all of them succeed in the end.
 func TestBusyRegistryIsAskedLess(t *testing.T) {
 	t.Parallel()
 	var running gauge
@@ -368,7 +367,7 @@ func TestBusyRegistryIsAskedLess(t *testing.T) {
 	}
 }
 
-// Sessions of one host, each with its own credential, share what it bears.
+// Sessions of one host, with different credentials, share its limits.
 func TestSessionsShareTheirHost(t *testing.T) {
 	t.Parallel()
 	c := client(t, &credential.Chain{Source: credential.Login{Username: "a", Password: "a"}, Target: credential.Login{Username: "b", Password: "b"}})

@@ -38,8 +38,8 @@ func TestImmutableTag(t *testing.T) {
 	wantRequests(t, lost, putTag, 2)
 }
 
-// TestImmutableTagByBehaviour: whatever a registry answers to the write of a tag that
-// exists, the tag is immutable where the same manifest is taken by its digest.
+// Whatever status a registry refuses a tag with, the tag is immutable if it exists and the same
+// manifest is accepted by its digest.
 func TestImmutableTagByBehaviour(t *testing.T) {
 	t.Parallel()
 	first := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
@@ -70,7 +70,7 @@ func TestImmutableTagByBehaviour(t *testing.T) {
 	}
 }
 
-// TestRefusalThatIsNotOfTheTag stays what it is, though the tag exists.
+// A refusal that is not about the tag is not ErrTagImmutable, although the tag exists.
 func TestRefusalThatIsNotOfTheTag(t *testing.T) {
 	t.Parallel()
 	second := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex+"\n"))
@@ -92,7 +92,8 @@ func TestRefusalThatIsNotOfTheTag(t *testing.T) {
 	}
 }
 
-// TestRefusalAfterALostAnswer: the attempt whose answer was lost has written the manifest.
+// An attempt whose answer was lost has written the manifest: the refusal of the next one is a
+// success.
 func TestRefusalAfterALostAnswer(t *testing.T) {
 	t.Parallel()
 	m := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))

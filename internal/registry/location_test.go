@@ -16,7 +16,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// URLs that storage is reached by are tickets: they are in no error.
+// Signed URLs of a storage are secrets, and never in an error.
 func TestURLOfStorageIsNotInTheError(t *testing.T) {
 	t.Parallel()
 	h := open200(func(w http.ResponseWriter, r *http.Request) {
@@ -45,8 +45,7 @@ func TestURLOfStorageIsNotInTheError(t *testing.T) {
 	})
 }
 
-// An upload's Location may be on another host, which gets the bytes and nothing
-// else.
+// The Location of an upload may be on another host, which gets the bytes, but no token.
 func TestLocationOnAnotherHost(t *testing.T) {
 	t.Parallel()
 	var got bytes.Buffer
@@ -105,7 +104,7 @@ func TestLocationThatIsNotUsed(t *testing.T) {
 	}
 }
 
-// The new Location after a PATCH is a stranger's too.
+// The new Location after a PATCH is checked too.
 func TestLocationAfterPatchThatIsNotUsed(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{TLS: true, Backend: uploads(func(w http.ResponseWriter, r *http.Request) {
@@ -172,9 +171,9 @@ func TestWithDigest(t *testing.T) {
 	}
 }
 
-// Uploads work behind a proxy that tells the registry neither of TLS nor of its port,
-// and with a Location whose query must come back as it is.
-func TestUploadToOddLocation(t *testing.T) {
+// Uploads work behind a proxy that passes on neither TLS nor the port, and with a Location whose
+// query must not change.
+func TestUploadToInvalidLocation(t *testing.T) {
 	t.Parallel()
 	for _, trait := range []regtest.Trait{regtest.PlainLocation(), regtest.LocationWithoutPort(), regtest.OddLocationQuery()} {
 		t.Run(trait.Name, func(t *testing.T) {
@@ -196,7 +195,7 @@ func TestUploadToOddLocation(t *testing.T) {
 	}
 }
 
-// A Location that is not followed is named, without what may be a ticket.
+// The error for a Location that is not allowed names its host, but no signature.
 func TestLocationIsNamed(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{TLS: true, Backend: open200(func(w http.ResponseWriter, _ *http.Request) {
@@ -235,7 +234,7 @@ func TestLocationAtClosedPort(t *testing.T) {
 	})
 }
 
-// So does one at the storage that a read is redirected to.
+// So does a refused connection at the host of a redirect.
 func TestRedirectToClosedPort(t *testing.T) {
 	t.Parallel()
 	bubbleWithout(t, "127.0.0.1:1", open200(func(w http.ResponseWriter, r *http.Request) {

@@ -94,7 +94,7 @@ func TestWaysToLogIn(t *testing.T) {
 	}
 }
 
-// Some registries ask nobody at /v2/, and everybody at their repositories.
+// Some registries have no challenge at GET /v2/, but one at their repositories.
 func TestChallengeThatOnlyRepositoriesGive(t *testing.T) {
 	t.Parallel()
 	for _, basic := range []bool{false, true} {
@@ -148,7 +148,7 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
-// Many wrong passwords at once lock an account.
+// A wrong password is sent once, because many of them can lock the account.
 func TestWrongPasswordIsTriedOnce(t *testing.T) {
 	t.Parallel()
 	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{})
@@ -192,9 +192,8 @@ func TestLoginWithoutTheRight(t *testing.T) {
 	wantRequests(t, reg, "^POST ", 1)
 }
 
-// A token service's answers are a stranger's, and may hold secrets of the login.
-// A missing right is told from a login that was not taken, also where the registry
-// answers 401 to both, or says so in its challenge.
+// The hint distinguishes a missing right from a rejected login, even if the registry answers 401 to
+// both, or only its challenge says it.
 func TestMissingRightThatIsAnswered401(t *testing.T) {
 	t.Parallel()
 	reader := map[string]regtest.User{

@@ -33,8 +33,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// TestMain sees to it that nothing is left running once every client and
-// registry of the tests is closed.
+// TestMain fails if goroutines are left after every client and registry of the tests was closed.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	before := runtime.NumGoroutine()
@@ -46,7 +45,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+// long skips a test that takes a second of processor time or more with -short.
 func long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
@@ -68,8 +67,7 @@ func stacks() []byte {
 	return text[:runtime.Stack(text, true)]
 }
 
-// serve starts what no real registry does: a handler, and below it nothing.
-// /v2/ asks for no login.
+// serve starts a handler as a registry without storage. GET /v2/ has no challenge.
 func serve(t *testing.T, h http.HandlerFunc) *regtest.Registry {
 	t.Helper()
 	return regtest.Serve(t, regtest.Options{Backend: open200(h)})
@@ -84,8 +82,7 @@ func open200(h http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// client is one whose connections are closed with the test, after the registries
-// started before it.
+// client makes a client whose connections are closed at the end of the test.
 func client(t *testing.T, chain *credential.Chain) *Client {
 	t.Helper()
 	c := New(Options{Credentials: chain, UserAgent: "promote-test", RetryFor: 2 * time.Second})
@@ -112,7 +109,7 @@ func repository(t *testing.T, c *Client, side credential.Side, full string, acce
 	return r
 }
 
-// target is a repository on the registry, opened to push by nobody.
+// target opens a repository on the registry for Push, without a credential.
 func target(t *testing.T, reg *regtest.Registry, path string) *Repository {
 	t.Helper()
 	return repository(t, client(t, nil), credential.Target, reg.Host()+"/"+path, Push)
@@ -145,7 +142,7 @@ func request(pattern string) func(*http.Request) bool {
 	}
 }
 
-// strikes puts a fault before the first n requests that match.
+// strikes injects a fault into the first n requests that match.
 func strikes(n int, pattern string, fault func(http.ResponseWriter, *http.Request, http.Handler)) func(http.Handler) http.Handler {
 	match := request(pattern)
 	return func(next http.Handler) http.Handler {
@@ -216,16 +213,15 @@ func flip(b []byte) []byte {
 	return b
 }
 
-// hangup closes the connection without an answer, in good order.
+// hangup closes the connection without an answer and without a reset.
 func hangup(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 	if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 		_ = conn.Close()
 	}
 }
 
-// cuts answers the first requests that match and closes each one's connection in
-// good order after that many bytes of the body: they have all come, unlike
-// before a reset.
+// cuts answers the first requests that match, and closes the connection of each after that many
+// bytes of the body. It does not reset the connection, which would lose some of these bytes.
 func cuts(pattern string, after ...int) func(http.Handler) http.Handler {
 	var n atomic.Int32
 	return strikes(len(after), pattern, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -264,12 +260,12 @@ func sha(b []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// upload sends bytes that are here.
+// upload is an upload of bytes in memory.
 func upload(b []byte) Upload {
 	return Upload{Blob: descriptor(b), Open: func(context.Context) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }}
 }
 
-// push brings a blob to a registry with a client of its own.
+// push uploads a blob with another client.
 func push(t *testing.T, reg *regtest.Registry, path string, b []byte) v1.Descriptor {
 	t.Helper()
 	if _, err := regtest.PutBlob(t.Context(), reg.Access("", ""), path, b); err != nil {
@@ -280,7 +276,7 @@ func push(t *testing.T, reg *regtest.Registry, path string, b []byte) v1.Descrip
 
 const emptyIndex = `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
 
-// tagged puts an index of nothing under a tag, and returns it.
+// tagged pushes an empty index to a tag, and returns it.
 func tagged(t *testing.T, reg *regtest.Registry, at regtest.Access, path, tag string) Manifest {
 	t.Helper()
 	if at.Host == "" {
@@ -330,8 +326,7 @@ func lacks(t *testing.T, text string, parts ...string) {
 	}
 }
 
-// bubble runs a test where waits take no time and are measured all the same: the
-// handler is a registry, and the repository is on it.
+// bubble runs a test in virtual time, with a repository on a registry that the handler is.
 func bubble(t *testing.T, h http.HandlerFunc, test func(t *testing.T, r *Repository)) {
 	t.Helper()
 	bubbleWithout(t, "", h, test)

@@ -14,7 +14,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// allocated is how much memory a function takes, released or not.
+// allocated is how many bytes a function allocates, released or not.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -23,7 +23,7 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// A manifest that does not end costs what a large one does, once.
+// An endless manifest takes no more memory than the largest valid one.
 func TestEndlessManifest(t *testing.T) {
 	var sent atomic.Int64
 	reg := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -51,8 +51,8 @@ func TestEndlessManifest(t *testing.T) {
 	wantRequests(t, reg, "manifests/dev", retry.MaxInvalid)
 }
 
-// Nor does a manifest of nothings, of which each takes more room than it says.
-func TestManifestOfNothings(t *testing.T) {
+// A manifest of empty objects takes bounded memory.
+func TestManifestOfEmptyObjects(t *testing.T) {
 	body := []byte(`{"manifests":[0` + strings.Repeat(",0", (MaxManifest-20)/2) + "]}")
 	a := &wire.Answer{Header: http.Header{}, Body: body}
 	if used := allocated(func() { mediaType(a) }); used > 16<<20 {
@@ -75,9 +75,9 @@ func TestLargestManifest(t *testing.T) {
 	}
 }
 
-// TestManifestOfTooManyMembers is refused before anybody reads its entries: each would
-// take a hundred times its bytes.
-func TestManifestOfTooManyMembers(t *testing.T) {
+// A manifest with too many entries is refused before it is parsed: each entry would take a hundred
+// times its bytes.
+func TestManifestWithTooManyEntries(t *testing.T) {
 	for _, nothing := range []string{"{},", "null,", "0,"} {
 		body := `{"schemaVersion":2,"layers":[` + strings.Repeat(nothing, maxEntries+1) + `0]}`
 		if len(body) > MaxManifest {

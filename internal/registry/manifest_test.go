@@ -137,8 +137,8 @@ func TestManifestAndItsDigests(t *testing.T) {
 	}
 }
 
-// Registries name a schema 1 manifest by the digest of it without its signatures.
-// By tag it is handed over, so that its reader can say what is wrong with it.
+// The digest of a schema 1 manifest leaves out its signatures. A read by tag returns it, so that
+// the caller can report the type.
 func TestSchema1(t *testing.T) {
 	t.Parallel()
 	body := []byte(`{"schemaVersion":1,"fsLayers":[],"signatures":[{}]}`)
@@ -210,7 +210,7 @@ func TestWriteManifestAgain(t *testing.T) {
 	}
 }
 
-// A registry that stores a rendering of its own has not stored the manifest.
+// A registry that encodes the manifest again has not stored it.
 func TestRegistryThatStoresSomethingElse(t *testing.T) {
 	t.Parallel()
 	h := open200(func(w http.ResponseWriter, r *http.Request) {

@@ -340,7 +340,7 @@ func failureKinds() []failureKind {
 	}
 }
 
-// longDigest is a digest of zeros and letters, which makes every line that has one long.
+// longDigest matches digests, which the page leaves out.
 var longDigest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 
 // TestMessages writes down what a user reads for each kind of failure, for a reviewer to
@@ -384,7 +384,7 @@ func TestMessages(t *testing.T) {
 	}
 }
 
-// check holds a message to the rules that no reader must remember.
+// check checks the rules for messages.
 func (k failureKind) check(t *testing.T, text, hint string) {
 	t.Helper()
 	first, rest, more := strings.Cut(hint, "\n")

@@ -34,8 +34,8 @@ func TestMountWithoutTheRightToIsTriedOnce(t *testing.T) {
 	}
 }
 
-// A refused mount is remembered also by uploads that were to try one already, and
-// is no odd refusal to try again after, though the session was let write before.
+// A refused mount is remembered, even for uploads that were about to try one. It is not retried as
+// a lost token, although the session was allowed to write before.
 func TestRefusedMountIsRemembered(t *testing.T) {
 	t.Parallel()
 	reg := guardedRegistry(t, regtest.Auth{OneScope: true}, regtest.Options{})
@@ -65,7 +65,7 @@ func TestRefusedMountIsRemembered(t *testing.T) {
 	}
 }
 
-// There a mount gets no token at all, which must not fail the upload.
+// If a mount gets no token, the upload goes on without it.
 func TestMountThatGetsNoToken(t *testing.T) {
 	t.Parallel()
 	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{Wrap: strikes(always, "^GET /token$", func(w http.ResponseWriter, r *http.Request, next http.Handler) {

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// slowRegistry answers so many requests at once, each in two seconds. More are queued,
-// or get 429.
+// slowRegistry answers slowSlots requests at the same time, each in two seconds. It queues further
+// requests, or answers them with 429.
 type slowRegistry struct {
 	slots   chan struct{}
 	refuses bool
@@ -53,10 +53,10 @@ func (s *slowRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	manifestAnswer(w)
 }
 
-// TestSlowRegistry measures how long a run takes at a registry that is slow, against the
-// least that it can take. Nothing here watches how long answers take: what queues costs
-// nothing but the place of one connection or stream, and what is refused narrows the
-// width. A control by latency would have to be better than that to be worth its code.
+// TestSlowRegistry compares the time of a run at a slow registry with the shortest possible time.
+// The client does not control its requests by latency: a queued request costs only its
+// connection or stream, and a refused one narrows the width. Control by latency would have to be
+// better than that.
 func TestSlowRegistry(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -90,7 +90,7 @@ func TestSlowRegistry(t *testing.T) {
 	}
 }
 
-// slowRun makes requests side by side, on the virtual clock.
+// slowRun makes requests at the same time, in virtual time.
 func slowRun(t *testing.T, s *slowRegistry, http2 bool, requests int) (took time.Duration) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

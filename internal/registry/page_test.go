@@ -15,8 +15,8 @@ import (
 
 const loginPage = "<!DOCTYPE html>\n<html><head><title>Sign in\nto continue</title></head><body></body></html>"
 
-// TestPageForAManifest is never taken for content, whether or not its digest is named and
-// although what is asked for by that digest is answered with it.
+// A page is never accepted as a manifest, whether or not its digest is stated, and although a read
+// by that digest returns it too.
 func TestPageForAManifest(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]struct{ kind, body string }{
@@ -57,7 +57,7 @@ func TestPageForAManifest(t *testing.T) {
 	})
 }
 
-// TestManifestThatIsAPage: a proxy's page is no manifest, though it has a digest of its own, and the next answer may be one.
+// The page of a proxy is not a manifest, although it has a digest. It is retried.
 func TestManifestThatIsAPage(t *testing.T) {
 	t.Parallel()
 	for pages, heals := range map[int]bool{2: true, always: false} {

@@ -10,7 +10,8 @@ import (
 	"github.com/artifact-promotion/promote/internal/credential"
 )
 
-// A forward proxy that wants a login is asked once, and named. The password is not.
+// A forward proxy that requires a login gets one request. The message names the proxy, but not the
+// password.
 func TestProxyThatWantsALogin(t *testing.T) {
 	t.Parallel()
 	for name, user := range map[string]*url.Userinfo{"none": nil, "wrong": url.UserPassword("bob", "hunter2")} {

@@ -58,8 +58,8 @@ func TestRedirectedBlob(t *testing.T) {
 	}
 }
 
-// TestRedirectedBlob_Expired: a URL that the registry redirects to may have expired when its turn comes; the registry gives
-// a fresh one. One that refuses every URL is believed soon.
+// A signed URL may have expired before it is used. The registry is asked for a fresh one, a few
+// times.
 func TestRedirectedBlob_Expired(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{1000, smallBlob + 1} {
@@ -96,8 +96,7 @@ func TestRedirectedBlob_Expired(t *testing.T) {
 	}
 }
 
-// Where a registry must not lead: to plain http, to private or link-local
-// addresses, to another protocol.
+// Redirects to plain http, to private or link-local addresses, and to another protocol are refused.
 func TestRedirectThatIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	for _, location := range []string{

@@ -16,7 +16,7 @@ import (
 )
 
 // One wrong answer does not mean that a registry has no referrers API.
-func TestReferrersAreDoubtedTwice(t *testing.T) {
+func TestNoReferrersAPIIsConfirmed(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{400, 404, 405, 501} {
 		reg, r, subject := attached(t, 2, regtest.Options{Referrers: true, Wrap: strikes(1, getReferrers, status(code))})
@@ -45,8 +45,7 @@ func TestReferrersAreDoubtedTwice(t *testing.T) {
 	wantRequests(t, reg, getReferrers, 5)
 }
 
-// That there is no API is asked once more than needed in a repository, and then
-// never again.
+// The answer that there is no API is confirmed once, and then remembered.
 func TestNoReferrersAPIIsRemembered(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{})
@@ -78,7 +77,7 @@ func TestNoReferrersAPIIsRemembered(t *testing.T) {
 	wantRequests(t, reg, getReferrers, 2+retry.MaxRefused)
 }
 
-// All who ask at the same time for the first time share the second question.
+// Simultaneous first requests share the confirmation.
 func TestNoReferrersAPIAskedByMany(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
@@ -106,8 +105,8 @@ func TestNoReferrersAPIAskedByMany(t *testing.T) {
 	}
 }
 
-// Of a repository that does not exist yet, nothing is known.
-func TestReferrersOfARepositoryThatIsYetToBeMade(t *testing.T) {
+// A repository that does not exist yet does not show whether there is an API.
+func TestReferrersOfAMissingRepository(t *testing.T) {
 	t.Parallel()
 	var made atomic.Bool
 	h := open200(func(w http.ResponseWriter, _ *http.Request) {
@@ -129,8 +128,8 @@ func TestReferrersOfARepositoryThatIsYetToBeMade(t *testing.T) {
 	})
 }
 
-// A registry that says by its answer to a manifest that it has the API is believed.
-func TestIndexedSubjectTellsOfTheAPI(t *testing.T) {
+// The header OCI-Subject shows that the registry has the API.
+func TestIndexedSubjectShowsTheAPI(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{Referrers: true})
 	subject := tagged(t, reg, regtest.Access{}, "acme/app", "dev")

@@ -120,8 +120,8 @@ func index(w http.ResponseWriter, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-// A list that has begun and then breaks off is not a registry without the API:
-// what it lists would be left behind.
+// A failure after the first page does not mean that there is no API: its referrers would not be
+// copied.
 func TestListThatBreaksOff(t *testing.T) {
 	t.Parallel()
 	for name, second := range map[string]http.HandlerFunc{
@@ -241,7 +241,7 @@ func TestEndlessPages(t *testing.T) {
 	}
 }
 
-// Lists are bounded by what they take, not by how little text they are.
+// Lists are bounded by the memory that they take.
 func TestHugeLists(t *testing.T) {
 	entry := `{"digest":"` + sha(nil) + `"}`
 	for name, test := range map[string]struct {
@@ -334,7 +334,7 @@ func TestTagListThatIsNotAll(t *testing.T) {
 	}
 }
 
-// TestPagesOfTags are followed as far as they go on, on this host, and are not asked for without an end.
+// Pages of tags are followed on the same host, up to a limit.
 func TestPagesOfTags(t *testing.T) {
 	t.Parallel()
 	page := func(from, n int) string {
@@ -418,8 +418,7 @@ func TestPagesOfTags(t *testing.T) {
 	}
 }
 
-// TestAwaitReferrers waits for what this run is writing to that subject's list, and for
-// nothing else.
+// AwaitReferrers waits for the referrers of the same subject that this run is writing.
 func TestAwaitReferrers(t *testing.T) {
 	t.Parallel()
 	began, goOn := make(chan struct{}), make(chan struct{})
@@ -452,8 +451,7 @@ func TestAwaitReferrers(t *testing.T) {
 	}
 }
 
-// TestEntriesThatCannotBeRead are left out and named, once the list was read twice so: the
-// rest is told, whatever comes first.
+// Invalid entries are left out and named, after a second read had the same ones.
 func TestEntriesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	right := `{"digest":"` + sha(nil) + `","size":0}`

@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// TestFreshImageIsScanned: for seconds its digest may not be pulled. What a target's tag
-// holds is not waited for.
+// A policy may forbid pulling a new image for some seconds, until it was scanned. A read of the
+// target's tag does not wait for that.
 func TestFreshImageIsScanned(t *testing.T) {
 	t.Parallel()
 	m := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
@@ -49,8 +49,8 @@ func TestFreshImageIsScanned(t *testing.T) {
 	})
 }
 
-// TestRefusalThatSaysNothingOfTheFirst: the refusal of a later attempt does not say what the first one did.
-func TestRefusalThatSaysNothingOfTheFirst(t *testing.T) {
+// The refusal of a later attempt does not show whether the first one, without an answer, succeeded.
+func TestRefusalAfterUnanswered(t *testing.T) {
 	t.Parallel()
 	for _, lost := range []bool{true, false} {
 		first := !lost
@@ -79,9 +79,9 @@ func refusing(code int, name string) func(http.ResponseWriter, *http.Request, ht
 	}
 }
 
-// TestSubjectThatIsNotFound: a registry that takes no manifest with a subject says so as
-// one does whose replicas lag behind. It is not waited for as long.
-func TestSubjectThatIsNotFound(t *testing.T) {
+// A 404 for a manifest with a subject may mean lagging replicas, or no support for subjects. It is
+// retried for a shorter time.
+func TestManifestWithSubjectNotFound(t *testing.T) {
 	t.Parallel()
 	m := referrer(NewManifest(string(types.OCIImageIndex), []byte(emptyIndex)), 1)
 	for times, most := range map[int]time.Duration{retry.MaxRefused - 1: 10 * time.Second, always: 10 * time.Second} {
@@ -109,8 +109,8 @@ func TestSubjectThatIsNotFound(t *testing.T) {
 	}
 }
 
-// A manifest whose bytes were hashed here cannot be wrong by itself; and what a
-// lagging registry does not know yet it may know later.
+// A refusal of a digest is retried, because the bytes were hashed here. A refusal of content that
+// was just written is retried, because replicas may lag.
 func TestManifestThatIsRefused(t *testing.T) {
 	t.Parallel()
 	m := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
@@ -167,9 +167,8 @@ func TestManifestThatIsRefused(t *testing.T) {
 	}
 }
 
-// Refused tokens are odd where the same was let through before, and final where it
-// never was.
-func TestOddRefusals(t *testing.T) {
+// A 401 is retried if the same kind of request was allowed before, and otherwise final.
+func TestUnexpectedRefusals(t *testing.T) {
 	t.Parallel()
 	blob := content(100_000)
 	for _, test := range []struct {

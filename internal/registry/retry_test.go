@@ -21,7 +21,7 @@ import (
 
 const getDev = "^GET /v2/acme/app/manifests/dev$"
 
-func TestSmallRequestsAreTriedAgain(t *testing.T) {
+func TestSmallRequestsAreRetried(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string
@@ -53,7 +53,7 @@ func TestSmallRequestsAreTriedAgain(t *testing.T) {
 	}
 }
 
-func TestChallengeAndTokenAreAskedForAgain(t *testing.T) {
+func TestChallengeAndTokenAreRetried(t *testing.T) {
 	t.Parallel()
 	for _, pattern := range []string{"^GET /v2/$", "^GET /token$"} {
 		for name, wrap := range map[string]func(http.Handler) http.Handler{
@@ -75,7 +75,7 @@ func TestChallengeAndTokenAreAskedForAgain(t *testing.T) {
 	}
 }
 
-func TestFinalStatusesAreNotTriedAgain(t *testing.T) {
+func TestFinalStatusesAreNotRetried(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{400, 403, 404, 405, 410, 501} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestFinalStatusesAreNotTriedAgain(t *testing.T) {
 	}
 }
 
-// An answer that never gets better is the error, in the registry's own words.
+// The last answer is the error, with the message of the registry.
 func TestLastAnswerIsTheError(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
@@ -183,7 +183,7 @@ func TestRetryAfter(t *testing.T) {
 
 const firstWait = wire.DefaultRetryFor / 600
 
-// What asks for hours is not waited for: the run ends at once, and says how long.
+// A Retry-After of hours is final at once, and the hint states it.
 func TestRetryAfterOfHours(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[string]string{
@@ -223,7 +223,7 @@ func TestRetryAfterOfHours(t *testing.T) {
 
 var errTimeUp = errors.New("the run's time is up")
 
-// A wait ends with the run, at once, and says both why and what the time went for.
+// A backoff ends with the run at once. The error has the cause and the last attempt.
 func TestWaitEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	busy := status(http.StatusTooManyRequests, "Retry-After", "50")
@@ -263,7 +263,7 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// Where there was no answer, the last failure says what the time went for.
+// Without an answer, the error has the failure of the last attempt.
 func TestWaitAfterNoAnswerEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	drop := func(w http.ResponseWriter, r *http.Request) { hangup(w, r, nil) }
@@ -331,7 +331,7 @@ func TestContextThatEndsMeanwhile(t *testing.T) {
 	}
 }
 
-// A registry that takes the connection and says nothing is noticed.
+// A registry that accepts the connection and never answers is a stall.
 func TestStalledSmallAnswer(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32

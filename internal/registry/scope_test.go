@@ -36,7 +36,7 @@ func TestServiceThatHonoursOneScopeIsNoticedOnce(t *testing.T) {
 	}
 }
 
-// manyRepositories opens as many, each with a tag, on a registry that has a trait.
+// manyRepositories opens n repositories, each with a tag, on a registry with a trait.
 func manyRepositories(t *testing.T, n int, trait regtest.Trait) (*regtest.Registry, []*Repository) {
 	t.Helper()
 	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{Traits: []regtest.Trait{trait}})
@@ -50,7 +50,7 @@ func manyRepositories(t *testing.T, n int, trait regtest.Trait) (*regtest.Regist
 	return reg, repos
 }
 
-// A token for 100 repositories would be longer than a proxy takes.
+// A token for 100 repositories would be longer than proxies accept.
 func TestTokensForManyRepositories(t *testing.T) {
 	t.Parallel()
 	reg, repos := manyRepositories(t, 100, regtest.HeaderLimit(8<<10, http.StatusBadRequest))
@@ -74,7 +74,7 @@ func TestTokensForManyRepositories(t *testing.T) {
 	}
 }
 
-// Where even that is too long, each repository has a token of its own.
+// If even a token for 30 repositories is too long, each repository gets its own.
 func TestTokenThatIsTooLong(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusRequestHeaderFieldsTooLarge} {
@@ -99,7 +99,7 @@ func TestTokenThatIsTooLong(t *testing.T) {
 	}
 }
 
-// A 400 for another reason is not asked again with every repository's own token.
+// A 400 for another reason does not cause a token for each repository.
 func TestRefusalThatIsNotForTheToken(t *testing.T) {
 	t.Parallel()
 	bare := func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(http.StatusBadRequest) }
@@ -115,7 +115,7 @@ func TestRefusalThatIsNotForTheToken(t *testing.T) {
 	wantRequests(t, reg, "/manifests/", 1+2+1)
 }
 
-// A token service may refuse joined scopes in place of granting the first.
+// A token service may refuse several scopes in place of granting the first.
 func TestServiceThatRefusesJoinedScopes(t *testing.T) {
 	t.Parallel()
 	wrap := strikes(always, "^GET /token$", func(w http.ResponseWriter, r *http.Request, next http.Handler) {

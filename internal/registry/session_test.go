@@ -30,7 +30,7 @@ func guardedRegistry(t *testing.T, auth regtest.Auth, o regtest.Options) *regtes
 	return regtest.Serve(t, o)
 }
 
-// fill puts a manifest under the tag dev into each repository.
+// fill pushes a manifest to the tag dev of each repository.
 func fill(t *testing.T, reg *regtest.Registry, paths ...string) {
 	t.Helper()
 	for _, path := range paths {
@@ -38,7 +38,7 @@ func fill(t *testing.T, reg *regtest.Registry, paths ...string) {
 	}
 }
 
-// everywhere reads dev in every repository, many times at once.
+// everywhere reads the tag dev in every repository, many times at the same time.
 func everywhere(t *testing.T, repos []*Repository) {
 	t.Helper()
 	g, ctx := errgroup.WithContext(t.Context())

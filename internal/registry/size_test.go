@@ -14,7 +14,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// A manifest that is wrong about a blob's size is told from damage, at once.
+// A wrong size in a manifest is not retried as damage.
 func TestWrongSizeInManifest(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ says, has int }{
@@ -45,7 +45,7 @@ func TestWrongSizeInManifest(t *testing.T) {
 	}
 }
 
-// What is answered once by somebody else is no blob of another size.
+// A single answer with another size, such as that of a proxy, is not an error of the manifest.
 func TestWrongSizeOnce(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{100, 100_000} {
@@ -64,7 +64,7 @@ func TestWrongSizeOnce(t *testing.T) {
 	}
 }
 
-// TestWrongSizeThatVaries: answers that are cut off on their way, each with a length that fits, are no blob of another size.
+// Answers that a proxy cuts off, each with a corrected length, are not an error of the manifest.
 func TestWrongSizeThatVaries(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{100, 100_000} {

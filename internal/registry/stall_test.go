@@ -16,7 +16,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 )
 
-// nowhere is a network on which nothing answers, from some moment on.
+// nowhere is a network that fails after a number of requests.
 type nowhere struct {
 	inner http.RoundTripper
 	after atomic.Int32 // requests that still get through
@@ -69,8 +69,7 @@ func TestRetryTime_NeverAnswered(t *testing.T) {
 	}
 }
 
-// A host that takes the connection and says nothing the first time is no host
-// that is not there.
+// A single stall at the first contact is retried.
 func TestFirstContactThatStalls(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
@@ -88,7 +87,7 @@ func TestFirstContactThatStalls(t *testing.T) {
 	})
 }
 
-// One that never says anything is given up after a few.
+// A host that only stalls gets a few attempts.
 func TestHostThatOnlyStalls(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, func(t *testing.T, r *Repository) {
@@ -101,7 +100,7 @@ func TestHostThatOnlyStalls(t *testing.T) {
 	})
 }
 
-// TestRetryForOption: a shorter time to retry is the same, faster.
+// With a shorter RetryFor the retries are the same, but faster.
 func TestRetryForOption(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []time.Duration{time.Second, 10 * time.Second} {
@@ -118,7 +117,7 @@ func TestRetryForOption(t *testing.T) {
 	}
 }
 
-// drip sends a byte now and then until nobody takes them any more.
+// drip sends a byte now and then until the client closes the connection.
 func drip(w http.ResponseWriter, b []byte) {
 	for i := range b {
 		_, err := w.Write(b[i : i+1])
@@ -129,7 +128,7 @@ func drip(w http.ResponseWriter, b []byte) {
 	}
 }
 
-// A byte now and then is no progress: neither within one answer nor over many.
+// A byte now and then is not progress, neither within one answer nor over many.
 func TestDrip(t *testing.T) {
 	t.Parallel()
 	blob := content(200_000)
@@ -159,7 +158,7 @@ func TestDrip(t *testing.T) {
 	}
 }
 
-// One that drips is asked for the rest anew, which may come.
+// A download that is too slow is resumed, and may succeed.
 func TestDripThatHeals(t *testing.T) {
 	t.Parallel()
 	blob := content(200_000)
@@ -182,7 +181,7 @@ func TestDripThatHeals(t *testing.T) {
 	})
 }
 
-// A small answer that drips is over after the time of one attempt.
+// A small answer that is too slow ends with AttemptTimeout.
 func TestSmallAnswerThatDrips(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32

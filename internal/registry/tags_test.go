@@ -14,7 +14,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// listed is a registry with a few tags and a vendor's way to list them.
+// listed is a registry with a few tags and a vendor's trait of listing them.
 func listed(t *testing.T, trait regtest.Trait) (*regtest.Registry, *Repository) {
 	t.Helper()
 	reg := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{trait}})
@@ -24,7 +24,7 @@ func listed(t *testing.T, trait regtest.Trait) (*regtest.Registry, *Repository) 
 	return reg, target(t, reg, "acme/app")
 }
 
-// A page that is too large is made smaller, once for the whole run.
+// A refused size of a page is reduced once for the whole run.
 func TestSmallerPagesOfTags(t *testing.T) {
 	t.Parallel()
 	for most, want := range map[int]string{500: "n=1000 n=100 n=100", 50: "n=1000 n=100  "} {
@@ -48,7 +48,7 @@ func TestSmallerPagesOfTags(t *testing.T) {
 	}
 }
 
-// A registry that refuses a list of any size says so.
+// If a registry refuses pages of every size, that is the error.
 func TestTagListThatIsRefused(t *testing.T) {
 	t.Parallel()
 	var requests atomic.Int32
@@ -61,7 +61,7 @@ func TestTagListThatIsRefused(t *testing.T) {
 	}
 }
 
-// Members beside the tags are read past, however many they are.
+// Fields beside the tags are skipped, whatever their size.
 func TestTagListWithEveryManifest(t *testing.T) {
 	t.Parallel()
 	_, r := listed(t, regtest.ListWithManifests(3<<20))
@@ -79,8 +79,7 @@ func TestTagsThatAreNull(t *testing.T) {
 	}
 }
 
-// A full page without Link, after which the registry takes no `last`, is the end. That
-// it was all is not known.
+// A full page without Link, at a registry that refuses last, is the end. The list may be incomplete.
 func TestFullPageOfTagsWithoutLink(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{http.StatusMethodNotAllowed, http.StatusBadRequest, http.StatusNotImplemented} {
@@ -97,7 +96,7 @@ func TestFullPageOfTagsWithoutLink(t *testing.T) {
 	}
 }
 
-// A list that is a help is waited for some seconds, one that is needed for a minute.
+// FirstTags is retried for some seconds, Tags for a minute.
 func TestTagListThatTimesOut(t *testing.T) {
 	t.Parallel()
 	h := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGatewayTimeout) }

@@ -13,8 +13,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// world is what names resolve to in a test: host:port to a server's address.
-// Everything else is refused and noted.
+// world resolves host:port to the address of a server. It refuses and records everything else.
 type world struct {
 	hosts  map[string]string
 	refuse []string
@@ -76,7 +75,7 @@ func TestPlainHTTP(t *testing.T) {
 	}
 }
 
-// pool is the registry's authority.
+// pool has the authority of the registry.
 func pool(t *testing.T, reg *regtest.Registry) *x509.CertPool {
 	t.Helper()
 	roots := x509.NewCertPool()
@@ -105,7 +104,7 @@ func TestOverTLS(t *testing.T) {
 	contains(t, HintOf(err), "ca-certificates")
 }
 
-// trustAny is the registry's authority, if it has one.
+// trustAny has the authority of the registry, if it has one.
 func trustAny(t *testing.T, reg *regtest.Registry) *x509.CertPool {
 	t.Helper()
 	if reg.CAPEM() == nil {

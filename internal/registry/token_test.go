@@ -62,8 +62,8 @@ func TestRefusedTokenIsReplaced(t *testing.T) {
 	wantRequests(t, reg, "/token$", 1)
 }
 
-// The body of an upload cannot be sent again as it is: the token is fetched
-// before the upload starts over, not with the second body half way out.
+// The streamed body of an upload cannot be sent again, so a refused token is replaced before the
+// upload starts over.
 func TestTokenRevokedBeforeABodyIsStreamed(t *testing.T) {
 	t.Parallel()
 	var reg *regtest.Registry
@@ -98,8 +98,7 @@ func TestTokenRevokedBeforeABodyIsStreamed(t *testing.T) {
 	}
 }
 
-// bearer is a registry with a token service that counts and says how long its
-// tokens last; they are all worth the same.
+// bearer is a registry with a token service that counts its tokens, and states their life.
 func bearer(life int, tokens *atomic.Int32) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -145,7 +144,7 @@ func TestTokenIsReplacedBeforeItExpires(t *testing.T) {
 	}
 }
 
-// A wait that the token service asks for is not a stall of the request.
+// Throttling by the token service is not a stall of the request.
 func TestTokenServiceThatAsksToWait(t *testing.T) {
 	t.Parallel()
 	var tokens atomic.Int32
@@ -172,7 +171,7 @@ func TestTokenServiceThatAsksToWait(t *testing.T) {
 	}
 }
 
-// A login that is withdrawn in the middle of a run is final at once.
+// A login that is revoked during a run is final at once.
 func TestTokenThatIsNotReplaced(t *testing.T) {
 	t.Parallel()
 	var withdrawn atomic.Bool
@@ -264,7 +263,7 @@ func TestUploadThatWaitsForAToken(t *testing.T) {
 	}
 }
 
-// A token service that gives none, or one that cannot be, is asked again.
+// An answer without a token, or with an invalid one, is retried.
 func TestTokenThatIsDamaged(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{`{}`, `{"tokem":"t"}`, `{"token":"t`, `{"token":"a b"}`, "{\"token\":\"a\\u0000b\"}", `{"token":""}`, `{"token":"é"}`, `<html>`} {
@@ -288,7 +287,7 @@ func TestTokenThatIsDamaged(t *testing.T) {
 	}
 }
 
-// Whatever form challenges and tokens have, a login gets in.
+// A login works with every vendor's form of challenge and token.
 func TestChallengesAndTokensOfVendors(t *testing.T) {
 	t.Parallel()
 	for _, trait := range []regtest.Trait{

@@ -16,7 +16,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// source is an upload whose bytes come from a repository.
+// source is an upload from another repository.
 func source(r *Repository, blob []byte) (Upload, *atomic.Int64) {
 	u, moved, _ := counted(blob)
 	d := u.Blob
@@ -89,7 +89,7 @@ func TestSourceThatFails(t *testing.T) {
 	}
 }
 
-// blocking gives some bytes, then waits for its context or for word to go on.
+// blocking returns some bytes, and then waits for its context or for a signal.
 type blocking struct {
 	ctx   context.Context
 	first []byte
@@ -125,8 +125,8 @@ func (b *blocking) Close() error {
 	return nil
 }
 
-// The target says no while the source is waited for: the source is stopped, and
-// its being stopped is not taken for its own failure.
+// The target refuses the upload while it waits for the source. The source is canceled, and that is
+// not reported as a failure of the source.
 func TestTargetFailsWhileTheSourceIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	blob := content(200_000)
@@ -169,7 +169,7 @@ func (w watcher) Close() error {
 	return w.ReadCloser.Close()
 }
 
-// A source that takes its time does not make the target look stalled.
+// A slow source is not a stall of the target.
 func TestSlowSource(t *testing.T) {
 	t.Parallel()
 	blob := content(1000)

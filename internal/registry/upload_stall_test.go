@@ -79,8 +79,7 @@ func TestStalledUpload(t *testing.T) {
 	}
 }
 
-// Once it has all of a large blob, a registry takes its time to check and store
-// it, after one PUT as after PATCH and PUT.
+// A registry takes its time to check and store a large blob, after one PUT, and after PATCH and PUT.
 func TestRegistryThatTakesItsTimeToStore(t *testing.T) {
 	t.Parallel()
 	const size = 16 << 20 // bytes that are expected to be stored in a second
@@ -160,8 +159,8 @@ func TestUploadThatIsEnded(t *testing.T) {
 	})
 }
 
-// What a request within an upload was tried for in vain, the upload does not try
-// again from its start: an answer that drips would last eight times as long.
+// An upload does not retry a request whose own retries are over: a slow answer would take eight
+// times as long.
 func TestAttemptsOfAnUploadDoNotMultiply(t *testing.T) {
 	t.Parallel()
 	var starts atomic.Int32

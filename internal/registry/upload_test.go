@@ -25,8 +25,7 @@ const (
 	headBlob  = "^HEAD /v2/acme/app/blobs/"
 )
 
-// counted is an upload that counts what it says has moved, and how often it is
-// opened.
+// counted is an upload that counts its bytes of Moved, and how often its source is opened.
 func counted(b []byte) (u Upload, moved *atomic.Int64, opened *atomic.Int32) {
 	u, moved, opened = upload(b), &atomic.Int64{}, &atomic.Int32{}
 	read := u.Open
@@ -83,7 +82,7 @@ func TestUploadIsTwoRequests(t *testing.T) {
 	}
 }
 
-// gone answers as registries do whose upload session is no more.
+// gone is the answer of a registry that lost an upload session.
 func gone(code int, name string) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -98,7 +97,7 @@ func halfway(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 	hangup(w, r, nil)
 }
 
-// corrupt flips a bit of the request's body on its way.
+// corrupt flips a bit of the request's body.
 func corrupt(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	b, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -173,7 +172,7 @@ func TestUploadAfterAFault(t *testing.T) {
 	}
 }
 
-// The answer to the PUT that ends a chunked session is lost: the blob is there.
+// The answer to the PUT that ends a session is lost, but the blob was stored.
 func TestLostAnswerAfterPatch(t *testing.T) {
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{Wrap: regtest.Chain(strikes(1, putBlob, gone(413, "")), regtest.ResetAfter(ends))})
@@ -221,8 +220,7 @@ func TestUploadThatIsRefused(t *testing.T) {
 	}
 }
 
-// uploads is a registry that has nothing, starts every upload, and hands the
-// bodies to a function.
+// uploads is an empty registry that starts every upload, and passes the bodies to a function.
 func uploads(body http.HandlerFunc) http.HandlerFunc {
 	return open200(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {
@@ -299,9 +297,9 @@ func TestUploadWaitsAsAsked(t *testing.T) {
 	})
 }
 
-// A registry that names another digest than that of the blob it was sent is asked
-// which it has.
-func TestUploadThatIsNamedOtherwise(t *testing.T) {
+// If a registry states another digest than that of the upload, the client checks whether it has the
+// blob.
+func TestUploadWithAnotherStatedDigest(t *testing.T) {
 	t.Parallel()
 	other := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		c := &recorded{header: http.Header{}}
@@ -342,8 +340,8 @@ func TestUploadThatIsNamedOtherwise(t *testing.T) {
 	}
 }
 
-// One odd refusal of an upload's body gets a fresh token and another attempt.
-func TestUploadThatIsRefusedOddly(t *testing.T) {
+// A single 401 or 403 for the body of an upload is retried with a fresh token.
+func TestUnexpectedRefusalOfABody(t *testing.T) {
 	t.Parallel()
 	for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden} {
 		for _, size := range []int{1000, 100_000} {

@@ -30,7 +30,7 @@ type Answer struct {
 	Unanswered bool     // an earlier attempt of the same request got no answer
 
 	LoggedIn bool   // the credential itself was accepted, whatever the answer is
-	By       string // who answered in the registry's place: the token service, or a host; empty: nobody
+	By       string // who answered in the registry's place: the token service, or a host; empty: the registry itself
 }
 
 // Describe is a clause for a message: who answered, and what.
