@@ -163,5 +163,6 @@ func Others() []Trait {
 		HeadBlob(http.StatusForbidden), GoneBlobs(none, false), BlobsCollected(0), OneAtATime(),
 		PlainLocation(), LocationWithoutPort(), LocationAt(""), ChallengeForm(BothInOneHeader), TokenAnswers(OddIssuedAt),
 		LoginPage(func(*http.Request) bool { return false }), UntypedChildren("text/plain"), OddReferrers(),
+		LateWrite(none, http.StatusForbidden),
 	}
 }
