@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestProxyThatWantsALogin: GitHub lies behind a forward proxy that answers 407. Each question is asked once, and the
@@ -32,7 +33,7 @@ func TestProxyThatWantsALogin(t *testing.T) {
 				transport := newTransport(nil)
 				transport.Proxy = http.ProxyURL(at)
 				t.Cleanup(transport.CloseIdleConnections)
-				c, err := New(Options{Token: secret, Transport: transport})
+				c, err := New(Options{Token: secret, Transport: transport, Patience: time.Second})
 				if err != nil {
 					t.Fatal(err)
 				}
