@@ -13,7 +13,7 @@ func LateWrite(match func(repository, tag string) bool, status int, after ...tim
 	return Trait{
 		Name:   "a write lands late",
 		Does:   "closes the connection of a manifest PUT without an answer, refuses the next attempts, and writes the first one seconds later",
-		Source: "https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2",
+		Source: "RFC 9110, section 9.2.2",
 		layers: func() (layer, layer) {
 			l := &lateWrites{left: after, status: status}
 			return nil, onPut(func(w http.ResponseWriter, r *http.Request, p putting, next http.Handler) bool {
