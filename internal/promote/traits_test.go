@@ -203,3 +203,24 @@ func describe(text, mediaType string) map[string]any {
 	sum := sha256.Sum256([]byte(text))
 	return map[string]any{"mediaType": mediaType, "digest": "sha256:" + hex.EncodeToString(sum[:]), "size": len(text)}
 }
+
+// TestBlobThatIsGoneAndHardToSend: the registry says that it has a blob which is gone, and the first attempt to send it
+// again breaks off. That the registry says so once more is not believed either.
+func TestBlobThatIsGoneAndHardToSend(t *testing.T) {
+	t.Parallel()
+	image := regtest.Build(regtest.Spec{Seed: "gone", LayerSize: 200_000})
+	layer := ""
+	for _, b := range image.Blobs {
+		if b.Size >= 200_000 {
+			layer = b.Digest
+		}
+	}
+	target := traits(regtest.GoneBlobs(func(repository, digest string) bool { return repository == "prod/app" && digest == layer }, false))
+	target.Wrap = forUs(regtest.ResetBefore(func(q *http.Request) bool {
+		return q.Method == http.MethodPut && q.URL.Query().Get("digest") == layer
+	}))
+	promoteWith(t, image, regtest.Options{}, target, func(t *testing.T, s *stage, d document.Report, _ time.Duration) {
+		expect(t, d, document.Promoted)
+		s.whole(t, "production")
+	})
+}

@@ -2,10 +2,13 @@ package registry_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -26,11 +29,16 @@ func digestOf(text string) string { return registry.NewManifest("", []byte(text)
 // openTarget opens the target acme/app on a registry.
 func openTarget(t *testing.T, r *regtest.Registry) *registry.Repository {
 	t.Helper()
+	return openWith(t, r, nil)
+}
+
+func openWith(t *testing.T, r *regtest.Registry, chain *credential.Chain) *registry.Repository {
+	t.Helper()
 	n, err := name.NewRepository(r.Host() + "/acme/app")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := registry.New(registry.Options{Dial: r.Dial()})
+	c := registry.New(registry.Options{Dial: r.Dial(), Credentials: chain})
 	t.Cleanup(c.Close)
 	opened, err := c.Open(t.Context(), credential.Target, n, registry.Push)
 	if err != nil {
@@ -119,4 +127,43 @@ func TestBlobThatIsTooLargeInOnePiece(t *testing.T) {
 	if refused == 0 || chunks == 0 {
 		t.Errorf("%d refusals, %d chunks", refused, chunks)
 	}
+}
+
+// TestTokenOfTheRegistryWithoutTheRight: a credential that is a token itself is good for reading. The registry answers
+// 401 with insufficient_scope to a write: the login is not what is wrong.
+func TestTokenOfTheRegistryWithoutTheRight(t *testing.T) {
+	t.Parallel()
+	reg := regtest.Serve(t, regtest.Options{Auth: &regtest.Auth{Unauthorized: true, Users: map[string]regtest.User{
+		"reader": {Password: "secret", Grants: []regtest.Grant{{Repository: "*", Actions: []string{"pull"}}}},
+	}}})
+	config := fmt.Sprintf(`{"auths":{%q:{"registrytoken":%q}}}`, reg.Host(), tokenFor(t, reg, "repository:acme/app:pull"))
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "config.json"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	chain := &credential.Chain{Getenv: func(key string) string { return map[string]string{"DOCKER_CONFIG": folder}[key] }}
+	_, err := openWith(t, reg, chain).PutManifest(t.Context(), "dev", registry.NewManifest(manifestType, []byte(`{"schemaVersion":2}`)))
+	if !errors.Is(err, registry.ErrUnauthorized) || !strings.Contains(registry.HintOf(err), "The login was accepted, the right to push is missing") {
+		t.Errorf("error %v, hint %s", err, registry.HintOf(err))
+	}
+}
+
+// tokenFor asks the token service as the reader.
+func tokenFor(t *testing.T, r *regtest.Registry, scope string) string {
+	t.Helper()
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.Host()+"/token?scope="+scope, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.SetBasicAuth("reader", "secret")
+	answer, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	var token struct{ Token string }
+	if err := json.NewDecoder(answer.Body).Decode(&token); err != nil || token.Token == "" {
+		t.Fatalf("token %+v, error %v", token, err)
+	}
+	return token.Token
 }
