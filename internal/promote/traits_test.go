@@ -3,6 +3,7 @@ package promote_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -208,19 +209,37 @@ func describe(text, mediaType string) map[string]any {
 // again breaks off. That the registry says so once more is not believed either.
 func TestBlobThatIsGoneAndHardToSend(t *testing.T) {
 	t.Parallel()
-	image := regtest.Build(regtest.Spec{Seed: "gone", LayerSize: 200_000})
-	layer := ""
+	image := regtest.Build(regtest.Spec{Seed: "gone", LayerSize: 200_000}) // large enough for an upload of several requests
+	layer, text := "", []byte(nil)
 	for _, b := range image.Blobs {
-		if b.Size >= 200_000 {
-			layer = b.Digest
+		if b.Size < 200_000 {
+			continue
 		}
+		var err error
+		if text, err = io.ReadAll(b.Open()); err != nil {
+			t.Fatal(err)
+		}
+		layer = b.Digest
 	}
-	target := traits(regtest.GoneBlobs(func(repository, digest string) bool { return repository == "prod/app" && digest == layer }, false))
-	target.Wrap = forUs(regtest.ResetBefore(func(q *http.Request) bool {
-		return q.Method == http.MethodPut && q.URL.Query().Get("digest") == layer
-	}))
-	promoteWith(t, image, regtest.Options{}, target, func(t *testing.T, s *stage, d document.Report, _ time.Duration) {
-		expect(t, d, document.Promoted)
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		gone := regtest.GoneBlobs(func(_, digest string) bool { return digest == layer }, false)
+		broken := regtest.ResetBefore(func(q *http.Request) bool { return q.Method == http.MethodPut && q.URL.Query().Get("digest") == layer })
+		s := newStage(t, regtest.Options{Memory: m, Traits: []regtest.Trait{gone}, Wrap: forUs(broken)}, "production")
+		s.new = image
+		push(t, image, s.source, "acme/app", "dev")
+		if _, err := regtest.PutBlob(t.Context(), s.target.Access("", ""), "prod/app", text); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, s.promoteLate(t, t.Context(), "production"), document.Promoted)
 		s.whole(t, "production")
+		uploads := 0
+		for _, q := range ours(s.target) {
+			if q.Method == http.MethodPut && strings.Contains(q.Path, "/blobs/uploads/") && strings.Contains(q.Query, layer[7:]) {
+				uploads++
+			}
+		}
+		if uploads != 2 {
+			t.Errorf("%d attempts at the upload, want two", uploads)
+		}
 	})
 }
