@@ -176,7 +176,7 @@ func (r *run) walk(ctx context.Context) error {
 			r.note(text)
 		}
 		r.Info(fmt.Sprintf("%s has %s, %s (%s) and %s", i.root.Digest, report.Count(len(i.graph.Nodes), "manifest"),
-			report.Count(len(i.graph.Blobs), "blob"), report.Size(i.graph.Bytes()), report.Count(len(i.graph.Attachments), "attachment")))
+			report.Count(i.graph.BlobCount(), "blob"), report.Size(i.graph.Bytes()), report.Count(len(i.graph.Attachments), "attachment")))
 	}
 	return nil
 }
