@@ -19,6 +19,18 @@ const (
 
 func group(ctx context.Context) (*errgroup.Group, context.Context) { return errgroup.WithContext(ctx) }
 
+// asksAtOnce is how many questions of one kind, one for each image or tag, are on their
+// way: as many as one host is asked at once. More would wait for their turn, with their
+// stacks.
+const asksAtOnce = 96
+
+// asking is a group of such questions. None of its tasks adds another.
+func asking(ctx context.Context) (*errgroup.Group, context.Context) {
+	g, ctx := group(ctx)
+	g.SetLimit(asksAtOnce)
+	return g, ctx
+}
+
 // resolve turns every source into a digest. Beside that it reads what does not hang on
 // the sources: what the tags hold whose names are known already, and the ledgers.
 func (r *run) resolve(ctx context.Context) error {
@@ -58,7 +70,7 @@ func (r *run) readBeside(ctx context.Context) error {
 }
 
 func (r *run) resolveImages(ctx context.Context) error {
-	g, ctx := group(ctx)
+	g, ctx := asking(ctx)
 	for _, i := range r.images {
 		g.Go(func() error { return i.resolve(ctx) })
 	}
