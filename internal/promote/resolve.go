@@ -165,15 +165,18 @@ func (r *run) nameAndObserve(ctx context.Context) error {
 	return errors.Join(r.refuseTaken(), r.refuseDrift())
 }
 
-// plansAtOnce is how many source repositories are read at the same time for a plan:
-// a walk waits for most of its time, for one answer before the next question, and
-// no copy needs the memory meanwhile.
-const plansAtOnce = 64
+// How many source repositories are read at the same time, and for a plan: a walk waits
+// for most of its time, for one answer before the next question. After a plan's no copy
+// needs the memory.
+const (
+	walksAtOnce = 3 * atOnce
+	plansAtOnce = 64
+)
 
 // walk reads the graphs, a source repository at a time as one walk.
 func (r *run) walk(ctx context.Context) error {
 	g, ctx := group(ctx)
-	g.SetLimit(atOnce)
+	g.SetLimit(walksAtOnce)
 	if r.request.Mode == Plan {
 		g.SetLimit(plansAtOnce)
 	}
