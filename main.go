@@ -44,8 +44,9 @@ func main() {
 }
 
 // frugal bounds what the program takes while it runs, its own pages excepted: near the
-// bound, garbage is collected more often. A run of 200 images holds about 17 MiB, the
-// stacks excepted. A limit of the user's own is let alone.
+// bound, garbage is collected more often. A run of 200 images, which holds about 17 MiB
+// beside its stacks, takes 59 MiB and 20 s of processor time so; without the limit,
+// 76 MiB and 11 s. A limit of the user's own is let alone.
 func frugal() {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		debug.SetMemoryLimit(42 << 20)
