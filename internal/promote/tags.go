@@ -35,7 +35,7 @@ func (r *run) observeNew(ctx context.Context) error {
 }
 
 func (r *run) read(ctx context.Context, moves []move) error {
-	g, ctx := group(ctx)
+	g, ctx := asking(ctx)
 	for _, m := range moves {
 		g.Go(func() error {
 			began := time.Now()
@@ -295,7 +295,7 @@ func orNone(digest, hex string) string {
 
 // confirm reads the moved tags again.
 func (r *run) confirm(ctx context.Context, begun []move) error {
-	g, _ := group(ctx) // one tag's failure does not end the others' reads
+	g, _ := asking(ctx) // one tag's failure does not end the others' reads
 	for _, m := range begun {
 		g.Go(func() error {
 			err := transfer.Confirm(ctx, m.proof, m.before)
