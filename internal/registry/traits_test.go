@@ -143,7 +143,7 @@ func TestTokenOfTheRegistryWithoutTheRight(t *testing.T) {
 	}
 	chain := &credential.Chain{Getenv: func(key string) string { return map[string]string{"DOCKER_CONFIG": folder}[key] }}
 	_, err := openWith(t, reg, chain).PutManifest(t.Context(), "dev", registry.NewManifest(manifestType, []byte(`{"schemaVersion":2}`)))
-	if !errors.Is(err, registry.ErrUnauthorized) || !strings.Contains(registry.HintOf(err), "The login was accepted, the right to push is missing") {
+	if !errors.Is(err, registry.ErrUnauthorized) || !strings.Contains(registry.HintOf(err), "the right to push is missing") {
 		t.Errorf("error %v, hint %s", err, registry.HintOf(err))
 	}
 }
