@@ -135,11 +135,9 @@ func (r *Repository) refuse(op, ref string, a *wire.Answer) error { return r.ref
 func (r *Repository) refusal(op, ref string, a *wire.Answer) *Error {
 	e := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Status: a.Status, Unanswered: a.Unanswered, by: a.By}
 	e.Code, e.Detail = a.Diagnosis()
-	if e.by != "" {
-		return e
-	}
-	if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
-		(e.Status == http.StatusNotFound && e.Code == string(transport.NameUnknownErrorCode) && op != opWriteManifest) {
+	denied := e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
+		(e.Status == http.StatusNotFound && e.Code == string(transport.NameUnknownErrorCode) && op != opWriteManifest)
+	if denied && e.by == "" { // no other host gets the credential
 		e.Hint = credential.Hint(r.side, r.name, r.credential, credential.Refusal{Status: e.Status, LoggedIn: a.LoggedIn})
 	}
 	if wait := wire.RetryAfter(a.Status, a.Header); wire.IsTemporary(a.Status) && wait > r.session.host.MaxThrottle() {
