@@ -65,7 +65,7 @@ var (
 	}}
 	readLargeBlob = operation{credential.Source, func(ctx context.Context, r *Repository) error {
 		body := r.OpenBlob(ctx, descriptor(messageBlob))
-		defer body.Close() //nolint:errcheck // it was only read
+		defer body.Close()
 		_, err := io.Copy(io.Discard, body)
 		return err
 	}}

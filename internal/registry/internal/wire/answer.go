@@ -14,6 +14,7 @@ import (
 	"strings"
 )
 
+// Limits of an answer.
 const (
 	MaxErrorBody = 64 << 10 // bytes to read of an error's body
 	MaxRedirects = 5        // of one request

@@ -28,6 +28,7 @@ func RetryAfter(status int, header http.Header) time.Duration {
 	return parseRetryAfter(header.Get("Retry-After"), now)
 }
 
+// Limits of the values that parseRetryAfter accepts.
 const (
 	MaxRetryAfter = 24 * time.Hour // a longer one is shortened to this
 	leastEpoch    = 500_000_000    // larger numbers are seconds since 1970: this is 1985, or a wait of 16 years

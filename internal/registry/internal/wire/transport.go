@@ -97,6 +97,7 @@ func (p ProxyLoginError) Error() string {
 	return fmt.Sprintf("the proxy %s requires a user and password (407)", Cut(p.Proxy, 200))
 }
 
+// Final marks it as one that is not retried.
 func (ProxyLoginError) Final() {}
 
 // ProxyRefusalError says that a forward proxy did not connect to the host.
@@ -129,6 +130,7 @@ type UserAgent struct {
 	Name  string
 }
 
+// RoundTrip sends the request.
 func (a UserAgent) RoundTrip(req *http.Request) (*http.Response, error) {
 	if a.Name != "" {
 		req = req.Clone(req.Context())
