@@ -81,6 +81,14 @@ var (
 		_, err := r.PutBlob(ctx, upload(messageBlob))
 		return err
 	}}
+	firstWrite = operation{credential.Target, func(ctx context.Context, r *Repository) error {
+		r = r.AllowMissing()
+		if _, err := r.GetManifest(ctx, "production"); !errors.Is(err, ErrNotFound) {
+			return fmt.Errorf("not assumed missing: %w", err)
+		}
+		_, err := r.PutManifest(ctx, "production", NewManifest("application/vnd.oci.image.index.v1+json", []byte(emptyIndex)))
+		return err
+	}}
 	deleteTag = operation{credential.Target, func(ctx context.Context, r *Repository) error { return r.DeleteTag(ctx, "production") }}
 )
 
@@ -234,6 +242,18 @@ func (r resetStream) As(target any) bool {
 	return ok
 }
 
+// hiddenTag is a registry that refuses reads until the first write.
+func hiddenTag() answerFunc {
+	written := false
+	return func(r *http.Request) (*http.Response, error) {
+		written = written || r.Method == http.MethodPut
+		if written {
+			return healthy(r, false)
+		}
+		return saysError(403, "DENIED", "requested access to the resource is denied")(r)
+	}
+}
+
 // toStorage redirects a blob's download to the storage, which answers in its way.
 func toStorage(storage answerFunc) answerFunc {
 	return func(r *http.Request) (*http.Response, error) {
@@ -264,6 +284,7 @@ func failureKinds() []failureKind {
 		{name: "a blob does not exist", do: readLargeBlob, on: onReadBlob, answer: saysError(404, "BLOB_UNKNOWN", "blob unknown to registry")},
 		{name: "the tag is immutable, by its code", do: writeTag, on: "PUT.*/production", answer: saysError(400, "TAG_INVALID", "The image tag 'production' already exists and cannot be overwritten because the repository is immutable.")},
 		{name: "the tag is immutable, by trial", do: writeTag, on: "PUT.*/production", answer: saysError(412, "PRECONDITION", "configured as immutable")},
+		{name: "a tag that was hidden exists", do: firstWrite, on: "/manifests/|/tags/list", answer: hiddenTag(), runAgain: true},
 		{name: "a policy forbids the pull", do: readTag, on: onManifest, answer: saysError(412, "PROJECTPOLICYVIOLATION", "current image with 3 vulnerabilities cannot be pulled"), runAgain: true},
 		{name: "too many requests", do: readTag, on: onManifest, answer: saysError(429, "TOOMANYREQUESTS", "slow down"), runAgain: true},
 		{name: "server errors", do: readTag, on: onManifest, answer: says(503, "<html><title>503 Service Temporarily Unavailable</title></html>", "Content-Type", "text/html"), runAgain: true},
