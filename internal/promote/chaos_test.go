@@ -34,7 +34,7 @@ func TestChaos(t *testing.T) {
 			runs, test.mayFail = test.sample, min(test.mayFail, 1)
 		}
 		if testing.Short() {
-			runs = 2
+			runs = 1
 		}
 		var failed atomic.Int32
 		t.Run(fmt.Sprintf("%g", test.rate), func(t *testing.T) {
