@@ -88,7 +88,7 @@ func TestDistance(t *testing.T) {
 		"attested":                       {build: regtest.BuildAttested, bring: 19 * aTrip, retag: 12 * aTrip, rollback: 14 * aTrip},
 		"attested, with tokens":          {build: regtest.BuildAttested, auth: true, bring: 20 * aTrip, retag: 13 * aTrip, rollback: 15 * aTrip},
 		"attested, with tokens, by API":  {build: regtest.BuildAttested, auth: true, api: true, bring: 18 * aTrip, retag: 13 * aTrip, rollback: 15 * aTrip},
-		"alone, with tokens, by the API": {build: regtest.Build, auth: true, api: true, bring: 16 * aTrip, retag: 13 * aTrip, rollback: 14 * aTrip},
+		"alone, with tokens, by the API": {build: regtest.Build, auth: true, api: true, bring: 16 * aTrip, retag: 13 * aTrip, rollback: 13 * aTrip},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
