@@ -470,7 +470,7 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 func awaitRequest(ts *testscript.TestScript, r *regtest.Registry, what []string) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(20 * time.Second)
+	limit := time.After(5 * time.Minute)
 	for len(requestsOf(r, what)) == 0 {
 		select {
 		case <-tick.C:
