@@ -104,11 +104,12 @@ func TestLibrariesInUse(t *testing.T) {
 		}
 	})
 	for _, rule := range []struct{ imported, by, calls string }{
-		{"github.com/google/go-containerregistry/pkg/v1/remote/transport", "internal/registry", "transport.Ping( transport.Exchange( transport.CheckError("},
+		{"github.com/google/go-containerregistry/pkg/v1/remote/transport", "internal/registry/internal/auth", "transport.Ping( transport.Exchange("},
+		{"github.com/google/go-containerregistry/pkg/v1/remote/transport", "internal/registry/internal/wire", "transport.CheckError("},
 		{"github.com/google/go-containerregistry/pkg/authn", "internal/registry internal/credential", ""},
 		{"github.com/google/go-containerregistry/pkg/name", "internal/registry", ""},
 		{"github.com/google/go-containerregistry/pkg/v1", "internal/registry", ""},
-		{"github.com/hashicorp/go-retryablehttp", "internal/registry internal/credential internal/github", ""},
+		{"github.com/hashicorp/go-retryablehttp", "internal/registry/internal/retry internal/credential internal/github", "retryablehttp."},
 		{"github.com/sethvargo/go-githubactions", "internal/runner", ""},
 	} {
 		for _, folder := range strings.Fields(rule.by) {

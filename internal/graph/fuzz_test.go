@@ -31,7 +31,7 @@ func FuzzWalk(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, recipe []byte, attachments bool) {
 		s := cook(recipe[:min(len(recipe), 400)]) // longer ones only take long
-		client := registry.New(registry.Options{Transport: s, Patience: time.Millisecond})
+		client := registry.New(registry.Options{Transport: s, RetryFor: time.Millisecond})
 		n, err := name.NewRepository("stranger.example/" + repo)
 		if err != nil {
 			t.Fatal(err)

@@ -25,7 +25,7 @@ func TestListOfTagsThatTimesOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := registry.New(registry.Options{Patience: time.Second}).Open(t.Context(), credential.Source, n, registry.Pull)
+	opened, err := registry.New(registry.Options{RetryFor: time.Second}).Open(t.Context(), credential.Source, n, registry.Pull)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -259,5 +259,5 @@ func (s *works) expectStory(want ...string) {
 
 // impatient is a client that does not try again for long.
 func impatient() *registry.Client {
-	return registry.New(registry.Options{Patience: 100 * time.Millisecond})
+	return registry.New(registry.Options{RetryFor: 100 * time.Millisecond})
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -71,7 +72,7 @@ func over(b *testing.B, s *shelf, size int64, do func(b *testing.B, r *Repositor
 	b.Helper()
 	server := httptest.NewServer(s)
 	defer server.Close()
-	network := newTransport(&tls.Config{}, nil, 64)
+	network := wire.NewTransport(&tls.Config{}, nil, 64)
 	defer network.CloseIdleConnections()
 	for _, way := range []struct {
 		name, host string

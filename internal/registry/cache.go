@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -27,45 +28,47 @@ const (
 // An error is shared with those who wait for it, and not kept.
 type cache struct {
 	mu        sync.Mutex
-	manifests reads[Manifest]
-	blobs     reads[bool]
+	manifests cacheOf[Manifest]
+	blobs     cacheOf[bool]
 	sessions  []*session
-	bytes     map[v1.Hash]*shared // of manifests, each once whatever repository it was read from
+	bytes     map[v1.Hash]*sharedBytes // of manifests, each once whatever repository it was read from
 	size      int
 	kept      []kept // the oldest first
 }
 
-func newCache() *cache { return &cache{bytes: map[v1.Hash]*shared{}} }
+func newCache() *cache { return &cache{bytes: map[v1.Hash]*sharedBytes{}} }
 
-// shared are the bytes of a manifest, and how many kept ones have them.
-type shared struct {
+// sharedBytes are the bytes of a manifest, and how many kept ones have them.
+type sharedBytes struct {
 	raw   []byte
 	users int
 }
 
 // kept is a manifest that is found by its digest.
 type kept struct {
-	at     place
+	at     cacheKey
 	digest v1.Hash
 }
 
-// place is a tag or digest of a repository as a session sees it: what one credential
+// cacheKey is a tag or digest of a repository as a session sees it: what one credential
 // may not see another may.
-type place struct {
+type cacheKey struct {
 	session         *session
 	repository, ref string
 }
 
-func (r *Repository) place(ref string) place { return place{r.session, r.name.RepositoryStr(), ref} }
+func (r *Repository) cacheKey(ref string) cacheKey {
+	return cacheKey{r.session, r.name.RepositoryStr(), ref}
+}
 
-// reads are the answers, and the questions that are on their way.
-type reads[V any] struct {
-	all   map[place]*read[V]
+// cacheOf are the answers, and the questions that are on their way.
+type cacheOf[V any] struct {
+	all   map[cacheKey]*cached[V]
 	swept time.Time // when answers that are too old were dropped
 }
 
-// read is one answer, or the question that is on its way.
-type read[V any] struct {
+// cached is one answer, or the question that is on its way.
+type cached[V any] struct {
 	began time.Time
 	kept  bool          // for the whole run
 	done  chan struct{} // nil: the answer is there
@@ -75,15 +78,15 @@ type read[V any] struct {
 }
 
 // fresh reports whether the answer may be given to who asks now.
-func (e *read[V]) fresh() bool {
+func (e *cached[V]) fresh() bool {
 	return e.done != nil || e.kept || time.Since(e.began) < tagAge
 }
 
 // put keeps an answer or a question. Every two seconds it drops answers that nobody
 // gets any more: a run asks for thousands of tags.
-func (l *reads[V]) put(at place, e *read[V]) {
+func (l *cacheOf[V]) put(at cacheKey, e *cached[V]) {
 	if l.all == nil {
-		l.all = map[place]*read[V]{}
+		l.all = map[cacheKey]*cached[V]{}
 	}
 	l.all[at] = e
 	if time.Since(l.swept) < tagAge {
@@ -97,9 +100,9 @@ func (l *reads[V]) put(at place, e *read[V]) {
 	l.swept = time.Now()
 }
 
-// ask returns the answer that is kept, waits for one that is on its way, or asks.
+// readOnce returns the answer that is kept, waits for one that is on its way, or asks.
 // Past the cache it asks in any case, and its answer takes the place of the other.
-func ask[V any](ctx context.Context, c *cache, l *reads[V], at place, past bool, question func(context.Context) (V, error)) (V, error) {
+func readOnce[V any](ctx context.Context, c *cache, l *cacheOf[V], at cacheKey, past bool, question func(context.Context) (V, error)) (V, error) {
 	for {
 		e, mine := enter(c, l, at, past)
 		if mine {
@@ -110,22 +113,22 @@ func ask[V any](ctx context.Context, c *cache, l *reads[V], at place, past bool,
 			return e.value, e.err
 		}
 		if e.done == nil {
-			return e.value, own(e.err)
+			return e.value, copyOf(e.err)
 		}
 		select {
 		case <-e.done:
 			if e.err == nil || !e.over {
-				return e.value, own(e.err)
+				return e.value, copyOf(e.err)
 			}
 		case <-ctx.Done():
 			var none V
-			return none, endedBy(ctx)
+			return none, retry.Interrupted(ctx)
 		}
 	}
 }
 
-// own is a copy of an error that others have too: each adds a hint of its own.
-func own(err error) error {
+// copyOf is a copy of an error that others have too: each adds a hint of its own.
+func copyOf(err error) error {
 	if e, ok := err.(*Error); ok { //nolint:errorlint // the outermost is what is added to
 		mine := *e
 		return &mine
@@ -134,7 +137,7 @@ func own(err error) error {
 }
 
 // enter returns the answer to wait for, or a new one that the caller is to find.
-func enter[V any](c *cache, l *reads[V], at place, past bool) (e *read[V], mine bool) {
+func enter[V any](c *cache, l *cacheOf[V], at cacheKey, past bool) (e *cached[V], mine bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e := l.all[at]; e != nil && !past && e.fresh() {
@@ -143,14 +146,14 @@ func enter[V any](c *cache, l *reads[V], at place, past bool) (e *read[V], mine 
 	if !slices.Contains(c.sessions, at.session) {
 		c.sessions = append(c.sessions, at.session)
 	}
-	e = &read[V]{began: time.Now(), done: make(chan struct{})}
+	e = &cached[V]{began: time.Now(), done: make(chan struct{})}
 	l.put(at, e)
 	return e, true
 }
 
 // leave keeps an answer that is worth it, unless a write or a later question has taken
 // its place. A blob that is there stays there.
-func leave[V any](c *cache, l *reads[V], at place, e *read[V]) {
+func leave[V any](c *cache, l *cacheOf[V], at cacheKey, e *cached[V]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if l.all[at] != e {
@@ -160,7 +163,7 @@ func leave[V any](c *cache, l *reads[V], at place, e *read[V]) {
 		delete(l.all, at)
 		return
 	}
-	l.all[at] = &read[V]{began: e.began, kept: e.err == nil && any(e.value) == any(true), value: e.value, err: e.err}
+	l.all[at] = &cached[V]{began: e.began, kept: e.err == nil && any(e.value) == any(true), value: e.value, err: e.err}
 }
 
 // keep has a manifest that was read by any name be found by its digest. It returns the
@@ -170,14 +173,14 @@ func (c *cache) keep(r *Repository, m Manifest) Manifest {
 	defer c.mu.Unlock()
 	known := c.bytes[m.Digest]
 	if known == nil {
-		known = &shared{raw: m.Raw}
+		known = &sharedBytes{raw: m.Raw}
 		c.bytes[m.Digest] = known
 		c.size += len(m.Raw)
 	}
 	known.users++
 	m.Raw = known.raw
-	at := r.place(m.Digest.String())
-	c.manifests.put(at, &read[Manifest]{kept: true, value: m})
+	at := r.cacheKey(m.Digest.String())
+	c.manifests.put(at, &cached[Manifest]{kept: true, value: m})
 	for c.kept = append(c.kept, kept{at, m.Digest}); len(c.kept) > maxKept || c.size > maxCached; {
 		c.drop()
 	}
@@ -202,12 +205,12 @@ func (c *cache) wroteManifest(r *Repository, ref string) { wrote(c, &c.manifests
 // wroteBlob forgets whether a blob was there.
 func (c *cache) wroteBlob(r *Repository, digest string) { wrote(c, &c.blobs, r, digest) }
 
-func wrote[V any](c *cache, l *reads[V], r *Repository, ref string) {
+func wrote[V any](c *cache, l *cacheOf[V], r *Repository, ref string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.sessions {
-		if s.at == r.session.at {
-			delete(l.all, place{s, r.name.RepositoryStr(), ref})
+		if s.host == r.session.host {
+			delete(l.all, cacheKey{s, r.name.RepositoryStr(), ref})
 		}
 	}
 }

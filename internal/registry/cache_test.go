@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/auth"
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
@@ -166,7 +167,12 @@ func TestCacheBySession(t *testing.T) {
 	realm(t, open200(c.serve), Options{Credentials: &credential.Chain{Target: credential.Login{Username: "b", Password: "b"}}}, func(t *testing.T, open func(string) *Repository) {
 		theirs := open("127.0.0.1:5000/acme/app")
 		ours := *theirs
-		ours.session = newSession(theirs.session.host, credential.Credential{}, theirs.session.inner, "", theirs.session.hosts)
+		a := theirs.session
+		ours.session = &session{
+			auth: auth.New(theirs.name.Registry, credential.Credential{}, a.transports.Small, a.hosts), transports: a.transports, hosts: a.hosts, host: a.host,
+			supports: a.supports, cache: a.cache, memory: a.memory,
+			referrers: map[string]*referrersSupport{}, creations: map[string]*creation{},
+		}
 		for range 2 {
 			for _, r := range []*Repository{theirs, &ours} {
 				if _, err := r.GetManifest(t.Context(), "dev"); err != nil {

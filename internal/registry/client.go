@@ -10,8 +10,11 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/auth"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	"golang.org/x/sync/semaphore"
 )
 
 // Options are a client's settings. The zero value is usable: system roots,
@@ -22,34 +25,43 @@ type Options struct {
 	UserAgent   string
 	Secret      func(string)      // is told every password and token found, before it is used; nil: nobody
 	Transport   http.RoundTripper // nil: one made for registries; Roots and Dial are then unused
-	Dial        dialing           // makes connections; nil: over TCP, and to no link-local address
+	Dial        wire.Dial         // makes connections; nil: over TCP, and to no link-local address
 
 	// Transfers is how many blobs are streamed at once to and from a host, each by a
 	// connection of its own; 0: 24. Fewer are where the host asks for less.
 	Transfers int
-	// Patience is how long one operation is tried again after its first failure,
-	// and at least 8 times; 0: a minute. The waits grow in proportion to it.
-	Patience time.Duration
+	// RetryFor is how long one operation is retried after its first failure, and at least
+	// 8 times; 0: a minute. The waits grow in proportion to it.
+	RetryFor time.Duration
 }
 
 // Client reaches registries for one run.
 type Client struct {
 	options    Options
-	transports transports
+	transports wire.Transports
 	closeIdle  func() // nil: the transport is not the client's own
-	hosts      *hosts
+	hosts      *wire.Hosts
+	cache      *cache
+	memory     *semaphore.Weighted // bytes of small blobs that are held
 
-	mu       sync.Mutex
-	sessions map[sessionKey]*session
+	mu           sync.Mutex
+	sessions     map[sessionKey]*session
+	capabilities map[*wire.Host]*capabilities
 }
+
+// smallMemory bounds the small blobs that are on their way at once, in bytes.
+const smallMemory = 8 << 20
 
 // New returns a client with no connections yet.
 func New(o Options) *Client {
-	c := &Client{options: o, hosts: newHosts(o), sessions: map[sessionKey]*session{}}
+	c := &Client{
+		options: o, hosts: wire.NewHosts(o.Transfers, o.RetryFor), cache: newCache(), memory: semaphore.NewWeighted(smallMemory),
+		sessions: map[sessionKey]*session{}, capabilities: map[*wire.Host]*capabilities{},
+	}
 	if o.Transport != nil {
-		c.transports = transports{o.Transport, o.Transport, o.Transport}
+		c.transports = wire.Transports{Small: o.Transport, Download: o.Transport, Upload: o.Transport}
 	} else {
-		c.transports, c.closeIdle = newTransports(o.Roots, o.Dial, c.hosts.transfers)
+		c.transports, c.closeIdle = wire.NewTransports(o.Roots, o.Dial, c.hosts.Transfers)
 	}
 	return c
 }
@@ -62,18 +74,14 @@ func (c *Client) Close() {
 }
 
 // Access is what a repository is opened for.
-type Access int
+type Access = auth.Access
 
 // Accesses, each including the one before it.
 const (
-	Pull   Access = iota
-	Push          // pull and push
-	Delete        // pull, push and delete
+	Pull   = auth.Pull
+	Push   = auth.Push   // pull and push
+	Delete = auth.Delete // pull, push and delete
 )
-
-func (a Access) actions() string {
-	return [...]string{"pull", "pull,push", "pull,push,delete"}[a]
-}
 
 // Open finds the side's credential for a repository and returns the repository.
 // No registry is contacted yet; a cloud's login service may be. All
@@ -90,7 +98,7 @@ func (c *Client) Open(ctx context.Context, side credential.Side, repo name.Repos
 		}
 	}
 	s := c.session(repo.Registry, cred)
-	s.want(repo.RepositoryStr(), access)
+	s.auth.Want(repo.RepositoryStr(), access)
 	return &Repository{name: repo, side: side, session: s, credential: cred}, nil
 }
 
@@ -117,8 +125,18 @@ func (c *Client) session(host name.Registry, cred credential.Credential) *sessio
 	key := sessionKey{host.RegistryStr(), cred.Auth}
 	s := c.sessions[key]
 	if s == nil {
-		s = newSession(host, cred, c.transports, c.options.UserAgent, c.hosts)
+		s = c.newSession(host, cred)
 		c.sessions[key] = s
 	}
 	return s
+}
+
+// supports returns what a host has shown that it supports. The caller holds the lock.
+func (c *Client) supports(h *wire.Host) *capabilities {
+	known := c.capabilities[h]
+	if known == nil {
+		known = &capabilities{}
+		c.capabilities[h] = known
+	}
+	return known
 }

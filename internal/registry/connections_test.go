@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -97,7 +98,7 @@ func TestConnections(t *testing.T) {
 		http2 bool
 		small string
 		most  int // connections of small requests
-	}{{true, "HTTP/2.0", 1}, {false, "HTTP/1.1", smallConnections}} {
+	}{{true, "HTTP/2.0", 1}, {false, "HTTP/1.1", wire.SmallConnections}} {
 		server, c := busyRegistry(t, test.http2, blob)
 		load(t, server, blob)
 		smalls, blobs := c.protos[test.small+" manifests"], c.protos["HTTP/1.1 blobs"]

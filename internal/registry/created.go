@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"github.com/artifact-promotion/promote/internal/queue"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 )
 
 // Some registries answer 403 to a read in a repository that does not exist, as in one
@@ -80,17 +82,17 @@ func (r *Repository) seen() {
 }
 
 // refuseRead is refuse for a read, which may be one in a repository that does not exist.
-func (r *Repository) refuseRead(ctx context.Context, op, ref string, a *answer) error {
+func (r *Repository) refuseRead(ctx context.Context, op, ref string, a *wire.Answer) error {
 	err := r.refuse(op, ref, a)
 	var refused *Error
-	if a.status == http.StatusForbidden && r.mayBeMissing && errors.As(err, &refused) && r.assume(ctx, ref) {
+	if a.Status == http.StatusForbidden && r.mayBeMissing && errors.As(err, &refused) && r.assumeMissing(ctx, ref) {
 		refused.missing = true
 	}
 	return err
 }
 
-// assume decides whether what was refused may be taken for absent, and notes it.
-func (r *Repository) assume(ctx context.Context, ref string) bool {
+// assumeMissing decides whether what was refused may be taken for absent, and notes it.
+func (r *Repository) assumeMissing(ctx context.Context, ref string) bool {
 	c := r.creation()
 	if c.turn.Take(ctx) != nil {
 		return false
@@ -141,15 +143,15 @@ func (c *creation) tags() []string {
 	return slices.Sorted(maps.Keys(c.assumed))
 }
 
-// confirm reads every tag again that was assumed absent, before a manifest is written to
+// confirmAssumedMissing reads every tag again that was assumed absent, before a manifest is written to
 // a tag. Nothing is kept of what fails: each further tag asks again.
-func (r *Repository) confirm(ctx context.Context, m Manifest) error {
+func (r *Repository) confirmAssumedMissing(ctx context.Context, m Manifest) error {
 	c := r.creation()
 	if len(c.tags()) == 0 {
 		return nil
 	}
 	if err := c.turn.Take(ctx); err != nil {
-		return r.fail("write manifest", "", endedBy(ctx))
+		return r.fail("write manifest", "", retry.Interrupted(ctx))
 	}
 	defer c.turn.Give()
 	tags := c.tags()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
@@ -32,7 +33,7 @@ func refusing(code int, name string) func(http.ResponseWriter, *http.Request, ht
 func TestSubjectThatIsNotFound(t *testing.T) {
 	t.Parallel()
 	m := referrer(NewManifest(string(types.OCIImageIndex), []byte(emptyIndex)), 1)
-	for times, most := range map[int]time.Duration{refusals - 1: 10 * time.Second, always: 10 * time.Second} {
+	for times, most := range map[int]time.Duration{retry.MaxRefused - 1: 10 * time.Second, always: 10 * time.Second} {
 		var puts atomic.Int32
 		taken := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
 		refuse := strikes(times, putTag, refusing(404, "NOT_FOUND"))(taken)
@@ -47,12 +48,12 @@ func TestSubjectThatIsNotFound(t *testing.T) {
 		bubble(t, h, func(t *testing.T, r *Repository) {
 			began := time.Now()
 			if _, err := r.PutManifest(t.Context(), m.Digest.String(), m); (err == nil) != (times < always) || err != nil && !errors.Is(err, ErrNotFound) {
-				t.Errorf("error %v after %d refusals", err, puts.Load())
+				t.Errorf("error %v after %d retry.MaxRefused", err, puts.Load())
 			}
 			took(t, began, 0, most)
 		})
-		if puts.Load() != refusals {
-			t.Errorf("%d attempts, want %d", puts.Load(), refusals)
+		if puts.Load() != retry.MaxRefused {
+			t.Errorf("%d attempts, want %d", puts.Load(), retry.MaxRefused)
 		}
 	}
 }
@@ -73,7 +74,7 @@ func TestManifestThatIsRefused(t *testing.T) {
 		{400, "DIGEST_INVALID", 1, 2, true, 0, time.Second},
 		{400, "MANIFEST_INVALID", 3, 4, true, 0, 2 * time.Second},
 		{400, "SIZE_INVALID", 1, 2, true, 0, time.Second},
-		{400, "MANIFEST_INVALID", always, refusals, false, 0, 10 * time.Second},
+		{400, "MANIFEST_INVALID", always, retry.MaxRefused, false, 0, 10 * time.Second},
 		{404, "MANIFEST_BLOB_UNKNOWN", 5, 6, true, 0, 10 * time.Second},
 		{400, "BLOB_UNKNOWN", 5, 6, true, 0, 10 * time.Second},
 		{404, "MANIFEST_BLOB_UNKNOWN", always, 0, false, 15 * time.Second, 19 * time.Second},
@@ -83,7 +84,7 @@ func TestManifestThatIsRefused(t *testing.T) {
 		{404, "", 5, 6, true, 0, 10 * time.Second},
 		{404, "UNSUPPORTED", 1, 1, false, 0, 0},
 		{500, "MANIFEST_BLOB_UNKNOWN", always, 0, false, 15 * time.Second, 19 * time.Second},
-		{500, "MANIFEST_INVALID", always, refusals, false, 0, 10 * time.Second},
+		{500, "MANIFEST_INVALID", always, retry.MaxRefused, false, 0, 10 * time.Second},
 		{500, "UNKNOWN", 5, 6, true, 0, 10 * time.Second},
 		{403, "DENIED", 1, 1, false, 0, 0},
 	} {
@@ -146,7 +147,7 @@ func TestTagWithoutItsDigest(t *testing.T) {
 		{"never named", strikes(always, getDev, withoutDigest), 1, 1, nil, 0, 0},
 		{"damaged once", strikes(1, getDev, flipped), 2, 1, nil, 0, 0},
 		{"damaged once, never named", regtest.Chain(strikes(1, getDev, flipped), strikes(always, getDev, withoutDigest)), 2, 2, nil, 0, 0},
-		{"not found by digest", regtest.Chain(strikes(always, getDev, withoutDigest), strikes(always, byDigest, status(404))), damages, damages, ErrMismatch, 0, 0},
+		{"not found by digest", regtest.Chain(strikes(always, getDev, withoutDigest), strikes(always, byDigest, status(404))), retry.MaxDamaged, retry.MaxDamaged, ErrMismatch, 0, 0},
 		{"refused by digest", regtest.Chain(strikes(always, getDev, withoutDigest), strikes(always, byDigest, status(403))), 1, 1, ErrUnauthorized, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -213,14 +214,14 @@ func TestSmallBlobThatIsFlipped(t *testing.T) {
 	for _, test := range []struct {
 		times int
 		heals bool
-	}{{1, true}, {damages - 1, true}, {always, false}} {
+	}{{1, true}, {retry.MaxDamaged - 1, true}, {always, false}} {
 		reg := regtest.Serve(t, regtest.Options{Wrap: strikes(test.times, getBlob, changed(flip))})
 		d := push(t, reg, "acme/app", blob)
 		got, err := readBlob(t, target(t, reg, "acme/app"), d)
 		if test.heals && (err != nil || !bytes.Equal(got, blob)) || !test.heals && (!errors.Is(err, ErrMismatch) || len(got) != 0) {
 			t.Errorf("%d times: %d bytes, error %v", test.times, len(got), err)
 		}
-		wantRequests(t, reg, getBlob, min(test.times+1, damages))
+		wantRequests(t, reg, getBlob, min(test.times+1, retry.MaxDamaged))
 	}
 }
 
@@ -355,11 +356,11 @@ func TestNoReferrersAPIIsRemembered(t *testing.T) {
 		t.Error(err)
 	}
 	wantRequests(t, reg, getReferrers, 2)
-	r.session.listsOf(r).learn(yes) // as a manifest does that the registry has indexed
+	r.session.referrersOf(r).learn(supported) // as a manifest does that the registry has indexed
 	if _, err := r.Referrers(t.Context(), subject.Digest); !errors.Is(err, ErrNoReferrersAPI) {
 		t.Fatal(err)
 	}
-	wantRequests(t, reg, getReferrers, 2+refusals)
+	wantRequests(t, reg, getReferrers, 2+retry.MaxRefused)
 }
 
 // All who ask at the same time for the first time share the second question.
@@ -419,7 +420,7 @@ func TestIndexedSubjectTellsOfTheAPI(t *testing.T) {
 	reg := regtest.Serve(t, regtest.Options{Referrers: true})
 	subject := tagged(t, reg, regtest.Access{}, "acme/app", "dev")
 	r := target(t, reg, "acme/app")
-	r.session.listsOf(r).learn(no)
+	r.session.referrersOf(r).learn(unsupported)
 	m := referrer(subject, 1)
 	if indexed, err := r.PutManifest(t.Context(), m.Digest.String(), m); err != nil || !indexed {
 		t.Fatalf("indexed %v, error %v", indexed, err)
@@ -508,7 +509,7 @@ func TestOddRefusals(t *testing.T) {
 						t.Errorf("error %v", err)
 					}
 					took(t, began, 0, 20*time.Second)
-					if n := refused.Load(); test.first && !test.heals && n > 2*denials || n > 3*forgets {
+					if n := refused.Load(); test.first && !test.heals && n > 2*retry.MaxDenied || n > 3*retry.MaxTokenLoss {
 						t.Errorf("refused %d times: it was asked again and again", n)
 					}
 				})
@@ -527,7 +528,7 @@ func TestUploadThatIsRefusedOddly(t *testing.T) {
 				// Without the single POST, a small blob too has a body of its own.
 				reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{Wrap: strikes(1, putBlob, gone(code, "DENIED"))})
 				r := repository(t, client(t, logins("ci", secret)), credential.Target, reg.Host()+"/acme/app", Push)
-				r.session.at.tried(never)
+				r.session.supports.triedSinglePost(unsupported)
 				u := upload(content(size))
 				if _, err := r.PutBlob(t.Context(), u); err != nil {
 					t.Fatal(err)

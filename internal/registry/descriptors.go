@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -47,9 +48,9 @@ func nameOf(entry json.RawMessage) string {
 		Digest string `json:"digest"`
 	}
 	if json.Unmarshal(entry, &named) == nil && named.Digest != "" {
-		return Cut(printable(named.Digest), 100)
+		return wire.Cut(wire.Printable(named.Digest), 100)
 	}
-	return Cut(printable(string(entry)), 40)
+	return wire.Cut(wire.Printable(string(entry)), 40)
 }
 
 func eachEntry(list []byte, look func(text json.RawMessage, d v1.Descriptor, err error) error) error {

@@ -13,6 +13,8 @@
 // true of a host whoever asks it, its sessions share: how much it takes at once,
 // when it wants to be left alone, and what it has shown that it can do.
 //
-// Everything is tried again within one patience, which bounds by time: in small
-// requests, downloads and uploads alike.
+// Inside are wire (connections, slots, bounds), retry (one policy for small requests,
+// tokens, downloads and uploads) and auth (challenges and tokens). A request goes
+// through them from here: [call] for what is held in memory and sent again as a whole;
+// download and upload for blobs that are streamed and resumed.
 package registry

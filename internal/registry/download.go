@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -27,9 +29,9 @@ import (
 func (r *Repository) OpenBlob(ctx context.Context, blob v1.Descriptor) io.ReadCloser {
 	hash, err := v1.Hasher(blob.Digest.Algorithm)
 	if err == nil && blob.Size <= smallBlob {
-		return &memory{ctx: ctx, repo: r, blob: blob}
+		return &smallBlobReader{ctx: ctx, repo: r, blob: blob}
 	}
-	d := &download{ctx: ctx, repo: r, blob: blob, hash: hash, patience: patience{host: r.session.at}}
+	d := &download{ctx: ctx, repo: r, blob: blob, hash: hash, retry: retry.New(r.session.host)}
 	if err != nil {
 		d.err = d.fail(err)
 	}
@@ -37,27 +39,27 @@ func (r *Repository) OpenBlob(ctx context.Context, blob v1.Descriptor) io.ReadCl
 }
 
 type download struct {
-	ctx      context.Context // of the transfer; a reader has no other way to end with it
-	repo     *Repository
-	blob     v1.Descriptor
-	hash     hash.Hash
-	offset   int64
-	patience patience
-	whole    bool // the registry cannot be asked for a range
-	renewed  int  // how often a URL was refused that the registry had redirected to
+	ctx     context.Context // of the transfer; a reader has no other way to end with it
+	repo    *Repository
+	blob    v1.Descriptor
+	hash    hash.Hash
+	offset  int64
+	retry   retry.Policy
+	noRange bool // the registry cannot be asked for a range
+	renewed int  // how often a URL was refused that the registry had redirected to
 
-	held slot // of the host, for as long as bytes flow
-	kept bool // also while it waits to try again: it is an upload's source
-	body io.ReadCloser
-	dog  *watchdog
-	err  error // final
+	slot     wire.Slot // of the host, for as long as bytes flow
+	keepSlot bool      // also while it waits to try again: it is an upload's source
+	body     io.ReadCloser
+	watchdog *wire.Watchdog
+	err      error // final
 }
 
 func (d *download) Read(p []byte) (int, error) {
 	for d.err == nil && len(p) > 0 {
 		n, err := d.read(p)
 		if n > 0 {
-			d.patience.advance(int64(n))
+			d.retry.Progress(int64(n))
 			return n, nil
 		}
 		d.err = d.after(err)
@@ -97,17 +99,17 @@ func (d *download) after(err error) error {
 		return nil
 	}
 	if errors.Is(err, errEnd) {
-		d.kept = false
+		d.keepSlot = false
 		d.close()
 		return d.check()
 	}
 	d.close()
-	var size sizeError
+	var size wire.SizeError
 	if errors.Is(err, ErrMismatch) && !errors.As(err, &size) { // what was read is handed out already
 		return d.fail(err)
 	}
-	end := d.patience.after(d.ctx, err)
-	if a := answerOf(end); a != nil && d.ctx.Err() == nil {
+	end := d.retry.Wait(d.ctx, err)
+	if a := retry.AnswerOf(end); a != nil && d.ctx.Err() == nil {
 		return d.refuse(a)
 	}
 	return d.fail(end)
@@ -124,14 +126,14 @@ func (d *download) fail(err error) error {
 	return d.repo.fail("read blob", d.blob.Digest.String(), err)
 }
 
-func (d *download) refuse(a *answer) error {
+func (d *download) refuse(a *wire.Answer) error {
 	return d.repo.refuse("read blob", d.blob.Digest.String(), a)
 }
 
-// begin asks for the blob before it is read, and keeps its slot until the last byte was
+// start asks for the blob before it is read, and keeps its slot until the last byte was
 // read or the download is closed.
-func (d *download) begin() error {
-	d.kept = true
+func (d *download) start() error {
+	d.keepSlot = true
 	for d.err == nil && d.body == nil {
 		d.err = d.after(d.open())
 	}
@@ -140,61 +142,60 @@ func (d *download) begin() error {
 
 // open asks for the blob from the offset on.
 func (d *download) open() error {
-	if err := d.enter(); err != nil {
+	if err := d.acquire(); err != nil {
 		return err
 	}
-	c, err := d.repo.session.challenged(d.ctx)
+	u, err := d.repo.session.auth.BaseURL(d.ctx)
 	if err != nil {
 		return err
 	}
-	u := d.repo.session.base(c)
 	u.Path = d.repo.path("blobs/" + d.blob.Digest.String())
-	for hop := range maxRedirects + 1 {
+	for hop := range wire.MaxRedirects + 1 {
 		if u, err = d.ask(u, hop > 0); u == nil || err != nil {
 			return err
 		}
 	}
-	return tooManyRedirects
+	return wire.ErrTooManyRedirects
 }
 
-// enter takes a slot, unless one was kept.
-func (d *download) enter() (err error) {
-	if d.held.host != nil {
+// acquire takes a slot, unless one was kept.
+func (d *download) acquire() (err error) {
+	if d.slot.Host != nil {
 		return nil
 	}
-	if err := d.repo.session.ready(d.ctx, d.repo.need()); err != nil {
+	if err := d.repo.session.auth.Ready(d.ctx, d.repo.need()); err != nil {
 		return err
 	}
-	d.held, err = d.repo.session.at.enter(d.ctx, down)
+	d.slot, err = d.repo.session.host.Acquire(d.ctx, wire.Download)
 	return err
 }
 
 // ask asks at one URL, and returns the one that it points to, if it does.
 func (d *download) ask(u *url.URL, redirected bool) (next *url.URL, err error) {
 	for nth := 0; ; nth++ {
-		try, err := d.repo.session.prepareTransfer(d.ctx, d.repo.need(), u, d.held)
+		try, err := d.repo.session.prepareTransfer(d.ctx, d.repo.need(), u, d.slot)
 		if err != nil {
 			return nil, err
 		}
-		ctx, dog := watch(d.ctx)
+		ctx, dog := wire.Watch(d.ctx)
 		next, status, err := d.send(ctx, dog, try)
 		if err != nil {
-			err = cause(ctx, err)
+			err = wire.Cause(ctx, err)
 		}
 		if d.body == nil {
-			dog.end()
+			dog.Stop()
 		}
 		switch {
 		case err != nil:
 			return nil, err
-		case status != nil && try.renew(status.status, status.header, nth):
+		case status != nil && try.renew(status.Status, status.Header, nth):
 			continue
-		case status != nil && redirected && d.renewed < maxRenewals && mayHaveExpired(status.status):
+		case status != nil && redirected && d.renewed < maxRenewals && mayHaveExpired(status.Status):
 			d.renewed++
-			return nil, errAgain{error: fmt.Errorf("the registry redirected to a host that answered %s", status), answer: status}
+			return nil, retry.Error{Err: fmt.Errorf("the registry redirected to a host that answered %s", status), Answer: status}
 		case status != nil:
-			status.loggedIn = try.loggedIn(status)
-			return nil, cmp.Or(try.refusedOddly(status, http.MethodGet), d.refuse(status))
+			status.LoggedIn = try.accepts(status)
+			return nil, cmp.Or(try.retryDenied(status, http.MethodGet), d.refuse(status))
 		}
 		return next, nil
 	}
@@ -202,21 +203,21 @@ func (d *download) ask(u *url.URL, redirected bool) (next *url.URL, err error) {
 
 // send sends the request. There is a body if the answer is one to read from; or
 // the answer points elsewhere; or it is a refusal.
-func (d *download) send(ctx context.Context, dog *watchdog, try *attempt) (next *url.URL, refused *answer, err error) {
-	if d.offset > 0 && !d.whole {
+func (d *download) send(ctx context.Context, dog *wire.Watchdog, try *attempt) (next *url.URL, refused *wire.Answer, err error) {
+	if d.offset > 0 && !d.noRange {
 		try.header["Range"] = []string{"bytes=" + strconv.FormatInt(d.offset, 10) + "-"}
 	}
 	resp, err := try.send(ctx, http.MethodGet, nil, 0, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	resp.Body = &watched{ReadCloser: resp.Body, dog: dog}
-	a := &answer{status: resp.StatusCode, header: resp.Header, url: try.url}
-	if next, err := a.redirect(http.MethodGet); next != nil || err != nil {
-		drain(resp)
+	resp.Body = &wire.WatchedBody{ReadCloser: resp.Body, Watchdog: dog}
+	a := &wire.Answer{Status: resp.StatusCode, Header: resp.Header, URL: try.url}
+	if next, err := a.Redirect(http.MethodGet); next != nil || err != nil {
+		wire.Drain(resp)
 		return next, nil, err
 	}
-	if err := checkSize(resp, d.blob); err != nil {
+	if err := wire.CheckSize(resp, d.blob.Size); err != nil {
 		_ = resp.Body.Close()
 		return nil, nil, err
 	}
@@ -224,8 +225,8 @@ func (d *download) send(ctx context.Context, dog *watchdog, try *attempt) (next 
 		_ = resp.Body.Close()
 		return nil, refused, err
 	}
-	dog.pause()
-	d.body, d.dog = resp.Body, dog
+	dog.Pause()
+	d.body, d.watchdog = resp.Body, dog
 	return nil, nil, nil
 }
 
@@ -233,26 +234,26 @@ func (d *download) send(ctx context.Context, dog *watchdog, try *attempt) (next 
 // there; any other answer is returned. Registries serve ranges without saying so
 // beforehand (anchore/stereoscope#695), so it is tried, and Content-Range decides;
 // one that gives another range is asked for the whole.
-func (d *download) position(resp *http.Response) (refused *answer, err error) {
+func (d *download) position(resp *http.Response) (refused *wire.Answer, err error) {
 	switch status := resp.StatusCode; {
 	case status == http.StatusOK:
 		return nil, d.skip(resp.Body)
 	case status == http.StatusPartialContent && d.continues(resp.Header.Get("Content-Range")):
 		return nil, nil
-	case d.offset > 0 && !d.whole && (status == http.StatusPartialContent || status == http.StatusRequestedRangeNotSatisfiable):
-		drain(resp)
-		d.whole = true
+	case d.offset > 0 && !d.noRange && (status == http.StatusPartialContent || status == http.StatusRequestedRangeNotSatisfiable):
+		wire.Drain(resp)
+		d.noRange = true
 		return nil, errors.New("the registry gave another range than it was asked for")
 	case status < 300:
-		drain(resp)
-		return &answer{status: status}, nil
+		wire.Drain(resp)
+		return &wire.Answer{Status: status}, nil
 	}
-	a := &answer{}
-	if err := a.read(resp, maxErrorBody); err != nil {
+	a, err := wire.ReadAnswer(resp, nil, wire.MaxErrorBody, nil)
+	if err != nil {
 		return nil, err
 	}
-	if temporaryStatus(a.status) {
-		return nil, errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a}
+	if wire.IsTemporary(a.Status) {
+		return nil, retry.Error{Err: fmt.Errorf("the registry answered %s", a), Answer: a}
 	}
 	return a, nil
 }
@@ -305,18 +306,18 @@ func digits(s string) (int64, bool) {
 func (d *download) close() {
 	if d.body != nil {
 		_ = d.body.Close()
-		d.dog.end()
+		d.watchdog.Stop()
 		d.body = nil
 	}
-	if !d.kept {
-		d.held.leave()
-		d.held = slot{}
+	if !d.keepSlot {
+		d.slot.Release()
+		d.slot = wire.Slot{}
 	}
 }
 
 // Close ends the download.
 func (d *download) Close() error {
-	d.kept = false
+	d.keepSlot = false
 	d.close()
 	if d.err == nil {
 		d.err = errors.New("download is closed")

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -108,9 +110,9 @@ func TestBrokenDownloadResumes(t *testing.T) {
 // As long as something comes each time, a download may break any number of times.
 func TestDownloadThatBreaksOftenGetsThere(t *testing.T) {
 	t.Parallel()
-	blob := content(3 * attempts * leastBytes)
+	blob := content(3 * retry.MinAttempts * wire.MinProgress)
 	h := open200(func(w http.ResponseWriter, r *http.Request) {
-		cut := &cutting{ResponseWriter: w, left: leastBytes}
+		cut := &cutting{ResponseWriter: w, left: wire.MinProgress}
 		http.ServeContent(cut, r, "", time.Time{}, bytes.NewReader(blob))
 	})
 	bubble(t, h, func(t *testing.T, r *Repository) {
@@ -119,7 +121,7 @@ func TestDownloadThatBreaksOftenGetsThere(t *testing.T) {
 		if err != nil || !bytes.Equal(got, blob) {
 			t.Errorf("%d bytes, error %v", len(got), err)
 		}
-		took(t, began, 0, 3*attempts*firstWait)
+		took(t, began, 0, 3*retry.MinAttempts*firstWait)
 	})
 }
 
@@ -246,9 +248,9 @@ func TestBlobThatIsNotWhatItsDescriptorSays(t *testing.T) {
 		{"flipped bit", right, flip(blob), 1},
 		{"another blob of that size", descriptor(flip(blob)), blob, 1},
 		{"longer than it says", size(99_999), blob, 1},
-		{"longer than nothing", size(0), blob, oddities},
+		{"longer than nothing", size(0), blob, retry.MaxInvalid},
 		{"longer by a byte", right, append(blob[:len(blob):len(blob)], 0), 1},
-		{"nothing", descriptor(nil), []byte("x"), misstatements},
+		{"nothing", descriptor(nil), []byte("x"), retry.MaxWrongSize},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -300,7 +302,7 @@ func TestBlobThatStaysShort(t *testing.T) {
 					t.Errorf("%d bytes, error %v, want none at the end of a part", len(got), err)
 				}
 			})
-			if n := asked.Load(); n < attempts || n > 40 {
+			if n := asked.Load(); n < retry.MinAttempts || n > 40 {
 				t.Errorf("asked %d times", n)
 			}
 		})
@@ -363,10 +365,10 @@ func TestLastAnswerToADownloadIsTheError(t *testing.T) {
 			if !errors.As(err, &e) || e.Status != http.StatusBadGateway || e.Code != "TOOMANYREQUESTS" {
 				t.Errorf("error %v", err)
 			}
-			took(t, began, defaultPatience, defaultPatience+5*time.Second)
+			took(t, began, wire.DefaultRetryFor, wire.DefaultRetryFor+5*time.Second)
 		}
 	})
-	if n := asked.Load(); n < 2*attempts || n > 80 {
+	if n := asked.Load(); n < 2*retry.MinAttempts || n > 80 {
 		t.Errorf("asked %d times for two blobs", n)
 	}
 }
@@ -494,35 +496,8 @@ func TestRedirectThatIsNotFollowed(t *testing.T) {
 			if len(w.refuse) != 0 {
 				t.Errorf("dialled %s", w.refuse)
 			}
-			wantRequests(t, reg, ".", 1+2*oddities)
+			wantRequests(t, reg, ".", 1+2*retry.MaxInvalid)
 		})
-	}
-}
-
-// What a registry on a private address may do, and one on the network too.
-func TestWhereARegistryMayLead(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		from, to string
-		want     bool
-	}{
-		{"https://registry.example/v2/", "https://storage.example/x", true},
-		{"https://registry.example/v2/", "https://registry.example:443/x", true},
-		{"https://registry.example:8443/v2/", "https://registry.example:9443/x", true},
-		{"http://127.0.0.1:5000/v2/", "http://127.0.0.1:9000/x", true},
-		{"http://127.0.0.1:5000/v2/", "https://storage.example/x", true},
-		{"https://10.0.0.1/v2/", "https://10.0.0.2/x", true},
-		{"https://10.0.0.1/v2/", "https://169.254.169.254/x", false},
-		{"http://127.0.0.1:5000/v2/", "http://169.254.169.254/x", false},
-		{"https://169.254.169.254/v2/", "https://169.254.169.254/x", true}, // refused when it is dialled
-		{"https://registry.example/v2/", "https://1.example/x", true},
-		{"https://registry.example/v2/", "https://8.8.8.8/x", true},
-		{"https://registry.example/v2/", "https://[2001:4860:4860::8888]/x", true},
-	} {
-		_, err := elsewhere(mustURL(t, test.from), test.to)
-		if (err == nil) != test.want {
-			t.Errorf("%s to %s: error %v, want it followed: %v", test.from, test.to, err, test.want)
-		}
 	}
 }
 
@@ -550,7 +525,7 @@ func TestStalledDownload(t *testing.T) {
 				if err != nil || !bytes.Equal(got, blob) {
 					t.Errorf("%d bytes, error %v", len(got), err)
 				}
-				took(t, began, stallTimeout, stallTimeout+time.Second)
+				took(t, began, wire.StallTimeout, wire.StallTimeout+time.Second)
 			})
 		})
 	}
@@ -560,7 +535,7 @@ func TestDownloadThatStallsEveryTime(t *testing.T) {
 	t.Parallel()
 	bubble(t, open200(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), func(t *testing.T, r *Repository) {
 		_, err := readBlob(t, r, descriptor(content(100_000)))
-		if !errors.Is(err, errStalled) {
+		if !errors.Is(err, wire.ErrStalled) {
 			t.Errorf("error %v, want that of a stall", err)
 		}
 	})
@@ -570,7 +545,7 @@ func TestDownloadThatStallsEveryTime(t *testing.T) {
 // skipped.
 func TestSlowDownload(t *testing.T) {
 	t.Parallel()
-	const piece = leastBytes
+	const piece = wire.MinProgress
 	blob := content(10 * piece)
 	var asked atomic.Int32
 	h := open200(func(w http.ResponseWriter, r *http.Request) {
@@ -582,7 +557,7 @@ func TestSlowDownload(t *testing.T) {
 			}
 			_, _ = w.Write(blob[i : i+piece])
 			_ = http.NewResponseController(w).Flush()
-			time.Sleep(stallTimeout - time.Second)
+			time.Sleep(wire.StallTimeout - time.Second)
 		}
 	})
 	bubble(t, h, func(t *testing.T, r *Repository) {
@@ -609,7 +584,7 @@ func TestSlowReader(t *testing.T) {
 		body := r.OpenBlob(t.Context(), descriptor(blob))
 		defer body.Close()
 		var got []byte
-		for buffer := make([]byte, 100_000); ; time.Sleep(2 * stallTimeout) {
+		for buffer := make([]byte, 100_000); ; time.Sleep(2 * wire.StallTimeout) {
 			n, err := body.Read(buffer)
 			got = append(got, buffer[:n]...)
 			if err == io.EOF {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"time"
-	"unicode/utf8"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/auth"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
@@ -19,8 +21,8 @@ var (
 	ErrTagImmutable = errors.New("tag cannot be changed")
 	ErrPolicy       = errors.New("a policy of the registry forbids it") // such as to pull what is vulnerable
 	ErrUnsupported  = errors.New("not supported by the registry")
-	ErrTooLarge     = errors.New("answer too large")
-	ErrMismatch     = errors.New("content does not match its digest")
+	ErrTooLarge     = wire.ErrTooLarge
+	ErrMismatch     = wire.ErrMismatch
 	// ErrUnclear says that a registry answered neither that it has a blob nor that it
 	// lacks it.
 	ErrUnclear = errors.New("not known to be there")
@@ -48,31 +50,21 @@ type Error struct {
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s at the %s %s", e.Op, e.Side, e.Ref)
 	if e.Err != nil {
-		return text + ": " + Cut(e.Err.Error(), 1000) // net/http quotes a stranger's headers whole
+		return text + ": " + wire.Cut(e.Err.Error(), 1000) // net/http quotes a stranger's headers whole
 	}
 	if e.immutable {
-		return text + ": the tag is immutable: the registry answered " + quote(e.Status, e.Code, e.Detail)
+		return text + ": the tag is immutable: the registry answered " + wire.Quote(e.Status, e.Code, e.Detail)
 	}
 	if e.Status != 0 {
-		return text + ": the registry answered " + quote(e.Status, e.Code, e.Detail)
-	}
-	return text
-}
-
-// quote is a status with what is said of it, as far as anything is.
-func quote(status int, parts ...string) string {
-	text := fmt.Sprintf("%d %s", status, http.StatusText(status))
-	for _, part := range parts {
-		if part != "" {
-			text += ": " + part
-		}
+		return text + ": the registry answered " + wire.Quote(e.Status, e.Code, e.Detail)
 	}
 	return text
 }
 
 func (e *Error) Unwrap() error { return e.Err }
 
-func (*Error) final() {}
+// Final marks it as one that is not retried.
+func (*Error) Final() {}
 
 // Is matches the sentinels of this package by status and code.
 func (e *Error) Is(target error) bool {
@@ -106,7 +98,7 @@ func (e *Error) isPolicy() bool {
 // IsRefusal tells an answer that will stay from trouble that may pass.
 func IsRefusal(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Status != 0 && !temporaryStatus(e.Status)
+	return errors.As(err, &e) && e.Status != 0 && !wire.IsTemporary(e.Status)
 }
 
 // fail makes an Error of a cause, or of an earlier Error that it would only repeat.
@@ -115,10 +107,10 @@ func (r *Repository) fail(op, ref string, err error) error {
 		return err
 	}
 	failure := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Err: err}
-	var denied *tokenError
-	if errors.As(err, &denied) && denied.unauthorized() {
-		failure.Hint = credential.Hint(r.side, r.name, r.credential, credential.Refusal{Status: denied.status})
-		failure.Status = denied.status
+	var denied *auth.Error
+	if errors.As(err, &denied) && denied.IsUnauthorized() {
+		failure.Hint = credential.Hint(r.side, r.name, r.credential, credential.Refusal{Status: denied.Status})
+		failure.Status = denied.Status
 	}
 	return failure
 }
@@ -127,24 +119,24 @@ func (r *Repository) fail(op, ref string, err error) error {
 // its last attempt alone.
 func said(err error) bool {
 	var e *Error
-	var over cutShort
-	if errors.As(err, new(beside)) {
+	var over retry.InterruptedError
+	if errors.As(err, new(retry.SiblingError)) {
 		return true
 	}
 	return errors.As(err, &e) && (!errors.As(err, &over) || errors.As(e.Err, &over))
 }
 
 // refuse makes an Error of an answer that is not what was asked for.
-func (r *Repository) refuse(op, ref string, a *answer) error { return r.refusal(op, ref, a) }
+func (r *Repository) refuse(op, ref string, a *wire.Answer) error { return r.refusal(op, ref, a) }
 
-func (r *Repository) refusal(op, ref string, a *answer) *Error {
-	e := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Status: a.status, Unanswered: a.lost}
-	e.Code, e.Detail = diagnose(a)
+func (r *Repository) refusal(op, ref string, a *wire.Answer) *Error {
+	e := &Error{Op: op, Side: r.side, Ref: r.ref(ref), Status: a.Status, Unanswered: a.Unanswered}
+	e.Code, e.Detail = a.Diagnosis()
 	if e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden ||
 		(e.Status == http.StatusNotFound && e.Code == string(transport.NameUnknownErrorCode) && op != opWriteManifest) {
-		e.Hint = credential.Hint(r.side, r.name, r.credential, credential.Refusal{Status: e.Status, LoggedIn: a.loggedIn})
+		e.Hint = credential.Hint(r.side, r.name, r.credential, credential.Refusal{Status: e.Status, LoggedIn: a.LoggedIn})
 	}
-	if wait := asks(a.status, a.header); temporaryStatus(a.status) && wait > r.session.at.longestRest() {
+	if wait := wire.RetryAfter(a.Status, a.Header); wire.IsTemporary(a.Status) && wait > r.session.host.MaxThrottle() {
 		e.Hint = credential.LimitHint(r.side, r.name, r.credential, roughly(wait))
 	}
 	return e
@@ -159,7 +151,7 @@ func (r *Repository) ref(ref string) string {
 
 // roughly is a duration of minutes or more in words that are read at a glance.
 func roughly(d time.Duration) string {
-	if d >= maxRetryAfter {
+	if d >= wire.MaxRetryAfter {
 		return "a day or more"
 	}
 	d = d.Round(time.Minute)
@@ -173,13 +165,10 @@ func roughly(d time.Duration) string {
 	return fmt.Sprintf("%d h %d min", hours, minutes)
 }
 
-// Cut shortens a stranger's text to at most n bytes of whole characters.
-func Cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + "…"
-}
+// Cut shortens untrusted text to at most n bytes of whole characters.
+func Cut(text string, n int) string { return wire.Cut(text, n) }
+
+// Original returns the failure that ended what err is of, where it was ended by something
+// beside it; else err itself. It is for who asked for all of it: to any one of them that
+// failure is no answer.
+func Original(err error) error { return retry.Original(err) }

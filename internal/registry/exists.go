@@ -3,9 +3,9 @@ package registry
 import (
 	"context"
 	"errors"
-	"mime"
 	"net/http"
 
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -16,8 +16,8 @@ import (
 // are good for GET alone (Harbor, Artifactory, Nexus): they are asked for the blob's
 // first byte. Where that is refused too, the error is ErrUnclear.
 func (r *Repository) HasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
-	c := r.session.hosts.cache
-	there, err := ask(ctx, c, &c.blobs, r.place(digest.String()), r.uncached, func(ctx context.Context) (bool, error) {
+	c := r.session.cache
+	there, err := readOnce(ctx, c, &c.blobs, r.cacheKey(digest.String()), r.uncached, func(ctx context.Context) (bool, error) {
 		return r.lookForBlob(ctx, digest)
 	})
 	return there, r.fail(lookForBlob, digest.String(), err)
@@ -26,7 +26,7 @@ func (r *Repository) HasBlob(ctx context.Context, digest v1.Hash) (bool, error) 
 const lookForBlob = "look for blob"
 
 func (r *Repository) lookForBlob(ctx context.Context, digest v1.Hash) (bool, error) {
-	head := r.session.at.answersHead()
+	head := r.session.supports.answersHead()
 	if head {
 		there, err := r.askForBlob(ctx, digest, r.call(http.MethodHead, "blobs/"+digest.String()))
 		if !errors.Is(err, ErrUnclear) {
@@ -37,7 +37,7 @@ func (r *Repository) lookForBlob(ctx context.Context, digest v1.Hash) (bool, err
 	c.header, c.limit, c.peek = http.Header{"Range": {"bytes=0-0"}}, 1, true
 	there, err := r.askForBlob(ctx, digest, c)
 	if head && err == nil {
-		r.session.at.refusedHead()
+		r.session.supports.refusedHead()
 	}
 	return there, err
 }
@@ -47,11 +47,11 @@ func (r *Repository) askForBlob(ctx context.Context, digest v1.Hash, c call) (bo
 	switch {
 	case err != nil:
 		return false, r.unclear(digest, err)
-	case a.status == http.StatusOK && !a.isHTML(), a.status == http.StatusPartialContent:
+	case a.Status == http.StatusOK && !a.IsHTML(), a.Status == http.StatusPartialContent:
 		return true, nil
-	case a.status == http.StatusNotFound:
+	case a.Status == http.StatusNotFound:
 		return false, nil
-	case a.status == http.StatusUnauthorized, temporaryStatus(a.status):
+	case a.Status == http.StatusUnauthorized, wire.IsTemporary(a.Status):
 		return false, r.refuse(lookForBlob, digest.String(), a)
 	default:
 		return false, r.unclear(digest, r.refuse(lookForBlob, digest.String(), a))
@@ -61,18 +61,11 @@ func (r *Repository) askForBlob(ctx context.Context, digest v1.Hash, c call) (bo
 // unclear marks the error of an answer that tells nothing of the blob: a refusal, or
 // a redirect that is not followed.
 func (r *Repository) unclear(digest v1.Hash, err error) error {
-	var refused refusal
+	var refused wire.Refusal
 	var e *Error
 	err = r.fail(lookForBlob, digest.String(), err)
 	if errors.As(err, &e) && (e.Status != 0 && e.Err == nil || errors.As(err, &refused)) {
 		e.unclear = true
 	}
 	return err
-}
-
-// isHTML tells by its header alone an answer that is a login page or a proxy's error
-// and no blob. What type a blob has nobody says; storage sends octets.
-func (a *answer) isHTML() bool {
-	kind, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
-	return err == nil && kind == "text/html" && a.header.Get("Docker-Content-Digest") == ""
 }

@@ -5,16 +5,12 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
-	"github.com/artifact-promotion/promote/internal/credential"
-	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // A Content-Range that is taken is of the grammar's form, and sound.
@@ -35,79 +31,6 @@ func FuzzParseRange(f *testing.F) {
 	})
 }
 
-// What a registry asks to wait for is never negative, and of no effect beyond its cap.
-func FuzzRetryAfter(f *testing.F) {
-	for _, seed := range []string{"", "0", "20", "-5", "+5", "5.5", " 5", "9223372036854775807", "99999999999999999999", "soon", "Fri, 31 Dec 1999 23:59:59 GMT",
-		"Sun Nov  6 08:49:37 1994", "Sunday, 06-Nov-94 08:49:37 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 2027 23:59:59 GMT", "1795000000", "499999999", "500000000", "99999999999"} {
-		f.Add(seed)
-	}
-	now := time.Date(2026, 11, 22, 14, 30, 0, 0, time.UTC)
-	f.Fuzz(func(t *testing.T, value string) {
-		d := retryAfter(value, now)
-		if d < 0 {
-			t.Errorf("%q is %v", value, d)
-		}
-		if n, err := strconv.ParseUint(value, 10, 16); err == nil && d != time.Duration(n)*time.Second {
-			t.Errorf("%q is %v", value, d)
-		}
-		if d := asked(http.StatusTooManyRequests, http.Header{"Retry-After": {value}}); d < 0 || d > retryAfterMax {
-			t.Errorf("%q is waited for %v", value, d)
-		}
-	})
-}
-
-// A challenge names a scheme or none; where it leads, plain http and private
-// addresses are not, and nothing is sent there.
-func FuzzChallenge(f *testing.F) {
-	for _, seed := range []string{`Bearer realm="https://tokens.example/token",service="x"`, `Basic realm="x"`, `bearer`, `Bearer realm="http://tokens.example/"`,
-		`Bearer realm="https://169.254.169.254/"`, `Bearer realm="https://10.0.0.1/",service="a`, `Bearer realm=https://tokens.example, scope="a,b"`, `Negotiate, Basic realm="x"`, ``, `,,=`, `Bearer realm="https://a\"b"`,
-		`Bearer realm="https://10.0.0.1rvice="`} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, value string) {
-		registry, err := name.NewRegistry("registry.example")
-		if err != nil {
-			t.Fatal(err)
-		}
-		sent := func(r *http.Request) (*http.Response, error) {
-			if r.URL.Scheme != "https" || isInside(r.URL) {
-				t.Errorf("%q has %s asked", value, r.URL)
-			}
-			return nil, refusal("no network here")
-		}
-		s := newSession(registry, credential.Credential{}, transports{roundTripper(sent), roundTripper(sent), roundTripper(sent)}, "", newHosts(Options{Patience: time.Nanosecond}))
-		s.want("acme/app", Pull)
-		open := &transport.Challenge{}
-		s.challenge = open
-		if !s.learn(open, http.StatusUnauthorized, http.Header{"Www-Authenticate": {value}}) || !isBearer(s.known()) {
-			return
-		}
-		if g, err := s.grant(t.Context(), need{repository: "acme/app"}); err == nil || g.token != "" {
-			t.Errorf("%q gives the token %q, error %v", value, g.token, err)
-		}
-	})
-}
-
-// isInside tells whether an address leads into a private network, without asking
-// any name server: however its numbers are written.
-func isInside(u *url.URL) bool {
-	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	if host == "localhost" {
-		return true
-	}
-	labels := strings.Split(host, ".")
-	if !number.MatchString(labels[len(labels)-1]) {
-		return false // a name: "10.0.0.1x" is none of 10.0.0.0/8
-	}
-	return strings.HasPrefix(host, "127.") || strings.HasPrefix(host, "10.") || host == "169.254.169.254"
-}
-
-var number = regexp.MustCompile(`^(0x[0-9a-f]*|[0-9]+)$`)
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
 // A tag list that is read has tags, and nothing else.
 func FuzzReadTags(f *testing.F) {
 	for _, seed := range []string{`{"name":"a","tags":["dev","v1.0_x-y"]}`, `{"tags":null}`, `{"Tags":["dev"]}`, `{"tags":[".dev"]}`, `{"tags":["a b"]}`, `{"tags":["a"]}}`, `[]`, `{}`, `{"tags":["a"],"tags":7}`} {
@@ -127,50 +50,6 @@ func FuzzReadTags(f *testing.F) {
 	})
 }
 
-// The next page is on the same host, or there is none.
-func FuzzNextPage(f *testing.F) {
-	for _, seed := range []string{`</v2/x?page=2>; rel="next"`, `<?a>;rel=next`, `<https://registry.example/b>; rel="next"`, `<https://other.example/b>; rel="next"`,
-		`<//other.example>; rel=next`, `<http://registry.example/>; rel=next`, `</a>; rel="prev", </b>; rel="next"`, `<>; rel="next"`, `<\\other.example>; rel=next`,
-		`<https://registry.example@other.example/>; rel=next`, `<https:other.example>; rel=next`, `<a`, `>; rel=next<`, `</b>; title="<https://x>"; rel=next`, `<https://registRy.example/b>; rel="next"`} {
-		f.Add(seed)
-	}
-	at, err := url.Parse("https://registry.example/v2/acme/app/referrers/x")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, header string) {
-		next, err := nextPage(&answer{url: at, header: http.Header{"Link": {header}}})
-		if next == nil {
-			return
-		}
-		again, parseErr := url.Parse(next.String())
-		if err != nil || parseErr != nil || again.Scheme != "https" || !strings.EqualFold(again.Hostname(), "registry.example") || again.Port() != "" && again.Port() != "443" {
-			t.Errorf("%q leads to %s, error %v", header, next, errors.Join(err, parseErr))
-		}
-	})
-}
-
-// Where a registry points, no other protocol and no private address is.
-func FuzzElsewhere(f *testing.F) {
-	for _, seed := range []string{"https://storage.example/x", "/x", "x", "http://storage.example", "//127.0.0.1/x", "https://127.1", "https://0x7f.1", "https://[::1]",
-		"https://169.254.169.254/x", "https://localhost", "HTTPS://10.0.0.1", "ftp://x", "javascript:x", "//127.0.0x", "https://127.0.0.09", "https://127.99999999999999999999999", "https://a@b", "https://registry.example:443/x", ":"} {
-		f.Add(seed)
-	}
-	from, err := url.Parse("https://registry.example/v2/x")
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, location string) {
-		to, err := elsewhere(from, location)
-		if err != nil {
-			return
-		}
-		if to.Scheme != "https" || isInside(to) {
-			t.Errorf("%q leads to %s", location, to)
-		}
-	})
-}
-
 // What is handed over as a digest's manifest has that digest.
 func FuzzReadManifest(f *testing.F) {
 	f.Add([]byte(emptyIndex), sha([]byte(emptyIndex)), sha([]byte(emptyIndex)), "application/vnd.oci.image.index.v1+json")
@@ -180,7 +59,7 @@ func FuzzReadManifest(f *testing.F) {
 	f.Add([]byte(`{"manifests":[`), "sha512:00", "sha512:00", ";")
 	f.Add([]byte(``), "md5:d41d8cd98f00b204e9800998ecf8427e", "", "")
 	f.Fuzz(func(t *testing.T, body []byte, ref, header, sent string) {
-		m, err := readManifest(&answer{body: body, header: http.Header{"Docker-Content-Digest": {header}, "Content-Type": {sent}}}, ref)
+		m, err := readManifest(&wire.Answer{Body: body, Header: http.Header{"Docker-Content-Digest": {header}, "Content-Type": {sent}}}, ref)
 		if err != nil {
 			return
 		}
@@ -200,7 +79,7 @@ func FuzzDiagnose(f *testing.F) {
 		f.Add(404, []byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		code, detail := diagnose(&answer{status: status, body: body})
+		code, detail := (&wire.Answer{Status: status, Body: body}).Diagnosis()
 		if len(code) > 70 || len(detail) > 310 || !utf8.ValidString(code) || !utf8.ValidString(detail) {
 			t.Errorf("code %q, detail %q", code, detail)
 		}
@@ -217,7 +96,7 @@ func FuzzReadReferrers(f *testing.F) {
 		f.Add([]byte(seed), "application/vnd.oci.image.index.v1+json")
 	}
 	f.Fuzz(func(t *testing.T, body []byte, sent string) {
-		list, err := readReferrers(&answer{body: body, header: http.Header{"Content-Type": {sent}}})
+		list, err := readReferrers(&wire.Answer{Body: body, Header: http.Header{"Content-Type": {sent}}})
 		if err != nil && list.known != nil || len(list.known) > maxReferrers {
 			t.Errorf("%d referrers, error %v", len(list.known), err)
 		}
@@ -225,6 +104,29 @@ func FuzzReadReferrers(f *testing.F) {
 			if _, err := v1.NewHash(d.Digest.String()); err != nil {
 				t.Errorf("digest %s: %v", d.Digest, err)
 			}
+		}
+	})
+}
+
+// The next page is on the same host, or there is none.
+func FuzzNextPage(f *testing.F) {
+	for _, seed := range []string{`</v2/x?page=2>; rel="next"`, `<?a>;rel=next`, `<https://registry.example/b>; rel="next"`, `<https://other.example/b>; rel="next"`,
+		`<//other.example>; rel=next`, `<http://registry.example/>; rel=next`, `</a>; rel="prev", </b>; rel="next"`, `<>; rel="next"`, `<\\other.example>; rel=next`,
+		`<https://registry.example@other.example/>; rel=next`, `<https:other.example>; rel=next`, `<a`, `>; rel=next<`, `</b>; title="<https://x>"; rel=next`, `<https://registRy.example/b>; rel="next"`} {
+		f.Add(seed)
+	}
+	at, err := url.Parse("https://registry.example/v2/acme/app/referrers/x")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, header string) {
+		next, err := nextPage(&wire.Answer{URL: at, Header: http.Header{"Link": {header}}})
+		if next == nil {
+			return
+		}
+		again, parseErr := url.Parse(next.String())
+		if err != nil || parseErr != nil || again.Scheme != "https" || !strings.EqualFold(again.Hostname(), "registry.example") || again.Port() != "" && again.Port() != "443" {
+			t.Errorf("%q leads to %s, error %v", header, next, errors.Join(err, parseErr))
 		}
 	})
 }

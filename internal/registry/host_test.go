@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/google/go-containerregistry/pkg/name"
 	"golang.org/x/sync/errgroup"
 )
@@ -21,7 +22,7 @@ import (
 func realm(t *testing.T, h http.HandlerFunc, o Options, test func(t *testing.T, open func(repository string) *Repository)) {
 	t.Helper()
 	bubble(t, h, func(t *testing.T, r *Repository) {
-		o.Transport = r.session.inner.small
+		o.Transport = r.session.transports.Small
 		c := New(o)
 		test(t, func(full string) *Repository { return repository(t, c, credential.Target, full, Push) })
 	})
@@ -73,29 +74,6 @@ func TestRetryAfterIsHostWide(t *testing.T) {
 	}
 }
 
-// A slot that came free while the host asked to be left alone is not used.
-func TestRetryAfterWhileASlotIsWaitedFor(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		h := newHost("127.0.0.1:5000", 1, defaultPatience)
-		first, err := h.enter(t.Context(), up)
-		if err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		time.AfterFunc(2*time.Second, func() {
-			h.heard(&http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"10"}}})
-			first.leave()
-		})
-		second, err := h.enter(t.Context(), up)
-		if err != nil {
-			t.Fatal(err)
-		}
-		second.leave()
-		took(t, began, 12*time.Second, 12*time.Second)
-	})
-}
-
 // Whoever waits to try again, or for a token, holds nothing that others need.
 func TestNoSlotIsHeldWhileWaiting(t *testing.T) {
 	t.Parallel()
@@ -138,17 +116,28 @@ func TestNoSlotIsHeldWhileWaiting(t *testing.T) {
 				for range 14 {
 					time.Sleep(990 * time.Millisecond)
 					synctest.Wait()
-					for c, l := range r.session.at.limits {
-						l.mu.Lock()
-						if l.busy != 0 {
-							t.Errorf("%d slots of class %d are held", l.busy, c)
-						}
-						l.mu.Unlock()
-					}
+					wantFreeSlots(t, r.session.host, wire.Download, 24)
+					wantFreeSlots(t, r.session.host, wire.Upload, 24)
+					wantFreeSlots(t, r.session.host, wire.Small, wire.SmallConnections)
 				}
 				g.Wait()
 			})
 		})
+	}
+}
+
+// wantFreeSlots takes so many slots at once, which nobody else must hold.
+func wantFreeSlots(t *testing.T, h *wire.Host, c wire.Class, n int) {
+	t.Helper()
+	at, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	for i := range n {
+		s, err := h.Acquire(at, c)
+		if err != nil {
+			t.Errorf("%d of %d slots of class %d are free", i, n, c)
+			return
+		}
+		defer s.Release()
 	}
 }
 
@@ -176,11 +165,11 @@ func TestTokenRunsOutWhileASlotIsWaitedFor(t *testing.T) {
 	}
 	realm(t, h, Options{Transfers: 1}, func(t *testing.T, open func(string) *Repository) {
 		r := open("127.0.0.1:5000/acme/app")
-		held, err := r.session.at.enter(t.Context(), up)
+		held, err := r.session.host.Acquire(t.Context(), wire.Upload)
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(298*time.Second, held.leave)
+		time.AfterFunc(298*time.Second, held.Release)
 		if _, err := r.PutBlob(t.Context(), upload(content(smallBlob+1))); err != nil {
 			t.Error(err)
 		}
@@ -217,8 +206,15 @@ func TestNoCircleOfWaits(t *testing.T) {
 	})
 	realm(t, h, Options{Transfers: 1}, func(t *testing.T, open func(string) *Repository) {
 		one, two := open("127.0.0.1:5000/acme/app"), open("127.0.0.1:6000/acme/app")
-		for _, r := range []*Repository{one, two} {
-			r.session.at.limits[small] = newLimiter(1)
+		for _, r := range []*Repository{one, two} { // leave one small slot
+			if _, err := r.HasBlob(t.Context(), digestOf(blobs[0])); err != nil {
+				t.Fatal(err)
+			}
+			for range wire.SmallConnections - 1 {
+				if _, err := r.session.host.Acquire(t.Context(), wire.Small); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -255,7 +251,7 @@ func TestCeilings(t *testing.T) {
 	for _, test := range []struct {
 		transfers int
 		want      int32 // each way
-	}{{0, defaultTransfers}, {5, 5}} {
+	}{{0, wire.DefaultTransfers}, {5, 5}} {
 		var ups, downs, smalls gauge
 		big, little := content(smallBlob+1), content(10)
 		h := open200(func(w http.ResponseWriter, r *http.Request) {
@@ -297,9 +293,9 @@ func TestCeilings(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		if ups.most.Load() > test.want || downs.most.Load() > test.want || max(ups.most.Load(), downs.most.Load()) != test.want || smalls.most.Load() != smallConnections {
+		if ups.most.Load() > test.want || downs.most.Load() > test.want || max(ups.most.Load(), downs.most.Load()) != test.want || smalls.most.Load() != wire.SmallConnections {
 			t.Errorf("transfers %d: %d blobs up and %d down at once, and %d small requests, want at most %d each and %d",
-				test.transfers, ups.most.Load(), downs.most.Load(), smalls.most.Load(), test.want, smallConnections)
+				test.transfers, ups.most.Load(), downs.most.Load(), smalls.most.Load(), test.want, wire.SmallConnections)
 		}
 	}
 }
@@ -366,9 +362,6 @@ func TestBusyRegistryIsAskedLess(t *testing.T) {
 		if err := g.Wait(); err != nil {
 			t.Error(err)
 		}
-		if w := state(r.session.at.limits[small]).now; w > 24 {
-			t.Errorf("width %v after it all", w)
-		}
 	})
 	if n := refused.Load(); n > 400 {
 		t.Errorf("%d of 400 requests were refused: it was not asked less", n)
@@ -391,7 +384,7 @@ func TestSessionsShareTheirHost(t *testing.T) {
 		}
 		sessions = append(sessions, r.session)
 	}
-	if sessions[0] == sessions[1] || sessions[0].at != sessions[1].at || sessions[0].at != c.hosts.of("registry.EXAMPLE") {
+	if sessions[0] == sessions[1] || sessions[0].host != sessions[1].host || sessions[0].host != c.hosts.Of("registry.EXAMPLE") {
 		t.Error("two sessions of one host, or one host of two")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -12,11 +13,11 @@ import (
 func uploadAt(from *url.URL, location string) (*url.URL, error) {
 	ref, err := url.Parse(location)
 	if err != nil || location == "" {
-		return nil, misdirected{"", refusal("registry points elsewhere without a Location that can be read")}
+		return nil, misdirectedError{"", wire.Refusal("registry points elsewhere without a Location that can be read")}
 	}
 	to := behindProxy(from, from.ResolveReference(ref))
-	if err := checkElsewhere(from, to); err != nil {
-		return nil, misdirected{Cut(to.Scheme+"://"+to.Host, 100), err}
+	if err := wire.CheckDestination(from, to); err != nil {
+		return nil, misdirectedError{wire.Cut(to.Scheme+"://"+to.Host, 100), err}
 	}
 	return to, nil
 }
@@ -30,7 +31,7 @@ func behindProxy(from, to *url.URL) *url.URL {
 	if !strings.EqualFold(from.Hostname(), to.Hostname()) || from.Scheme != to.Scheme && !upgrade {
 		return to
 	}
-	if to.Port() == "" || port(to) == port(from) || upgrade && to.Port() == "80" {
+	if to.Port() == "" || wire.Port(to) == wire.Port(from) || upgrade && to.Port() == "80" {
 		same := *to
 		same.Scheme, same.Host = from.Scheme, from.Host
 		return &same
@@ -38,21 +39,21 @@ func behindProxy(from, to *url.URL) *url.URL {
 	return to
 }
 
-// misdirected says where an upload was sent that nobody follows. Of the Location it
+// misdirectedError says where an upload was sent that nobody follows. Of the Location it
 // names no path or query, which may be a ticket to storage.
-type misdirected struct {
+type misdirectedError struct {
 	to    string
 	error error
 }
 
-func (m misdirected) Error() string {
+func (m misdirectedError) Error() string {
 	if m.to == "" {
 		return m.error.Error()
 	}
 	return fmt.Sprintf("the Location of the upload is at %q: %v", m.to, m.error)
 }
 
-func (m misdirected) Unwrap() error { return m.error }
+func (m misdirectedError) Unwrap() error { return m.error }
 
 // withDigest adds the digest to a Location. The rest of its query stays as it is: it
 // may be signed, and reading and writing it changes "%20" and loses ";"

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
@@ -31,7 +32,7 @@ func TestUploadAt(t *testing.T) {
 		{"https://registry.example/v2/", "", ""},
 	} {
 		to, err := uploadAt(mustURL(t, test.from), test.location)
-		var refused refusal
+		var refused wire.Refusal
 		switch {
 		case test.want == "" && !errors.As(err, &refused):
 			t.Errorf("%s from %s: error %v, want a refusal", test.location, test.from, err)
@@ -110,7 +111,7 @@ func TestLocationAtClosedPort(t *testing.T) {
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("error %v, want a refused connection", err)
 		}
-		took(t, began, time.Second, defaultPatience/firstContact+5*time.Second)
+		took(t, began, time.Second, 10*time.Second+5*time.Second)
 		contains(t, err.Error(), "127.0.0.1:1")
 		contains(t, HintOf(err), `Nothing answers at "127.0.0.1:1", where 127.0.0.1:5000 sends its clients`)
 		lacks(t, err.Error()+HintOf(err), secret)
@@ -129,7 +130,7 @@ func TestRedirectToClosedPort(t *testing.T) {
 			if !errors.Is(err, syscall.ECONNREFUSED) {
 				t.Errorf("error %v, want a refused connection", err)
 			}
-			took(t, began, time.Second, defaultPatience/firstContact+5*time.Second)
+			took(t, began, time.Second, 10*time.Second+5*time.Second)
 			contains(t, err.Error(), `at "127.0.0.1:1", where the registry points`)
 			lacks(t, err.Error()+HintOf(err), secret)
 		}

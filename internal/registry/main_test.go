@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"runtime"
@@ -25,6 +26,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -86,7 +88,7 @@ func open200(h http.HandlerFunc) http.HandlerFunc {
 // started before it.
 func client(t *testing.T, chain *credential.Chain) *Client {
 	t.Helper()
-	c := New(Options{Credentials: chain, UserAgent: "promote-test", Patience: 2 * time.Second})
+	c := New(Options{Credentials: chain, UserAgent: "promote-test", RetryFor: 2 * time.Second})
 	t.Cleanup(c.Close)
 	return c
 }
@@ -347,7 +349,7 @@ func bubbleWithout(t *testing.T, closed string, h http.HandlerFunc, test func(t 
 			defer close(served)
 			_ = server.Serve(network)
 		}()
-		transport := newTransport(&tls.Config{}, func(ctx context.Context, kind, address string) (net.Conn, error) {
+		transport := wire.NewTransport(&tls.Config{}, func(ctx context.Context, kind, address string) (net.Conn, error) {
 			if address == closed {
 				return nil, &net.OpError{Op: "dial", Net: kind, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 			}
@@ -363,6 +365,15 @@ func bubbleWithout(t *testing.T, closed string, h http.HandlerFunc, test func(t 
 		c := New(Options{Transport: transport})
 		test(t, repository(t, c, credential.Source, "127.0.0.1:5000/acme/app", Push))
 	})
+}
+
+func mustURL(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 // took fails unless the time since then is within the bounds.

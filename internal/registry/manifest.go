@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -56,8 +58,8 @@ var acceptable = http.Header{"Accept": {accept}}
 // answered without naming a digest, it is read once more by the digest that the
 // bytes have: a registry that has no such manifest did not send it.
 func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, error) {
-	c := r.session.hosts.cache
-	m, err := ask(ctx, c, &c.manifests, r.place(ref), r.uncached, func(ctx context.Context) (Manifest, error) {
+	c := r.session.cache
+	m, err := readOnce(ctx, c, &c.manifests, r.cacheKey(ref), r.uncached, func(ctx context.Context) (Manifest, error) {
 		m, err := r.fetchManifest(ctx, ref)
 		if err != nil {
 			return Manifest{}, err
@@ -67,24 +69,33 @@ func (r *Repository) GetManifest(ctx context.Context, ref string) (Manifest, err
 	return m, r.fail("read manifest", ref, err)
 }
 
-func (r *Repository) fetchManifest(ctx context.Context, ref string) (Manifest, error) {
-	p := patience{host: r.session.at}
-	for {
-		m, named, err := r.readManifest(ctx, ref)
-		if err != nil || named {
-			return m, err
-		}
-		if _, _, err = r.readManifest(ctx, m.Digest.String()); err == nil {
-			return m, nil
-		}
-		if !errors.Is(err, ErrNotFound) {
-			return Manifest{}, err
-		}
-		err = damaged(fmt.Errorf("%w: the registry sends bytes of the digest %s and has no such manifest", ErrMismatch, m.Digest))
-		if err = p.after(ctx, err); err != nil {
-			return Manifest{}, r.fail("read manifest", ref, err)
-		}
+func (r *Repository) fetchManifest(ctx context.Context, ref string) (m Manifest, err error) {
+	err = retry.Do(ctx, r.session.host, func(ctx context.Context) error {
+		m, err = r.readVouched(ctx, ref)
+		return err
+	})
+	var failure *Error
+	switch {
+	case errors.As(err, &failure): // an attempt has said it
+		return Manifest{}, failure
+	case err != nil:
+		return Manifest{}, r.fail("read manifest", ref, err)
 	}
+	return m, nil
+}
+
+// readVouched reads a manifest once more by the digest of its bytes where nothing vouches
+// for these.
+func (r *Repository) readVouched(ctx context.Context, ref string) (Manifest, error) {
+	m, vouched, err := r.readManifest(ctx, ref)
+	if err != nil || vouched {
+		return m, err
+	}
+	_, _, err = r.readManifest(ctx, m.Digest.String())
+	if errors.Is(err, ErrNotFound) {
+		err = retry.AfterDamage(fmt.Errorf("%w: the registry sends bytes of the digest %s and has no such manifest", ErrMismatch, m.Digest))
+	}
+	return m, err
 }
 
 // readManifest asks for a manifest. It reports whether its digest is more than
@@ -93,7 +104,7 @@ func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, 
 	c := r.call(http.MethodGet, "manifests/"+ref)
 	c.header = acceptable
 	c.limit = MaxManifest
-	c.check = func(a *answer) (err error) {
+	c.check = func(a *wire.Answer) (err error) {
 		m, err = readManifest(a, ref)
 		return err
 	}
@@ -104,20 +115,20 @@ func (r *Repository) readManifest(ctx context.Context, ref string) (m Manifest, 
 	if err != nil {
 		return Manifest{}, false, r.fail("read manifest", ref, err)
 	}
-	if a.status != http.StatusOK {
+	if a.Status != http.StatusOK {
 		return Manifest{}, false, r.refuseRead(ctx, "read manifest", ref, a)
 	}
 	r.seen()
-	named = isDigest(ref) || vouches(a.header.Get("Docker-Content-Digest")) || types.MediaType(m.MediaType).IsSchema1()
+	named = isDigest(ref) || vouches(a.Header.Get("Docker-Content-Digest")) || types.MediaType(m.MediaType).IsSchema1()
 	return m, named, nil
 }
 
 // judgeScanned waits for a scan: for seconds after an image was pushed a policy may
 // forbid to pull it (harbor#15885). What a target's tag holds is not waited for: a policy
 // that forbids that stays.
-func judgeScanned(a *answer) error {
-	if a.status == http.StatusPreconditionFailed {
-		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a, reason: isLagging}
+func judgeScanned(a *wire.Answer) error {
+	if a.Status == http.StatusPreconditionFailed {
+		return retry.Error{Err: fmt.Errorf("the registry answered %s", a), Answer: a, Reason: retry.Lagging}
 	}
 	return nil
 }
@@ -127,24 +138,24 @@ func judgeScanned(a *answer) error {
 // to exhaust the program. An index of ten thousand children has fewer.
 const maxMembers = 100_000
 
-func readManifest(a *answer, ref string) (m Manifest, err error) {
-	if n := bytes.Count(a.body, []byte(",")); n > maxMembers {
+func readManifest(a *wire.Answer, ref string) (m Manifest, err error) {
+	if n := bytes.Count(a.Body, []byte(",")); n > maxMembers {
 		return Manifest{}, fmt.Errorf("%w: a manifest of %d members", ErrTooLarge, n)
 	}
 	k := kindOf(a)
-	m = Manifest{Digest: digestOf(a.body), MediaType: k.mediaType, Untyped: k.untyped, Raw: bytes.Clone(a.body)}
+	m = Manifest{Digest: digestOf(a.Body), MediaType: k.mediaType, Untyped: k.untyped, Raw: bytes.Clone(a.Body)}
 	if isDigest(ref) {
-		m.Digest, err = matches(a.body, ref)
+		m.Digest, err = matches(a.Body, ref)
 	} else {
-		err = a.names(m)
+		err = names(a, m)
 	}
 	switch {
 	case isDigest(ref) && err == nil:
 		return m, nil
-	case isPage(a):
-		return Manifest{}, errAgain{error: fmt.Errorf("%w in place of the registry: %s came for a manifest", errPage, describePage(a)), reason: wasOdd}
+	case a.IsPage():
+		return Manifest{}, wire.InvalidError{Err: fmt.Errorf("%w in place of the registry: %s came for a manifest", wire.ErrPage, a.DescribePage())}
 	case err == nil && !k.isManifest: // the digest of a page is right as well where it comes for every path
-		return Manifest{}, damaged(fmt.Errorf("%w in place of the registry: what came is no manifest", errPage))
+		return Manifest{}, retry.AfterDamage(fmt.Errorf("%w in place of the registry: what came is no manifest", wire.ErrPage))
 	}
 	return m, err
 }
@@ -152,8 +163,8 @@ func readManifest(a *answer, ref string) (m Manifest, err error) {
 // names fails if the registry names another digest than that of the manifest's
 // bytes. The digest of schema 1 leaves its signatures out (distribution, "Image
 // Manifest Version 2, Schema 1"): who reads on refuses it by its type.
-func (a *answer) names(m Manifest) error {
-	got, want := a.header.Get("Docker-Content-Digest"), digestOf(m.Raw).String()
+func names(a *wire.Answer, m Manifest) error {
+	got, want := a.Header.Get("Docker-Content-Digest"), digestOf(m.Raw).String()
 	if !vouches(got) || got == want || types.MediaType(m.MediaType).IsSchema1() {
 		return nil
 	}
@@ -161,11 +172,11 @@ func (a *answer) names(m Manifest) error {
 		_, err := matches(m.Raw, got)
 		return err
 	}
-	return fmt.Errorf("%w: the registry names %s, the bytes are %s", ErrMismatch, Cut(got, 80), want)
+	return fmt.Errorf("%w: the registry names %s, the bytes are %s", ErrMismatch, wire.Cut(got, 80), want)
 }
 
 // mediaType is the type of the manifest that an answer brings.
-func mediaType(a *answer) string { return kindOf(a).mediaType }
+func mediaType(a *wire.Answer) string { return kindOf(a).mediaType }
 
 // kind is what can be told of a manifest without reading all of it.
 type kind struct {
@@ -176,25 +187,25 @@ type kind struct {
 
 // kindOf tells the type that the manifest itself states, else the one that the
 // registry sends with it, else what its shape tells (image-spec, "mediaType").
-func kindOf(a *answer) kind {
+func kindOf(a *wire.Answer) kind {
 	var stated struct {
 		MediaType string          `json:"mediaType"`
 		Manifests json.RawMessage `json:"manifests"` // unread: a list of nothings would be large
 		Schema    int             `json:"schemaVersion"`
 	}
-	var config, layers, blobs anything
-	err := json.Unmarshal(a.body, &struct { // what cannot be read is refused by who needs it
+	var config, layers, blobs present
+	err := json.Unmarshal(a.Body, &struct { // what cannot be read is refused by who needs it
 		MediaType *string          `json:"mediaType"`
 		Manifests *json.RawMessage `json:"manifests"`
 		Schema    *int             `json:"schemaVersion"`
-		Config    *anything        `json:"config"`
-		Layers    *anything        `json:"layers"`
-		Blobs     *anything        `json:"blobs"`
+		Config    *present         `json:"config"`
+		Layers    *present         `json:"layers"`
+		Blobs     *present         `json:"blobs"`
 	}{&stated.MediaType, &stated.Manifests, &stated.Schema, &config, &layers, &blobs})
 	var typed *json.UnmarshalTypeError
 	readable := err == nil || errors.As(err, &typed)
 	k := kind{isManifest: readable && (stated.MediaType != "" || stated.Schema != 0 || stated.Manifests != nil || bool(config || layers || blobs))}
-	sent, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
+	sent, _, _ := strings.Cut(a.Header.Get("Content-Type"), ";")
 	sent = strings.TrimSpace(sent)
 	k.untyped = stated.MediaType == "" && !strings.Contains(sent, "manifest") && !strings.Contains(sent, "index")
 	switch {
@@ -212,11 +223,11 @@ func kindOf(a *answer) kind {
 	return k
 }
 
-// anything notes that a member is there.
-type anything bool
+// present notes that a member is there.
+type present bool
 
 // UnmarshalJSON reads nothing.
-func (a *anything) UnmarshalJSON([]byte) error {
+func (a *present) UnmarshalJSON([]byte) error {
 	*a = true
 	return nil
 }
@@ -230,10 +241,10 @@ func (r *Repository) HeadManifest(ctx context.Context, ref string) (Manifest, er
 	if err != nil {
 		return Manifest{}, r.fail("look for manifest", ref, err)
 	}
-	if a.status != http.StatusOK {
+	if a.Status != http.StatusOK {
 		return Manifest{}, r.refuse("look for manifest", ref, a)
 	}
-	digest, err := v1.NewHash(a.header.Get("Docker-Content-Digest"))
+	digest, err := v1.NewHash(a.Header.Get("Docker-Content-Digest"))
 	if err != nil {
 		return Manifest{}, r.fail("look for manifest", ref, errors.New("the registry names no digest"))
 	}
@@ -252,10 +263,10 @@ func (r *Repository) has(ctx context.Context, c call, ref, op string) (bool, err
 	switch {
 	case err != nil:
 		return false, r.fail(op, ref, err)
-	case a.status == http.StatusOK:
+	case a.Status == http.StatusOK:
 		r.seen()
 		return true, nil
-	case a.status == http.StatusNotFound:
+	case a.Status == http.StatusNotFound:
 		return false, nil
 	}
 	if err = r.refuseRead(ctx, op, ref, a); errors.Is(err, ErrNotFound) {
@@ -271,7 +282,7 @@ func (r *Repository) has(ctx context.Context, c call, ref, op string) (bool, err
 // A tag that cannot be changed is ErrTagImmutable, unless it holds the digest already.
 func (r *Repository) PutManifest(ctx context.Context, ref string, m Manifest) (indexed bool, err error) {
 	if !isDigest(ref) {
-		if err := r.confirm(ctx, m); err != nil {
+		if err := r.confirmAssumedMissing(ctx, m); err != nil {
 			return false, err
 		}
 	}
@@ -279,34 +290,34 @@ func (r *Repository) PutManifest(ctx context.Context, ref string, m Manifest) (i
 }
 
 func (r *Repository) writeManifest(ctx context.Context, ref string, m Manifest) (indexed bool, err error) {
-	defer r.session.listsOf(r).write(subjectOf(m))()
+	defer r.session.referrersOf(r).write(subjectOf(m))()
 	a, err := r.putManifest(ctx, ref, m)
 	if err != nil {
 		return false, r.fail(opWriteManifest, ref, err)
 	}
 	if wasWritten(a) {
 		r.seen()
-		if indexed = a.header.Get("OCI-Subject") != ""; indexed {
-			r.session.listsOf(r).learn(yes)
+		if indexed = a.Header.Get("OCI-Subject") != ""; indexed {
+			r.session.referrersOf(r).learn(supported)
 		}
 		return indexed, nil
 	}
 	return false, r.refusedManifest(ctx, ref, m, a)
 }
 
-func wasWritten(a *answer) bool {
-	return a.status == http.StatusCreated || a.status == http.StatusOK || a.status == http.StatusAccepted
+func wasWritten(a *wire.Answer) bool {
+	return a.Status == http.StatusCreated || a.Status == http.StatusOK || a.Status == http.StatusAccepted
 }
 
-func (r *Repository) putManifest(ctx context.Context, ref string, m Manifest) (*answer, error) {
+func (r *Repository) putManifest(ctx context.Context, ref string, m Manifest) (*wire.Answer, error) {
 	c := r.call(http.MethodPut, "manifests/"+ref)
 	c.header = http.Header{"Content-Type": {m.MediaType}}
 	c.body = m.Raw
 	// Some registries digest their own rendering of the manifest.
-	c.check = func(a *answer) error { return a.names(m) }
-	c.judge = func(a *answer) error { return judgeManifest(a, subjectOf(m).Hex != "") }
-	r.session.hosts.cache.wroteManifest(r, ref)
-	defer r.session.hosts.cache.wroteManifest(r, ref)
+	c.check = func(a *wire.Answer) error { return names(a, m) }
+	c.judge = func(a *wire.Answer) error { return judgeManifest(a, subjectOf(m).Hex != "") }
+	r.session.cache.wroteManifest(r, ref)
+	defer r.session.cache.wroteManifest(r, ref)
 	return r.session.send(ctx, c)
 }
 
@@ -316,22 +327,22 @@ func (r *Repository) putManifest(ctx context.Context, ref string, m Manifest) (*
 // also said as 404 (harbor#20726, #14902, #22417). Where the manifest has a subject, 404
 // may as well mean that none with one is taken (hub-feedback#2307): that is not waited for
 // as long.
-func judgeManifest(a *answer, hasSubject bool) error {
-	code, _ := diagnose(a)
-	again := func(why reason) error {
-		return errAgain{error: fmt.Errorf("the registry answered %s", a), answer: a, reason: why}
+func judgeManifest(a *wire.Answer, hasSubject bool) error {
+	code, _ := a.Diagnosis()
+	again := func(why retry.Reason) error {
+		return retry.Error{Err: fmt.Errorf("the registry answered %s", a), Answer: a, Reason: why}
 	}
 	switch code {
 	case "DIGEST_INVALID", "SIZE_INVALID", "MANIFEST_INVALID":
-		return again(wasRefused)
+		return again(retry.Refused)
 	case "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN":
-		return again(isLagging)
+		return again(retry.Lagging)
 	case "NOT_FOUND", "MANIFEST_UNKNOWN", "NAME_UNKNOWN", "":
 		switch {
-		case a.status == http.StatusNotFound && hasSubject:
-			return again(wasRefused)
-		case a.status == http.StatusNotFound:
-			return again(isLagging)
+		case a.Status == http.StatusNotFound && hasSubject:
+			return again(retry.Refused)
+		case a.Status == http.StatusNotFound:
+			return again(retry.Lagging)
 		}
 	}
 	return nil
@@ -345,13 +356,13 @@ func judgeManifest(a *answer, hasSubject bool) error {
 // (harbor#17332), 405 (acr-cli#70), 400 BLOB_UPLOAD_INVALID (jib#2395), 403 (Docker
 // Hub), 400 TAG_INVALID (ECR). What they have in common is that the tag exists, and
 // that the same manifest is taken by its digest.
-func (r *Repository) refusedManifest(ctx context.Context, ref string, m Manifest, a *answer) error {
+func (r *Repository) refusedManifest(ctx context.Context, ref string, m Manifest, a *wire.Answer) error {
 	refused := r.refusal(opWriteManifest, ref, a)
-	switch a.status {
+	switch a.Status {
 	case http.StatusUnauthorized, http.StatusRequestEntityTooLarge:
 		return refused
 	}
-	if a.status >= 500 || isDigest(ref) && a.status == http.StatusForbidden {
+	if a.Status >= 500 || isDigest(ref) && a.Status == http.StatusForbidden {
 		return refused
 	}
 	held, err := r.fetchManifest(ctx, ref)
@@ -360,7 +371,7 @@ func (r *Repository) refusedManifest(ctx context.Context, ref string, m Manifest
 		return nil
 	case err != nil || isDigest(ref):
 		return refused
-	case saysImmutable(refused) || !isUnseen(refused.Code) && r.takes(ctx, m):
+	case saysImmutable(refused) || !isUnseen(refused.Code) && r.acceptsByDigest(ctx, m):
 		refused.immutable = true
 		refused.Hint = ""
 	}
@@ -375,9 +386,9 @@ func saysImmutable(e *Error) bool {
 // isUnseen reports whether a manifest was refused for what it names.
 func isUnseen(code string) bool { return code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" }
 
-// takes writes a manifest by its digest, which needs the same rights as a tag and
+// acceptsByDigest writes a manifest by its digest, which needs the same rights as a tag and
 // the same content, and nothing of the tag.
-func (r *Repository) takes(ctx context.Context, m Manifest) bool {
+func (r *Repository) acceptsByDigest(ctx context.Context, m Manifest) bool {
 	a, err := r.putManifest(ctx, m.Digest.String(), m)
 	return err == nil && wasWritten(a)
 }
@@ -386,15 +397,15 @@ func (r *Repository) takes(ctx context.Context, m Manifest) bool {
 // (ErrUnsupported), or have no way to remove a tag alone.
 func (r *Repository) DeleteTag(ctx context.Context, tag string) error {
 	c := r.call(http.MethodDelete, "manifests/"+tag)
-	c.need.access = Delete // a right of its own, asked for only here
-	r.session.hosts.cache.wroteManifest(r, tag)
-	defer r.session.hosts.cache.wroteManifest(r, tag)
+	c.need.Access = Delete // a right of its own, asked for only here
+	r.session.cache.wroteManifest(r, tag)
+	defer r.session.cache.wroteManifest(r, tag)
 	a, err := r.session.send(ctx, c)
 	if err != nil {
 		return r.fail("delete tag", tag, err)
 	}
-	if a.status != http.StatusAccepted && a.status != http.StatusOK && a.status != http.StatusNoContent &&
-		a.status != http.StatusNotFound {
+	if a.Status != http.StatusAccepted && a.Status != http.StatusOK && a.Status != http.StatusNoContent &&
+		a.Status != http.StatusNotFound {
 		return r.refuse("delete tag", tag, a)
 	}
 	return nil

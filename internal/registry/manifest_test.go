@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -177,7 +179,7 @@ func TestMediaType(t *testing.T) {
 		{`{"mediaType":7,"manifests":[]}`, "", string(types.OCIImageIndex)},
 		{`not JSON`, "text/html", string(types.OCIManifestSchema1)},
 	} {
-		a := &answer{header: http.Header{"Content-Type": {test.sent}}, body: []byte(test.body)}
+		a := &wire.Answer{Header: http.Header{"Content-Type": {test.sent}}, Body: []byte(test.body)}
 		if got := mediaType(a); got != test.want {
 			t.Errorf("%s sent as %q is %s, want %s", test.body, test.sent, got, test.want)
 		}
@@ -212,19 +214,19 @@ func TestEndlessManifest(t *testing.T) {
 	if !errors.Is(err, ErrTooLarge) || errors.Is(err, ErrMismatch) {
 		t.Errorf("error %v, want ErrTooLarge", err)
 	}
-	if used > oddities*48<<20 { // in all: a read that was refused is garbage before the next
+	if used > retry.MaxInvalid*48<<20 { // in all: a read that was refused is garbage before the next
 		t.Errorf("%d MiB allocated", used>>20)
 	}
 	if sent.Load() > 64<<20 {
 		t.Errorf("%d MiB sent before the connection was closed", sent.Load()>>20)
 	}
-	wantRequests(t, reg, "manifests/dev", oddities)
+	wantRequests(t, reg, "manifests/dev", retry.MaxInvalid)
 }
 
 // Nor does a manifest of nothings, of which each takes more room than it says.
 func TestManifestOfNothings(t *testing.T) {
 	body := []byte(`{"manifests":[0` + strings.Repeat(",0", (MaxManifest-20)/2) + "]}")
-	a := &answer{header: http.Header{}, body: body}
+	a := &wire.Answer{Header: http.Header{}, Body: body}
 	if used := allocated(func() { mediaType(a) }); used > 16<<20 {
 		t.Errorf("%d MiB allocated to find the type of a manifest of 4 MiB", used>>20)
 	}
@@ -534,7 +536,7 @@ func TestPageForAManifest(t *testing.T) {
 				if header == sha(nil) && errors.Is(err, ErrMismatch) {
 					return // also well
 				}
-				if !errors.Is(err, errPage) {
+				if !errors.Is(err, wire.ErrPage) {
 					t.Errorf("%s: error %v", name, err)
 				}
 				contains(t, HintOf(err), "proxy", "login page")
@@ -546,7 +548,7 @@ func TestPageForAManifest(t *testing.T) {
 		}
 	}
 	bubble(t, open200(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, loginPage) }), func(t *testing.T, r *Repository) {
-		if _, err := r.GetManifest(t.Context(), sha(nil)); !errors.Is(err, errPage) {
+		if _, err := r.GetManifest(t.Context(), sha(nil)); !errors.Is(err, wire.ErrPage) {
 			t.Errorf("by digest: %v", err)
 		}
 	})

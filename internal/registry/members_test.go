@@ -4,6 +4,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 )
 
 // TestManifestOfTooManyMembers is refused before anybody reads its entries: each would
@@ -14,13 +17,13 @@ func TestManifestOfTooManyMembers(t *testing.T) {
 		if len(body) > MaxManifest {
 			t.Fatalf("%d bytes would be refused for their size", len(body))
 		}
-		_, err := readManifest(&answer{body: []byte(body)}, "latest")
-		if !errors.Is(err, ErrTooLarge) || temporary(err) {
+		_, err := readManifest(&wire.Answer{Body: []byte(body)}, "latest")
+		if !errors.Is(err, ErrTooLarge) || retry.IsTemporary(err) {
 			t.Errorf("%s: error %v", nothing, err)
 		}
 	}
 	large := `{"schemaVersion":2,"manifests":[` + strings.Repeat(`{"mediaType":"m","digest":"d","size":1,"platform":{"os":"linux","architecture":"amd64"}},`, 10_000) + `{}]}`
-	if _, err := readManifest(&answer{body: []byte(large)}, "latest"); err != nil {
+	if _, err := readManifest(&wire.Answer{Body: []byte(large)}, "latest"); err != nil {
 		t.Errorf("an index of ten thousand children: %v", err)
 	}
 }

@@ -29,7 +29,7 @@ func TestProxyThatWantsALogin(t *testing.T) {
 			}
 			address.User = user
 			c := client(t, nil)
-			for _, transport := range []http.RoundTripper{c.transports.small, c.transports.down, c.transports.up} {
+			for _, transport := range []http.RoundTripper{c.transports.Small, c.transports.Download, c.transports.Upload} {
 				transport.(*http.Transport).Proxy = http.ProxyURL(address) //nolint:forcetypeassert // it is one
 			}
 			r := repository(t, c, credential.Source, "registry.example/acme/app", Pull)

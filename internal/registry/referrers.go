@@ -14,6 +14,8 @@ import (
 	"sync"
 
 	"github.com/artifact-promotion/promote/internal/queue"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -70,8 +72,8 @@ func (r *Repository) ReadableReferrers(ctx context.Context, subject v1.Hash) (al
 
 // firstPage tells a registry that has no API from one that has.
 func (r *Repository) firstPage(ctx context.Context, subject v1.Hash) (referrersPage, error) {
-	l := r.session.listsOf(r)
-	if l.api() == no {
+	l := r.session.referrersOf(r)
+	if l.api() == unsupported {
 		return referrersPage{}, ErrNoReferrersAPI
 	}
 	p, err := r.referrersPage(ctx, subject, nil)
@@ -79,23 +81,23 @@ func (r *Repository) firstPage(ctx context.Context, subject v1.Hash) (referrersP
 		p, err = r.askAgain(ctx, subject, l)
 	}
 	if err == nil {
-		l.learn(yes)
+		l.learn(supported)
 	}
 	return p, err
 }
 
 // askAgain does, where the API was said to be absent: once, or, where it answered
 // before, a few times.
-func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *lists) (p referrersPage, err error) {
-	if l.gate.Take(ctx) != nil {
-		return p, r.fail(listReferrers, subject.String(), endedBy(ctx))
+func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *referrersSupport) (p referrersPage, err error) {
+	if l.turn.Take(ctx) != nil {
+		return p, r.fail(listReferrers, subject.String(), retry.Interrupted(ctx))
 	}
-	defer l.gate.Give()
+	defer l.turn.Give()
 	times := 1
-	if has := l.api(); has == no { // somebody else has asked again
+	if has := l.api(); has == unsupported { // somebody else has asked again
 		return p, ErrNoReferrersAPI
-	} else if has == yes {
-		times = refusals - 1
+	} else if has == supported {
+		times = retry.MaxRefused - 1
 	}
 	for range times {
 		if p, err = r.referrersPage(ctx, subject, nil); !lacksReferrers(err) {
@@ -104,16 +106,16 @@ func (r *Repository) askAgain(ctx context.Context, subject v1.Hash, l *lists) (p
 	}
 	var refused *Error
 	if !errors.As(err, &refused) || refused.Code != string(transport.NameUnknownErrorCode) && !refused.missing {
-		l.learn(no) // of a repository that is yet to be made, nothing is known
+		l.learn(unsupported) // of a repository that is yet to be made, nothing is known
 	}
 	return p, ErrNoReferrersAPI
 }
 
-// lists is what is known of a repository's lists of referrers.
-type lists struct {
-	gate   queue.Turn // held while it is found out
+// referrersSupport is what is known of a repository's lists of referrers.
+type referrersSupport struct {
+	turn   queue.Turn // held while it is found out
 	mu     sync.Mutex
-	has    support
+	known  capability
 	writes map[v1.Hash]*writing // by subject
 }
 
@@ -125,7 +127,7 @@ type writing struct {
 
 // write notes that a referrer of the subject is being written, until the function that it
 // returns is called.
-func (l *lists) write(subject v1.Hash) (written func()) {
+func (l *referrersSupport) write(subject v1.Hash) (written func()) {
 	if subject.Hex == "" {
 		return func() {}
 	}
@@ -155,7 +157,7 @@ func (l *lists) write(subject v1.Hash) (written func()) {
 // 0.1.2) takes away with the last of them what it listed meanwhile: a list that is read
 // before that does not tell.
 func (r *Repository) AwaitReferrers(ctx context.Context, subject v1.Hash) error {
-	l := r.session.listsOf(r)
+	l := r.session.referrersOf(r)
 	l.mu.Lock()
 	w := l.writes[subject]
 	l.mu.Unlock()
@@ -166,7 +168,7 @@ func (r *Repository) AwaitReferrers(ctx context.Context, subject v1.Hash) error 
 	case <-w.over:
 		return nil
 	case <-ctx.Done():
-		return endedBy(ctx)
+		return retry.Interrupted(ctx)
 	}
 }
 
@@ -183,37 +185,29 @@ func subjectOf(m Manifest) v1.Hash {
 	return named.Subject.Digest
 }
 
-type support int
-
-const (
-	unknown support = iota
-	yes
-	no
-)
-
-func (s *session) listsOf(r *Repository) *lists {
+func (s *session) referrersOf(r *Repository) *referrersSupport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.lists[r.name.RepositoryStr()]
+	l := s.referrers[r.name.RepositoryStr()]
 	if l == nil {
-		l = &lists{gate: queue.NewTurn()}
-		s.lists[r.name.RepositoryStr()] = l
+		l = &referrersSupport{turn: queue.NewTurn()}
+		s.referrers[r.name.RepositoryStr()] = l
 	}
 	return l
 }
 
-func (l *lists) api() support {
+func (l *referrersSupport) api() capability {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.has
+	return l.known
 }
 
 // learn keeps that there is an API against any later doubt.
-func (l *lists) learn(has support) {
+func (l *referrersSupport) learn(has capability) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if has == yes || l.has == unknown {
-		l.has = has
+	if has == supported || l.known == untried {
+		l.known = has
 	}
 }
 
@@ -236,7 +230,13 @@ func lacksReferrers(err error) bool {
 
 const listReferrers = "list referrers"
 
-var errNoList = errors.New("the answer is no list of referrers")
+// noList is of an answer that is no list of referrers. It is not asked for again.
+type noList struct{}
+
+func (noList) Error() string { return "the answer is no list of referrers" }
+func (noList) Final()        {}
+
+var errNoList error = noList{}
 
 var acceptIndex = http.Header{"Accept": {string(types.OCIImageIndex)}}
 
@@ -253,21 +253,21 @@ func (r *Repository) referrersPage(ctx context.Context, subject v1.Hash, at *url
 	c.header = acceptIndex
 	c.limit = MaxManifest
 	var odd []string
-	c.check = func(a *answer) (err error) {
+	c.check = func(a *wire.Answer) (err error) {
 		if p.list, err = readReferrers(a); err != nil || len(p.list.odd) == 0 || slices.Equal(p.list.odd, odd) {
 			return err
 		}
 		odd = p.list.odd // no digest protects the list: what is read twice was not damaged on its way
-		return damaged(fmt.Errorf("read list: an entry cannot be read: %q", odd))
+		return retry.AfterDamage(fmt.Errorf("read list: an entry cannot be read: %q", odd))
 	}
 	a, err := r.session.send(ctx, c)
 	if err != nil {
 		return p, r.fail(listReferrers, subject.String(), err)
 	}
-	if a.status != http.StatusOK {
+	if a.Status != http.StatusOK {
 		return p, r.refuseRead(ctx, listReferrers, subject.String(), a)
 	}
-	p.size = len(a.body)
+	p.size = len(a.Body)
 	if p.next, err = nextPage(a); err != nil {
 		return p, r.fail(listReferrers, subject.String(), err)
 	}
@@ -276,19 +276,19 @@ func (r *Repository) referrersPage(ctx context.Context, subject v1.Hash, at *url
 
 // readReferrers reads one page. A list without its member, or with an entry that
 // names nothing, was damaged on its way.
-func readReferrers(a *answer) (list referrerList, err error) {
-	found, err := member(a.body, "manifests", &list)
+func readReferrers(a *wire.Answer) (list referrerList, err error) {
+	found, err := jsonField(a.Body, "manifests", &list)
 	switch {
 	case errors.Is(err, ErrTooLarge):
 		return referrerList{}, err
 	case found && err == nil:
 		return list, nil
-	case !strings.HasPrefix(a.header.Get("Content-Type"), string(types.OCIImageIndex)):
+	case !strings.HasPrefix(a.Header.Get("Content-Type"), string(types.OCIImageIndex)):
 		return referrerList{}, errNoList
 	case err == nil:
 		err = errors.New("it has no member manifests")
 	}
-	return referrerList{}, damaged(fmt.Errorf("read list: %w", err))
+	return referrerList{}, retry.AfterDamage(fmt.Errorf("read list: %w", err))
 }
 
 // referrerList is read one by one, so that it is not held before it is counted.
@@ -321,8 +321,8 @@ var (
 
 // nextPage is where the Link header points to, nil if this is the last page.
 // It must stay on the host: the token goes with it (RFC 8288).
-func nextPage(a *answer) (*url.URL, error) {
-	links := a.header.Values("Link")
+func nextPage(a *wire.Answer) (*url.URL, error) {
+	links := a.Header.Values("Link")
 	if len(links) == 0 {
 		return nil, nil
 	}
@@ -330,12 +330,12 @@ func nextPage(a *answer) (*url.URL, error) {
 		if !linkNext().MatchString(m[2]) {
 			continue
 		}
-		next, err := elsewhere(a.url, m[1])
+		next, err := wire.ResolveLocation(a.URL, m[1])
 		if err != nil {
 			return nil, err
 		}
-		if !sameHost(a.url, next) {
-			return nil, refusal("the next page of the list is on another host: not followed")
+		if !wire.SameHost(a.URL, next) {
+			return nil, wire.Refusal("the next page of the list is on another host: not followed")
 		}
 		return next, nil
 	}

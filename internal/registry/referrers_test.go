@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -195,7 +196,7 @@ func TestNextPage(t *testing.T) {
 		{`<>; rel="next"`, "refused"},
 		{`<::>; rel="next"`, "refused"},
 	} {
-		a := &answer{url: mustURL(t, at), header: http.Header{"Link": strings.Split(test.link, "\n")}}
+		a := &wire.Answer{URL: mustURL(t, at), Header: http.Header{"Link": strings.Split(test.link, "\n")}}
 		next, err := nextPage(a)
 		got := ""
 		switch {

@@ -5,6 +5,8 @@ import (
 	"io"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/auth"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
@@ -52,14 +54,14 @@ func (r *Repository) Same(o *Repository) bool { return r.name.Name() == o.name.N
 // costs a refused token and a POST for each blob, so it is never tried.
 func (r *Repository) CanMountFrom(o *Repository) bool {
 	return r.session == o.session && !r.Same(o) &&
-		r.session.mayMount(need{repository: r.name.RepositoryStr(), from: o.name.RepositoryStr()})
+		r.session.mayMount(auth.Need{Repository: r.name.RepositoryStr(), From: o.name.RepositoryStr()})
 }
 
-// MountsItself reports whether a mount from the repository itself answers in one
+// SupportsSelfMount reports whether a mount from the repository itself answers in one
 // request whether a blob is there, and else starts its upload: only where the host
 // has shown that it takes mounts. Some never do, and answer as if nothing were
 // there.
-func (r *Repository) MountsItself() bool { return r.session.at.mounts() }
+func (r *Repository) SupportsSelfMount() bool { return r.session.supports.supportsMount() }
 
 // Reference is the full reference of a tag or digest in the repository.
 func (r *Repository) Reference(tagOrDigest string) string {
@@ -72,9 +74,9 @@ func (r *Repository) Reference(tagOrDigest string) string {
 // path is the URL path /v2/<name>/<parts…> on the session's host.
 func (r *Repository) path(parts string) string { return "/v2/" + r.name.RepositoryStr() + "/" + parts }
 
-func (r *Repository) need() need { return need{repository: r.name.RepositoryStr()} }
+func (r *Repository) need() auth.Need { return auth.Need{Repository: r.name.RepositoryStr()} }
 
 // call is a request to the session's host about the repository.
 func (r *Repository) call(method, parts string) call {
-	return call{method: method, path: r.path(parts), need: r.need(), limit: maxErrorBody}
+	return call{method: method, path: r.path(parts), need: r.need(), limit: wire.MaxErrorBody}
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
@@ -103,10 +105,10 @@ func TestLastAnswerIsTheError(t *testing.T) {
 		if !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || e.Code != "TOOMANYREQUESTS" {
 			t.Errorf("error %v", err)
 		}
-		took(t, began, defaultPatience, defaultPatience+5*time.Second)
+		took(t, began, wire.DefaultRetryFor, wire.DefaultRetryFor+5*time.Second)
 	})
-	if n := asked.Load(); n < attempts || n > 40 {
-		t.Errorf("asked %d times, want %d", asked.Load(), attempts)
+	if n := asked.Load(); n < retry.MinAttempts || n > 40 {
+		t.Errorf("asked %d times, want %d", asked.Load(), retry.MinAttempts)
 	}
 }
 
@@ -119,13 +121,13 @@ func TestConnectionThatNeverWorks(t *testing.T) {
 	}), func(t *testing.T, r *Repository) {
 		_, err := r.GetManifest(t.Context(), "dev")
 		var e *Error
-		if !errors.As(err, &e) || e.Status != 0 || !errors.Is(err, errHungUp) {
+		if !errors.As(err, &e) || e.Status != 0 || !errors.Is(err, wire.ErrHungUp) {
 			t.Errorf("error %v", err)
 		}
 		lacks(t, err.Error(), "http://")
 	})
-	if n := asked.Load(); n < attempts || n > 40 {
-		t.Errorf("asked %d times, want %d", asked.Load(), attempts)
+	if n := asked.Load(); n < retry.MinAttempts || n > 40 {
+		t.Errorf("asked %d times, want %d", asked.Load(), retry.MinAttempts)
 	}
 }
 
@@ -144,7 +146,7 @@ func TestRetryAfter(t *testing.T) {
 		{"date", 429, inHalfAMinute, 29 * time.Second, 30 * time.Second},
 		{"epoch", 429, func() string { return strconv.FormatInt(time.Now().Add(30*time.Second).Unix(), 10) }, 29 * time.Second, 30 * time.Second},
 		{"epoch that is past", 429, func() string { return strconv.FormatInt(time.Now().Add(-time.Hour).Unix(), 10) }, firstWait / 2, firstWait},
-		{"minutes", 429, func() string { return "300" }, retryAfterMax, retryAfterMax},
+		{"minutes", 429, func() string { return "300" }, wire.MaxThrottleWait, wire.MaxThrottleWait},
 		{"now", 429, func() string { return "0" }, firstWait / 2, firstWait},
 		{"past", 429, func() string { return "Fri, 31 Dec 1999 23:59:59 GMT" }, firstWait / 2, firstWait},
 		{"negative", 429, func() string { return "-5" }, firstWait / 2, firstWait},
@@ -179,7 +181,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-const firstWait = defaultPatience / waitFirst
+const firstWait = wire.DefaultRetryFor / 600
 
 // What asks for hours is not waited for: the run ends at once, and says how long.
 func TestRetryAfterOfHours(t *testing.T) {
@@ -216,37 +218,6 @@ func TestRetryAfterOfHours(t *testing.T) {
 				t.Errorf("%d requests, want one each", requests.Load())
 			}
 		})
-	}
-}
-
-// A date is one of the registry's clock.
-func TestRetryAfterByTheClockOfTheRegistry(t *testing.T) {
-	t.Parallel()
-	theirs := time.Now().Add(-time.Hour).Truncate(time.Second)
-	header := http.Header{"Date": {theirs.UTC().Format(http.TimeFormat)}, "Retry-After": {theirs.Add(10 * time.Second).UTC().Format(http.TimeFormat)}}
-	if got := asks(http.StatusTooManyRequests, header); got != 10*time.Second {
-		t.Errorf("%v, want 10s", got)
-	}
-}
-
-func TestWaitsGrowAndAreSpread(t *testing.T) {
-	t.Parallel()
-	if firstWait != 100*time.Millisecond || defaultPatience/waitMost != 4*time.Second {
-		t.Errorf("waits from %v to %v", firstWait, defaultPatience/waitMost)
-	}
-	seen := map[time.Duration]bool{}
-	for range 100 {
-		for step := range 20 {
-			full := min(firstWait<<step, defaultPatience/waitMost)
-			d := backoff(defaultPatience, step)
-			if d < full/2 || d > full {
-				t.Errorf("wait %d is %v, want between %v and %v", step, d, full/2, full)
-			}
-			seen[d] = true
-		}
-	}
-	if len(seen) < 40 {
-		t.Errorf("%d different waits: they come all at once", len(seen))
 	}
 }
 
@@ -305,7 +276,7 @@ func TestWaitAfterNoAnswerEndsWithTheContext(t *testing.T) {
 				if !errors.Is(err, errTimeUp) {
 					t.Fatalf("error %v, want the context's cause", err)
 				}
-				contains(t, err.Error(), "the last attempt failed", errHungUp.Error())
+				contains(t, err.Error(), "the last attempt failed", wire.ErrHungUp.Error())
 			})
 		})
 	}
@@ -392,8 +363,8 @@ func TestWaitingForOneHostIsNotForever(t *testing.T) {
 	c := client(t, nil)
 	r := repository(t, c, credential.Target, reg.Host()+"/acme/app", Push)
 	_, _ = r.HasManifest(t.Context(), digestOf(nil)) // the host is known from here on
-	for range smallConnections {
-		if _, err := c.hosts.of(reg.Host()).enter(t.Context(), small); err != nil {
+	for range wire.SmallConnections {
+		if _, err := c.hosts.Of(reg.Host()).Acquire(t.Context(), wire.Small); err != nil {
 			t.Fatal(err)
 		}
 	}

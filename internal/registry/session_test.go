@@ -19,6 +19,9 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/auth"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"golang.org/x/sync/errgroup"
 )
@@ -169,7 +172,7 @@ func TestTokensForManyRepositories(t *testing.T) {
 	everywhere(t, repos)
 	wantRequests(t, reg, "/token$", 4)
 	for _, r := range matching(reg, ".") {
-		if n := strings.Count(r.Query, "scope="); n > maxGroup {
+		if n := strings.Count(r.Query, "scope="); n > auth.MaxScopes {
 			t.Errorf("a token for %d repositories", n)
 		}
 		if r.Status == http.StatusBadRequest {
@@ -205,7 +208,7 @@ func TestTokenThatIsTooLong(t *testing.T) {
 				}
 			}
 			if refused != 1 {
-				t.Errorf("%d refusals, want one", refused)
+				t.Errorf("%d retry.MaxRefused, want one", refused)
 			}
 		})
 	}
@@ -271,7 +274,7 @@ func TestRealmThatIsOddAtFirst(t *testing.T) {
 			}
 			if err != nil {
 				contains(t, HintOf(err), "its token service")
-				wantRequests(t, reg, ".", oddities)
+				wantRequests(t, reg, ".", retry.MaxInvalid)
 			}
 		}
 	}
@@ -372,7 +375,7 @@ func TestTokenServiceWithTroubleIsNotTakenForARefusal(t *testing.T) {
 		answer.ServeHTTP(w, r)
 	}
 	bubble(t, h, func(t *testing.T, r *Repository) {
-		r.session.want("other/app", Pull)
+		r.session.auth.Want("other/app", Pull)
 		if _, err := r.GetManifest(t.Context(), "dev"); err == nil || errors.Is(err, ErrUnauthorized) {
 			t.Errorf("error %v, want that of the service", err)
 		}
@@ -782,10 +785,10 @@ func TestTokenServiceWithoutAToken(t *testing.T) {
 		want   string
 		times  int
 	}{
-		{"no token", http.StatusOK, `{"refresh_token":"` + secret + `"}`, "no token in bearer response", damages},
-		{"no JSON", http.StatusOK, "<html>" + strings.Repeat(secret, 1000), "get token", damages},
+		{"no token", http.StatusOK, `{"refresh_token":"` + secret + `"}`, "no token in bearer response", retry.MaxDamaged},
+		{"no JSON", http.StatusOK, "<html>" + strings.Repeat(secret, 1000), "get token", retry.MaxDamaged},
 		{"a page", http.StatusNotFound, "<html>\n" + strings.Repeat(secret, 1000), "the token service answered 404 Not Found", 1},
-		{"endless", http.StatusOK, strings.Repeat(" ", 1<<20), "answer too large", oddities},
+		{"endless", http.StatusOK, strings.Repeat(" ", 1<<20), "answer too large", retry.MaxInvalid},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -839,7 +842,7 @@ type world struct {
 func (w *world) client(t *testing.T, chain *credential.Chain, roots *x509.CertPool) *Client {
 	t.Helper()
 	config := &tls.Config{RootCAs: roots, ServerName: "localhost"} // which the certificates of regtest are for
-	transport := newTransport(config, func(ctx context.Context, network, address string) (net.Conn, error) {
+	transport := wire.NewTransport(config, func(ctx context.Context, network, address string) (net.Conn, error) {
 		to, ok := w.hosts[address]
 		if !ok {
 			w.refuse = append(w.refuse, address)
@@ -849,7 +852,7 @@ func (w *world) client(t *testing.T, chain *credential.Chain, roots *x509.CertPo
 		return d.DialContext(ctx, network, to)
 	}, 0)
 	t.Cleanup(transport.CloseIdleConnections)
-	return New(Options{Credentials: chain, Transport: transport, Patience: 2 * time.Second})
+	return New(Options{Credentials: chain, Transport: transport, RetryFor: 2 * time.Second})
 }
 
 func TestPlainHTTP(t *testing.T) {
@@ -906,7 +909,7 @@ func TestOverTLS(t *testing.T) {
 	t.Parallel()
 	reg := guardedRegistry(t, regtest.Auth{}, regtest.Options{TLS: true})
 	fill(t, reg, "acme/app")
-	known := newTransport(&tls.Config{RootCAs: pool(t, reg)}, nil, 0)
+	known := wire.NewTransport(&tls.Config{RootCAs: pool(t, reg)}, nil, 0)
 	t.Cleanup(known.CloseIdleConnections)
 	r := repository(t, New(Options{Credentials: logins("ci", secret), Transport: known}), credential.Source, reg.Host()+"/acme/app", Pull)
 	if _, err := r.GetManifest(t.Context(), "dev"); err != nil {

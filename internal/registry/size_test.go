@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
@@ -33,12 +35,12 @@ func TestWrongSizeInManifest(t *testing.T) {
 			if !errors.Is(err, ErrMismatch) {
 				t.Fatalf("error %v", err)
 			}
-			contains(t, err.Error(), "read blob at the source", "the manifest says "+grouped(d.Size)+" bytes, the blob has "+grouped(int64(test.has)))
+			contains(t, err.Error(), "read blob at the source", "the manifest says "+wire.Grouped(d.Size)+" bytes, the blob has "+wire.Grouped(int64(test.has)))
 			contains(t, HintOf(err), "manifest is wrong about the size")
-			wantRequests(t, from, getBlob, misstatements)
+			wantRequests(t, from, getBlob, retry.MaxWrongSize)
 		})
 	}
-	if got := grouped(1_234_567) + " " + grouped(999); got != "1,234,567 999" {
+	if got := wire.Grouped(1_234_567) + " " + wire.Grouped(999); got != "1,234,567 999" {
 		t.Error(got)
 	}
 }

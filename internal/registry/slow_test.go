@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"golang.org/x/sync/errgroup"
 )
@@ -104,7 +105,7 @@ func slowRun(t *testing.T, s *slowRegistry, http2 bool, requests int) (took time
 			defer close(served)
 			_ = server.Serve(network)
 		}()
-		transport := newTransport(&tls.Config{}, network.DialContext, 0)
+		transport := wire.NewTransport(&tls.Config{}, network.DialContext, 0)
 		transport.Protocols = protocols
 		defer func() {
 			transport.CloseIdleConnections()

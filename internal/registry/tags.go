@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
@@ -29,10 +31,10 @@ const (
 	maxTagList   = 4 << 20
 )
 
-// brief is the part of the patience that is had with a list that is a help and no
+// listTimePart is the part of the retry time that a list gets which is a help and no
 // need: 15 s. Some registries walk through every tag's folder for it, for minutes, and
 // a proxy before them answers 504 in the end.
-const brief = 4
+const listTimePart = 4
 
 var errSlowList = errors.New("the list of tags took too long")
 
@@ -41,7 +43,7 @@ var errSlowList = errors.New("the list of tags took too long")
 // them. A repository that does not exist yet has none (see [Repository.Exists]), and a
 // registry that has no such list leaves that open.
 func (r *Repository) FirstTags(ctx context.Context) (tags []string, all bool, err error) {
-	short, cancel := context.WithTimeoutCause(ctx, r.session.at.patience/brief, errSlowList)
+	short, cancel := context.WithTimeoutCause(ctx, r.session.host.RetryFor/listTimePart, errSlowList)
 	defer cancel()
 	p, err := r.tagsPage(short, "", nil)
 	return p.tags, p.all, err
@@ -95,13 +97,13 @@ type tagsPage struct {
 // size, then in whatever size the registry has.
 func (r *Repository) tagsPage(ctx context.Context, last string, at *url.URL) (p tagsPage, err error) {
 	for {
-		size := r.session.at.tagPage()
+		size := r.session.supports.tagPage()
 		p, err = r.tagsPageOf(ctx, size, last, at)
 		var refused *Error
 		if at != nil || !errors.As(err, &refused) || refused.Status != http.StatusBadRequest || size == 0 {
 			return p, err
 		}
-		r.session.at.refusedTagPage(size)
+		r.session.supports.refusedTagPage(size)
 	}
 }
 
@@ -109,18 +111,18 @@ func (r *Repository) tagsPageOf(ctx context.Context, size int, last string, at *
 	c := r.call(http.MethodGet, "tags/list")
 	c.query, c.url = tagsQuery(size, last), at
 	c.limit, c.extract = maxTagAnswer, extractTags
-	c.check = func(a *answer) (err error) {
-		p.tags, err = readTags(a.body)
+	c.check = func(a *wire.Answer) (err error) {
+		p.tags, err = readTags(a.Body)
 		return err
 	}
 	a, err := r.session.send(ctx, c)
 	if err != nil {
 		return tagsPage{}, r.fail(listTags, "", err)
 	}
-	switch a.status {
+	switch a.Status {
 	case http.StatusOK: // and the list was read
 	case http.StatusNotFound: // of the repository, or of the list
-		code, _ := diagnose(a)
+		code, _ := a.Diagnosis()
 		absent := code == string(transport.NameUnknownErrorCode)
 		return tagsPage{all: absent, absent: absent}, nil
 	default:
@@ -131,7 +133,7 @@ func (r *Repository) tagsPageOf(ctx context.Context, size int, last string, at *
 		return p, r.fail(listTags, "", err)
 	}
 	// A registry that pages may leave out Link on a page it cut itself.
-	p.all = a.header.Get("Link") == "" && len(p.tags) < cmp.Or(size, smallTagPage)
+	p.all = a.Header.Get("Link") == "" && len(p.tags) < cmp.Or(size, smallTagPage)
 	return p, nil
 }
 
@@ -151,17 +153,17 @@ const listTags = "list tags"
 // readTags reads a list of tags. One without its member, or with what cannot be a
 // tag, was damaged on its way.
 func readTags(body []byte) (tags []string, err error) {
-	found, err := member(body, "tags", &tags)
+	found, err := jsonField(body, "tags", &tags)
 	if err == nil && !found {
 		err = errors.New("it has no member tags")
 	}
 	for _, tag := range tags {
 		if err == nil && !isTag(tag) {
-			err = fmt.Errorf("%q is no tag", Cut(tag, 140))
+			err = fmt.Errorf("%q is no tag", wire.Cut(tag, 140))
 		}
 	}
 	if err != nil {
-		return nil, damaged(fmt.Errorf("read tag list: %w", err))
+		return nil, retry.AfterDamage(fmt.Errorf("read tag list: %w", err))
 	}
 	return tags, nil
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
 )
 
 // maxNesting bounds how deep an answer may nest: json.Decoder keeps each level.
@@ -21,7 +23,7 @@ func extractTags(body io.Reader) ([]byte, error) {
 	case source.err != nil:
 		return nil, source.err
 	case err != nil:
-		return nil, damaged(fmt.Errorf("read tag list: %w", err))
+		return nil, retry.AfterDamage(fmt.Errorf("read tag list: %w", err))
 	}
 	return kept, nil
 }

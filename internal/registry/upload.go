@@ -8,6 +8,9 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/artifact-promotion/promote/internal/registry/internal/auth"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
@@ -30,41 +33,47 @@ type Upload struct {
 // bytes do not have the digest is read anew a few times: a flipped bit on the way
 // heals, a broken store does not.
 func (r *Repository) PutBlob(ctx context.Context, u Upload) (mounted bool, err error) {
-	op := &uploading{repo: r, Upload: u, patience: patience{host: r.session.at}}
-	r.session.hosts.cache.wroteBlob(r, u.Blob.Digest.String())
-	defer r.session.hosts.cache.wroteBlob(r, u.Blob.Digest.String())
+	op := &uploader{repo: r, Upload: u, retry: retry.New(r.session.host)}
+	r.session.cache.wroteBlob(r, u.Blob.Digest.String())
+	defer r.session.cache.wroteBlob(r, u.Blob.Digest.String())
 	if u.From != nil {
 		op.Open = func(ctx context.Context) io.ReadCloser { return u.From.OpenBlob(ctx, u.Blob) }
 	}
-	if op.MountFrom != nil && op.MountFrom.Same(r) && !r.MountsItself() {
+	if op.MountFrom != nil && op.MountFrom.Same(r) && !r.SupportsSelfMount() {
 		op.MountFrom = nil
 	}
 	if op.small() {
-		memory := r.session.hosts.memory
+		memory := r.session.memory
 		if err := memory.Acquire(ctx, u.Blob.Size); err != nil {
-			return false, r.fail("write blob", u.Blob.Digest.String(), endedBy(ctx))
+			return false, r.fail("write blob", u.Blob.Digest.String(), retry.Interrupted(ctx))
 		}
 		defer memory.Release(u.Blob.Size)
 	}
 	return op.run(ctx)
 }
 
-type uploading struct {
+// sourceError is that of what an upload reads. The source has retried it.
+type sourceError struct{ error }
+
+func (e sourceError) Unwrap() error { return e.error }
+func (sourceError) Final()          {}
+
+type uploader struct {
 	repo *Repository
 	Upload
-	patience patience
-	lost     bool   // an answer to such a thing did not come
-	begun    bool   // the host was sent something that may have completed the blob
-	chunked  bool   // PATCH, then PUT: some registries refuse a large body in one PUT
-	chunk    int64  // bytes of a PATCH at the most; 0: all
-	least    int64  // bytes of a PATCH but the last, at the least
-	closes   int    // connections in a row that were closed on a large body
-	refused  int64  // bytes of the last of these
-	bytes    []byte // of a small blob, once it was read
-	loaded   bool
+	retry        retry.Policy
+	unanswered   bool   // an answer to such a thing did not come
+	mayBeStored  bool   // the host was sent something that may have completed the blob
+	chunked      bool   // PATCH, then PUT: some registries refuse a large body in one PUT
+	chunk        int64  // bytes of a PATCH at the most; 0: all
+	minChunk     int64  // bytes of a PATCH but the last, at the least
+	closedInARow int    // connections in a row that were closed on a large body
+	refusedSize  int64  // bytes of the last of these
+	bytes        []byte // of a small blob, once it was read
+	loaded       bool
 }
 
-func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
+func (o *uploader) run(ctx context.Context) (mounted bool, err error) {
 	for {
 		mounted, err := o.attempt(ctx)
 		if err == nil {
@@ -74,8 +83,8 @@ func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
 		if errors.As(err, &large) && o.shrink(large.size, maxChunk) {
 			continue
 		}
-		end := o.after(ctx, err)
-		if o.begun && !o.Insist && (end == nil || o.lost && ctx.Err() == nil) {
+		end := o.afterFailure(ctx, err)
+		if o.mayBeStored && !o.Insist && (end == nil || o.unanswered && ctx.Err() == nil) {
 			there, err := o.repo.Uncached().HasBlob(ctx, o.Blob.Digest)
 			if there {
 				o.count(o.Blob.Size) // which was taken back when the answer did not come
@@ -90,46 +99,48 @@ func (o *uploading) run(ctx context.Context) (mounted bool, err error) {
 	}
 }
 
-// after decides whether there is another attempt, and waits for it. What refuses the
+// afterFailure decides whether there is another attempt, and waits for it. What refuses the
 // blob after an answer was lost may do so because of the first attempt, which may
 // still be stored: that is waited for.
-func (o *uploading) after(ctx context.Context, err error) (end error) {
+func (o *uploader) afterFailure(ctx context.Context, err error) (end error) {
 	var source sourceError
 	var e *Error
 	answered := errors.As(err, &e) && e.Status != 0
-	o.lost = o.lost || o.begun && !answered && !errors.As(err, &source)
-	end = o.patience.after(ctx, err)
-	if end != nil && o.lost && ctx.Err() == nil && answered && e.Status >= 400 && e.Status < 500 && !errors.As(err, &source) {
-		return o.patience.after(ctx, errAgain{error: end, reason: isLagging})
+	o.unanswered = o.unanswered || o.mayBeStored && !answered && !errors.As(err, &source)
+	end = o.retry.Wait(ctx, err)
+	if end != nil && o.unanswered && ctx.Err() == nil && answered && e.Status >= 400 && e.Status < 500 && !errors.As(err, &source) {
+		return o.retry.Wait(ctx, retry.Error{Err: end, Reason: retry.Lagging})
 	}
 	return end
 }
 
-func (o *uploading) at() *host { return o.repo.session.at }
+func (o *uploader) host() *wire.Host { return o.repo.session.host }
 
-func (o *uploading) small() bool { return o.Blob.Size <= smallBlob }
+func (o *uploader) supports() *capabilities { return o.repo.session.supports }
 
-func (o *uploading) count(bytes int64) {
+func (o *uploader) small() bool { return o.Blob.Size <= smallBlob }
+
+func (o *uploader) count(bytes int64) {
 	if o.Moved != nil {
 		o.Moved(bytes)
 	}
 }
 
-func (o *uploading) refuse(a *answer) error {
+func (o *uploader) refuse(a *wire.Answer) error {
 	return o.repo.refuse("write blob", o.Blob.Digest.String(), a)
 }
 
 // attempt is one upload session from its start to its end.
-func (o *uploading) attempt(ctx context.Context) (mounted bool, err error) {
+func (o *uploader) attempt(ctx context.Context) (mounted bool, err error) {
 	location, mounted, err := o.start(ctx)
 	if err != nil || location == nil {
 		return mounted, err
 	}
-	if err := o.load(ctx); err != nil {
+	if err := o.loadSmall(ctx); err != nil {
 		return false, err
 	}
-	o.begun = true
-	if !o.chunked && !o.at().bodiesByPatch(o.Blob.Size) {
+	o.mayBeStored = true
+	if !o.chunked && !o.supports().bodiesByPatch(o.Blob.Size) {
 		return false, o.put(ctx, location)
 	}
 	if location, err = o.patch(ctx, location); err != nil {
@@ -143,7 +154,7 @@ func (o *uploading) attempt(ctx context.Context) (mounted bool, err error) {
 
 // start opens a session and returns its location; nil if the blob is there: by a
 // mount, or because it is small and went with the first request.
-func (o *uploading) start(ctx context.Context) (location *url.URL, mounted bool, err error) {
+func (o *uploader) start(ctx context.Context) (location *url.URL, mounted bool, err error) {
 	if o.MountFrom != nil && !o.repo.session.mayMount(o.mounting()) { // another blob's was refused meanwhile
 		o.MountFrom = nil
 	}
@@ -153,93 +164,93 @@ func (o *uploading) start(ctx context.Context) (location *url.URL, mounted bool,
 			return location, err == nil && location == nil, err
 		}
 	}
-	if err := o.load(ctx); err != nil {
+	if err := o.loadSmall(ctx); err != nil {
 		return nil, false, err
 	}
-	if o.small() && o.Blob.Size > 0 && o.at().trySingle() {
-		if location, done, err := o.single(ctx); done || location != nil || err != nil {
+	if o.small() && o.Blob.Size > 0 && o.supports().trySinglePost() {
+		if location, done, err := o.singlePost(ctx); done || location != nil || err != nil {
 			return location, false, err
 		}
 	}
-	location, err = o.plain(ctx)
+	location, err = o.startSession(ctx)
 	return location, false, err
 }
 
 // mount asks the registry to take the blob over. Where it refuses to, it is not
 // asked again, and the upload starts without.
-func (o *uploading) mount(ctx context.Context) (*url.URL, error) {
+func (o *uploader) mount(ctx context.Context) (*url.URL, error) {
 	c := o.repo.call(http.MethodPost, "blobs/uploads/")
 	c.need = o.mounting()
-	c.query = url.Values{"mount": {o.Blob.Digest.String()}, "from": {c.need.from}}.Encode()
+	c.query = url.Values{"mount": {o.Blob.Digest.String()}, "from": {c.need.From}}.Encode()
 	a, err := o.repo.session.send(ctx, c)
-	var denied *tokenError
+	var denied *auth.Error
 	switch {
-	case errors.As(err, &denied) && denied.refused():
-		o.repo.session.refuseMount(c.need)
+	case errors.As(err, &denied) && denied.Refused():
+		o.repo.session.noteRefusedMount(c.need)
 	case err != nil:
 		return nil, err
-	case a.status == http.StatusCreated:
-		o.at().mounted()
-		return nil, o.named(a)
-	case a.status == http.StatusAccepted:
-		o.wants(a.header)
-		return uploadAt(a.url, a.header.Get("Location"))
-	case a.status != http.StatusNotFound: // which is of this blob alone
-		o.repo.session.refuseMount(c.need)
+	case a.Status == http.StatusCreated:
+		o.supports().learnMount()
+		return nil, o.checkDigestHeader(a)
+	case a.Status == http.StatusAccepted:
+		o.noteChunkMinimum(a.Header)
+		return uploadAt(a.URL, a.Header.Get("Location"))
+	case a.Status != http.StatusNotFound: // which is of this blob alone
+		o.repo.session.noteRefusedMount(c.need)
 	}
 	o.MountFrom = nil
 	return nil, nil
 }
 
-func (o *uploading) mounting() need {
-	return need{repository: o.repo.name.RepositoryStr(), from: o.MountFrom.name.RepositoryStr()}
+func (o *uploader) mounting() auth.Need {
+	return auth.Need{Repository: o.repo.name.RepositoryStr(), From: o.MountFrom.name.RepositoryStr()}
 }
 
-// single sends a small blob within the POST that starts its upload
+// singlePost sends a small blob within the POST that starts its upload
 // (distribution-spec, "POST then PUT" and "Single POST"). A registry that does not
 // take it so answers with a session as if there had been no body.
-func (o *uploading) single(ctx context.Context) (location *url.URL, done bool, err error) {
+func (o *uploader) singlePost(ctx context.Context) (location *url.URL, done bool, err error) {
 	c := o.repo.call(http.MethodPost, "blobs/uploads/")
 	c.query = url.Values{"digest": {o.Blob.Digest.String()}}.Encode()
 	c.header, c.body = octets, o.bytes
-	o.begun = true
+	o.mayBeStored = true
 	a, err := o.repo.session.send(ctx, c)
 	switch {
-	case err == nil && a.status == http.StatusCreated:
-		o.at().tried(proven)
-		if err = o.named(a); err == nil {
+	case err == nil && a.Status == http.StatusCreated:
+		o.supports().triedSinglePost(supported)
+		if err = o.checkDigestHeader(a); err == nil {
 			o.count(o.Blob.Size)
 		}
 		return nil, true, err
-	case err == nil && a.status == http.StatusAccepted:
-		o.at().tried(never)
-		location, err = uploadAt(a.url, a.header.Get("Location"))
+	case err == nil && a.Status == http.StatusAccepted:
+		o.supports().triedSinglePost(unsupported)
+		location, err = uploadAt(a.URL, a.Header.Get("Location"))
 		return location, false, err
 	default:
-		o.at().tried(never)
+		o.supports().triedSinglePost(unsupported)
 		return nil, false, err
 	}
 }
 
-// plain opens a session and nothing else.
-func (o *uploading) plain(ctx context.Context) (*url.URL, error) {
+// startSession opens a session and nothing else.
+func (o *uploader) startSession(ctx context.Context) (*url.URL, error) {
 	a, err := o.repo.session.send(ctx, o.repo.call(http.MethodPost, "blobs/uploads/"))
 	if err != nil {
 		return nil, err
 	}
-	if a.status != http.StatusAccepted {
+	if a.Status != http.StatusAccepted {
 		return nil, o.refuse(a)
 	}
-	o.wants(a.header)
-	return uploadAt(a.url, a.header.Get("Location"))
+	o.noteChunkMinimum(a.Header)
+	return uploadAt(a.URL, a.Header.Get("Location"))
 }
 
-// load reads a small blob into memory, before anything is sent of it.
-func (o *uploading) load(ctx context.Context) (err error) {
+// loadSmall reads a small blob into memory, before anything is sent of it.
+func (o *uploader) loadSmall(ctx context.Context) (err error) {
 	if o.loaded || !o.small() {
 		return nil
 	}
-	if o.bytes, err = hold(ctx, o.Upload); err != nil {
+	if o.bytes, err = readSource(ctx, o.Upload); err != nil {
 		return sourceError{err}
 	}
 	o.loaded = true
@@ -247,30 +258,30 @@ func (o *uploading) load(ctx context.Context) (err error) {
 }
 
 // put sends the blob in one request.
-func (o *uploading) put(ctx context.Context, location *url.URL) error {
+func (o *uploader) put(ctx context.Context, location *url.URL) error {
 	a, err := o.body(ctx, withDigest(location, o.Blob.Digest))
 	if err != nil {
-		o.closed(err, o.Blob.Size)
+		o.countClosed(err, o.Blob.Size)
 		return err
 	}
-	o.closes = 0
+	o.closedInARow = 0
 	if o.wantsChunks(a) {
 		o.chunked = true
-		if code, _ := diagnose(a); code != "BLOB_UPLOAD_INVALID" { // which may be of this session alone
-			o.at().bodyRefused(o.Blob.Size, a.status == http.StatusRequestEntityTooLarge)
+		if code, _ := a.Diagnosis(); code != "BLOB_UPLOAD_INVALID" { // which may be of this session alone
+			o.supports().bodyRefused(o.Blob.Size, a.Status == http.StatusRequestEntityTooLarge)
 		}
 		err := o.refuse(a)
-		if a.status == http.StatusRequestEntityTooLarge {
+		if a.Status == http.StatusRequestEntityTooLarge {
 			err = o.refuseSize(a, o.Blob.Size)
 		}
-		if a.status == http.StatusRequestEntityTooLarge && !o.small() {
+		if a.Status == http.StatusRequestEntityTooLarge && !o.small() {
 			return err
 		}
-		return errAgain{error: err, answer: a, reason: wasRefused}
+		return retry.Error{Err: err, Answer: a, Reason: retry.Refused}
 	}
-	if err = o.stored(a); err == nil {
-		o.at().bodyTaken(o.Blob.Size)
-	} else if a.status < 300 {
+	if err = o.judgeCommit(a); err == nil {
+		o.supports().bodyTaken(o.Blob.Size)
+	} else if a.Status < 300 {
 		o.count(-o.Blob.Size) // body has counted them
 	}
 	return err
@@ -278,9 +289,9 @@ func (o *uploading) put(ctx context.Context, location *url.URL) error {
 
 // wantsChunks tells a refusal of the body's form from one of its content:
 // a registry or a proxy before it that takes no such body in one PUT.
-func (o *uploading) wantsChunks(a *answer) bool {
-	code, _ := diagnose(a)
-	return formRefused(a.status) && (code == "" || code == "UNSUPPORTED" || code == "SIZE_INVALID" || code == "BLOB_UPLOAD_INVALID")
+func (o *uploader) wantsChunks(a *wire.Answer) bool {
+	code, _ := a.Diagnosis()
+	return formRefused(a.Status) && (code == "" || code == "UNSUPPORTED" || code == "SIZE_INVALID" || code == "BLOB_UPLOAD_INVALID")
 }
 
 func formRefused(status int) bool {
@@ -294,7 +305,7 @@ func formRefused(status int) bool {
 
 // commit ends a session whose blob was sent. It is not tried again by itself: a
 // large blob takes the registry its time, and a session that ended is gone.
-func (o *uploading) commit(ctx context.Context, location *url.URL) error {
+func (o *uploader) commit(ctx context.Context, location *url.URL) error {
 	for nth := 0; ; nth++ {
 		try, err := o.repo.session.prepare(ctx, o.repo.need(), withDigest(location, o.Blob.Digest))
 		if err != nil {
@@ -304,61 +315,61 @@ func (o *uploading) commit(ctx context.Context, location *url.URL) error {
 		if err != nil {
 			return err
 		}
-		if !try.renew(a.status, a.header, nth) {
-			return o.stored(a)
+		if !try.renew(a.Status, a.Header, nth) {
+			return o.judgeCommit(a)
 		}
 	}
 }
 
-func (o *uploading) end(ctx context.Context, try *attempt) (*answer, error) {
-	defer try.leave()
-	ctx, dog := watch(ctx)
-	defer dog.end()
-	dog.expect(storing(o.Blob.Size))
+func (o *uploader) end(ctx context.Context, try *attempt) (*wire.Answer, error) {
+	defer try.Release()
+	ctx, dog := wire.Watch(ctx)
+	defer dog.Stop()
+	dog.Expect(wire.CommitTime(o.Blob.Size))
 	return o.exchange(ctx, try, http.MethodPut, nil, 0)
 }
 
-// stored is judge for the request that ends a session: only 201 says that the
+// judgeCommit is judge for the request that ends a session: only 201 says that the
 // blob is there, after anything like it a look tells.
-func (o *uploading) stored(a *answer) error {
-	if a.status < 300 && a.status != http.StatusCreated {
-		return errAgain{error: o.refuse(a)}
+func (o *uploader) judgeCommit(a *wire.Answer) error {
+	if a.Status < 300 && a.Status != http.StatusCreated {
+		return retry.Error{Err: o.refuse(a)}
 	}
-	if a.status == http.StatusCreated {
-		return o.named(a)
+	if a.Status == http.StatusCreated {
+		return o.checkDigestHeader(a)
 	}
 	return o.judge(a)
 }
 
-// named has a look decide where the registry says that it has stored another blob.
-func (o *uploading) named(a *answer) error {
-	got := a.header.Get("Docker-Content-Digest")
-	if o.begun = true; got == "" || o.Blob.Digest.Algorithm != algorithm(got) || got == o.Blob.Digest.String() {
+// checkDigestHeader has a look decide where the registry says that it has stored another blob.
+func (o *uploader) checkDigestHeader(a *wire.Answer) error {
+	got := a.Header.Get("Docker-Content-Digest")
+	if o.mayBeStored = true; got == "" || o.Blob.Digest.Algorithm != algorithm(got) || got == o.Blob.Digest.String() {
 		return nil
 	}
-	return damaged(fmt.Errorf("%w: the registry names %s, the blob is %s", ErrMismatch, Cut(got, 80), o.Blob.Digest))
+	return retry.AfterDamage(fmt.Errorf("%w: the registry names %s, the blob is %s", ErrMismatch, wire.Cut(got, 80), o.Blob.Digest))
 }
 
 // judge turns an answer into an error: one to try again after if the session is
 // gone or spoilt, the token was refused, or the registry has trouble. Authority
 // that let the session start and then refuses its body is asked again a few times,
 // with a fresh token.
-func (o *uploading) judge(a *answer) error {
-	if a.status < 300 {
+func (o *uploader) judge(a *wire.Answer) error {
+	if a.Status < 300 {
 		return nil
 	}
 	err := o.refuse(a)
-	code, _ := diagnose(a)
+	code, _ := a.Diagnosis()
 	switch {
-	case a.status == http.StatusUnauthorized && o.repo.session.hasWorked(http.MethodPut):
-		return errAgain{error: err, answer: a, reason: wasForgotten}
-	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
-		return errAgain{error: err, answer: a, reason: wasRefused}
+	case a.Status == http.StatusUnauthorized && o.repo.session.auth.WasAllowed(http.MethodPut):
+		return retry.Error{Err: err, Answer: a, Reason: retry.TokenLost}
+	case a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
+		return retry.Error{Err: err, Answer: a, Reason: retry.Refused}
 	case code == "DIGEST_INVALID", code == "SIZE_INVALID":
-		return errAgain{error: err, answer: a, reason: wasDamaged}
-	case temporaryStatus(a.status), a.status == http.StatusNotFound, a.status == http.StatusRequestedRangeNotSatisfiable,
+		return retry.Error{Err: err, Answer: a, Reason: retry.Damaged}
+	case wire.IsTemporary(a.Status), a.Status == http.StatusNotFound, a.Status == http.StatusRequestedRangeNotSatisfiable,
 		code == "BLOB_UPLOAD_UNKNOWN", code == "BLOB_UPLOAD_INVALID":
-		return errAgain{error: err, answer: a}
+		return retry.Error{Err: err, Answer: a}
 	}
 	return err
 }
@@ -367,7 +378,7 @@ func (o *uploading) judge(a *answer) error {
 var octets = http.Header{"Content-Type": {"application/octet-stream"}}
 
 // body sends the blob as the body of one PUT, from memory if it is small.
-func (o *uploading) body(ctx context.Context, u *url.URL) (*answer, error) {
+func (o *uploader) body(ctx context.Context, u *url.URL) (*wire.Answer, error) {
 	if !o.small() {
 		s, err := o.open(ctx)
 		if err != nil {
@@ -376,16 +387,16 @@ func (o *uploading) body(ctx context.Context, u *url.URL) (*answer, error) {
 		defer s.close()
 		return s.send(ctx, http.MethodPut, u, o.Blob.Size)
 	}
-	c := call{method: http.MethodPut, header: octets, body: o.bytes, need: o.repo.need(), limit: maxErrorBody}
+	c := call{method: http.MethodPut, header: octets, body: o.bytes, need: o.repo.need(), limit: wire.MaxErrorBody}
 	a, err := o.repo.session.exchange(ctx, c, u)
-	if err == nil && a.status < 300 {
+	if err == nil && a.Status < 300 {
 		o.count(o.Blob.Size)
 	}
 	return a, err
 }
 
 // exchange makes the attempt. Only its steps are limited in time.
-func (o *uploading) exchange(ctx context.Context, try *attempt, method string, body io.Reader, size int64) (*answer, error) {
+func (o *uploader) exchange(ctx context.Context, try *attempt, method string, body io.Reader, size int64) (*wire.Answer, error) {
 	try.header["Content-Type"] = octets["Content-Type"]
 	var closer io.ReadCloser
 	if body != nil {
@@ -395,10 +406,10 @@ func (o *uploading) exchange(ctx context.Context, try *attempt, method string, b
 	if err != nil {
 		return nil, err
 	}
-	a := &answer{url: try.url}
-	if err := a.read(resp, maxErrorBody); err != nil {
-		return nil, cause(ctx, err)
+	a, err := wire.ReadAnswer(resp, try.url, wire.MaxErrorBody, nil)
+	if err != nil {
+		return nil, wire.Cause(ctx, err)
 	}
-	a.loggedIn = try.loggedIn(a)
+	a.LoggedIn = try.accepts(a)
 	return a, nil
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
+	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
@@ -198,7 +200,7 @@ func TestUploadThatIsRefused(t *testing.T) {
 		{"POST denied", postBlob, 403, "DENIED", 1},
 		{"POST without a repository", postBlob, 404, "NAME_UNKNOWN", 1},
 		{"POST unusual", postBlob, 200, "", 1},
-		{"PUT denied", putBlob, 403, "DENIED", refusals},
+		{"PUT denied", putBlob, 403, "DENIED", retry.MaxRefused},
 		{"PUT refused for its content", putBlob, 400, "NAME_INVALID", 1},
 		{"PUT redirected", putBlob, 307, "", 1},
 	} {
@@ -263,12 +265,12 @@ func TestUploadThatNeverWorks(t *testing.T) {
 				if !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || e.Code != "TOOMANYREQUESTS" {
 					t.Errorf("error %v", err)
 				}
-				took(t, began, defaultPatience, defaultPatience+5*time.Second)
+				took(t, began, wire.DefaultRetryFor, wire.DefaultRetryFor+5*time.Second)
 				if moved.Load() != 0 {
 					t.Errorf("%d bytes said to have moved", moved.Load())
 				}
 			})
-			if n := puts.Load(); n < attempts || n > 40 {
+			if n := puts.Load(); n < retry.MinAttempts || n > 40 {
 				t.Errorf("%d attempts to end an upload", n)
 			}
 			if chunked && patches.Load() != 2*puts.Load() {
@@ -473,7 +475,7 @@ func TestLocationThatIsNotUsed(t *testing.T) {
 			if len(w.refuse) != 0 || opened.Load() != 0 {
 				t.Errorf("dialled %s, opened %d times", w.refuse, opened.Load())
 			}
-			wantRequests(t, reg, ".", 1+oddities)
+			wantRequests(t, reg, ".", 1+retry.MaxInvalid)
 		})
 	}
 }
@@ -536,7 +538,7 @@ func TestFlippedByteAtTheSource(t *testing.T) {
 				if !errors.Is(err, ErrMismatch) || moved.Load() != 0 {
 					t.Errorf("error %v, %d bytes said to have moved, want ErrMismatch", err, moved.Load())
 				}
-				wantRequests(t, from, getBlob, damages)
+				wantRequests(t, from, getBlob, retry.MaxDamaged)
 			}
 			if got := stored(t, to, "acme/app", d); test.heals != bytes.Equal(got, blob) {
 				t.Errorf("%d bytes stored", len(got))
@@ -712,7 +714,7 @@ func TestStalledUpload(t *testing.T) {
 				if _, err := r.PutBlob(t.Context(), u); err != nil || moved.Load() != u.Blob.Size {
 					t.Errorf("error %v, %d bytes said to have moved", err, moved.Load())
 				}
-				took(t, began, stallTimeout, stallTimeout+time.Second)
+				took(t, began, wire.StallTimeout, wire.StallTimeout+time.Second)
 			})
 		})
 	}
@@ -722,10 +724,10 @@ func TestStalledUpload(t *testing.T) {
 // it, after one PUT as after PATCH and PUT.
 func TestRegistryThatTakesItsTimeToStore(t *testing.T) {
 	t.Parallel()
-	const size = commitRate
+	const size = 16 << 20 // bytes that are expected to be stored in a second
 	blob := make([]byte, size)
-	if storing(size) != stallTimeout+time.Second {
-		t.Fatalf("patience %v", storing(size))
+	if wire.CommitTime(size) != wire.StallTimeout+time.Second {
+		t.Fatalf("commit time %v", wire.CommitTime(size))
 	}
 	for _, test := range []struct {
 		name    string
@@ -733,10 +735,10 @@ func TestRegistryThatTakesItsTimeToStore(t *testing.T) {
 		after   time.Duration
 		want    int32 // requests with which an upload ends
 	}{
-		{"one PUT", false, stallTimeout + time.Second/2, 1},
-		{"one PUT, too long", false, stallTimeout + 2*time.Second, 2},
-		{"PATCH and PUT", true, stallTimeout + time.Second/2, 1},
-		{"PATCH and PUT, too long", true, stallTimeout + 2*time.Second, 2},
+		{"one PUT", false, wire.StallTimeout + time.Second/2, 1},
+		{"one PUT, too long", false, wire.StallTimeout + 2*time.Second, 2},
+		{"PATCH and PUT", true, wire.StallTimeout + time.Second/2, 1},
+		{"PATCH and PUT, too long", true, wire.StallTimeout + 2*time.Second, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var ends atomic.Int32
@@ -788,7 +790,7 @@ func TestSlowSource(t *testing.T) {
 		u := upload(blob)
 		u.Open = func(ctx context.Context) io.ReadCloser {
 			b := &blocking{ctx: ctx, first: blob[:500], rest: blob[500:], go_: make(chan struct{})}
-			time.AfterFunc(3*stallTimeout, func() { close(b.go_) })
+			time.AfterFunc(3*wire.StallTimeout, func() { close(b.go_) })
 			return b
 		}
 		if _, err := r.PutBlob(t.Context(), u); err != nil || asked.Load() != 1 {
@@ -837,13 +839,13 @@ func TestAttemptsOfAnUploadDoNotMultiply(t *testing.T) {
 	}, func(t *testing.T, r *Repository) {
 		began := time.Now()
 		_, err := r.PutBlob(t.Context(), upload(content(100_000)))
-		if !errors.Is(err, errStalled) {
+		if !errors.Is(err, wire.ErrStalled) {
 			t.Errorf("error %v, want a stall", err)
 		}
 		contains(t, err.Error(), "write blob at the source "+r.Name())
-		if n := starts.Load(); n != attempts {
-			t.Errorf("%d starts, want %d", n, attempts)
+		if n := starts.Load(); n != retry.MinAttempts {
+			t.Errorf("%d starts, want %d", n, retry.MinAttempts)
 		}
-		took(t, began, attempts*stallTimeout, 2*attempts*stallTimeout)
+		took(t, began, retry.MinAttempts*wire.StallTimeout, 2*retry.MinAttempts*wire.StallTimeout)
 	})
 }

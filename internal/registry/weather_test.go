@@ -297,7 +297,7 @@ func sibling(t *testing.T, r *Repository, path string) *Repository {
 	t.Helper()
 	other := *r
 	other.name = r.name.Repo(strings.Split(path, "/")...)
-	r.session.want(path, Push)
+	r.session.auth.Want(path, Push)
 	return &other
 }
 

@@ -17,7 +17,7 @@ import (
 
 // impatient is a run that waits half a second for a registry that lags.
 func impatient(t *testing.T, level transfer.Level) run {
-	return run{t, registry.New(registry.Options{Patience: 2 * time.Second}), transfer.New(level)}
+	return run{t, registry.New(registry.Options{RetryFor: 2 * time.Second}), transfer.New(level)}
 }
 
 // uploadsOf counts the uploads of a blob that the program made to the target.
