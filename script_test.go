@@ -59,8 +59,7 @@ func TestScripts(t *testing.T) {
 
 // basic are the scenarios that -short runs: one of each thing that the program does.
 var basic = []string{
-	"attachments", "bad_input", "command_line", "cross_registry", "drift", "environment", "fixed_tag", "gates_passed",
-	"history", "other_repository", "plan", "release", "rerun_repairs", "rollback", "tag_promotion",
+	"attachments", "bad_input", "cross_registry", "drift", "environment", "gates_passed", "plan", "release", "rollback", "tag_promotion",
 }
 
 func scriptParams() testscript.Params {

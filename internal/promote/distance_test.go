@@ -76,6 +76,7 @@ func (f *far) run(r promote.Request, want document.Result) (took, after time.Dur
 // over TLS and HTTP/2, as the clock of that network counts, and that three come after the tag has moved, at most. Of each
 // two are the connection's, one the challenge's.
 func TestDistance(t *testing.T) {
+	long(t)
 	t.Parallel()
 	const aTrip = 40 * time.Millisecond
 	for name, test := range map[string]struct {

@@ -20,6 +20,7 @@ var moments = []int{0, 1, 3, 4, 5, 6}
 
 // TestFinish: the same release, run again, finishes what was left undone, in whatever order its images are named.
 func TestFinish(t *testing.T) {
+	long(t)
 	for _, moved := range moments {
 		f := newFleet(t, regtest.Options{Delete: true})
 		f.killed(t, moved)

@@ -409,6 +409,7 @@ func TestOrder(t *testing.T) {
 // TestSubjectsFirst: many manifests that name a later one as their subject do not wait for it for ever where the
 // registry refuses them without it.
 func TestSubjectsFirst(t *testing.T) {
+	long(t)
 	t.Parallel()
 	source := regtest.Serve(t, regtest.Options{})
 	image := regtest.Build(regtest.Spec{Seed: "subject", Platforms: []string{"linux/amd64"}})
@@ -570,6 +571,7 @@ func TestManifestsThatAreLost(t *testing.T) {
 // TestSharedTransferThatIsCutShort: whoever is first to tell that the copy failed, and
 // whatever shared transfer was cut short by that, the copy says why it failed.
 func TestSharedTransferThatIsCutShort(t *testing.T) {
+	long(t)
 	t.Parallel()
 	i := small()
 	gone, slow := i.Blobs[0].Digest, i.Blobs[len(i.Blobs)-1].Digest
