@@ -25,6 +25,8 @@ type Finder struct {
 	mu        sync.Mutex
 	api       support
 	first     v1.Hash                     // whose question is to be the first; the turn is kept for it
+	probed    v1.Hash                     // whose it was
+	answer    []v1.Descriptor             // to it
 	attaching map[v1.Hash]queue.Turn      // by subject
 	written   map[v1.Hash]bool            // subjects whose fallback tag this run may have written
 	contested map[v1.Hash]bool            // subjects whose fallback tag somebody else was seen to write
@@ -92,7 +94,7 @@ func (f *Finder) Find(ctx context.Context, subject v1.Hash, root bool, tell func
 	g, ctx := errgroup.WithContext(ctx)
 	if f.support() != no {
 		g.Go(func() (err error) {
-			found.Referrers, err = f.listed(ctx, subject)
+			found.Referrers, err = f.listedAtFirst(ctx, subject)
 			return err
 		})
 	}
@@ -176,7 +178,29 @@ func (f *Finder) probe(ctx context.Context, subject v1.Hash, hasTurn bool) (answ
 		return nil, false, nil
 	}
 	answer, err = f.ask(ctx, subject)
+	if err == nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.probed, f.answer = subject, answer
+	}
 	return answer, true, err
+}
+
+// listedAtFirst is listed for who has written nothing: who asks while the first question is on its way, and about the
+// same subject, takes its answer.
+func (f *Finder) listedAtFirst(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
+	early := f.support() == unknown
+	answer, mine, err := f.probe(ctx, subject, f.isFirst(subject))
+	if mine || err != nil {
+		return answer, err
+	}
+	f.mu.Lock()
+	answer, same := f.answer, f.probed == subject
+	f.mu.Unlock()
+	if early && same {
+		return answer, nil
+	}
+	return f.ask(ctx, subject)
 }
 
 func (f *Finder) support() support {
@@ -187,7 +211,7 @@ func (f *Finder) support() support {
 
 // listed is what the referrers API lists; nothing where there is none.
 func (f *Finder) listed(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
-	if answer, mine, err := f.probe(ctx, subject, f.isFirst(subject)); mine || err != nil {
+	if answer, mine, err := f.probe(ctx, subject, false); mine || err != nil {
 		return answer, err
 	}
 	return f.ask(ctx, subject)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
@@ -49,6 +50,39 @@ func TestAskFirst(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFirstAnswerIsShared: who looks for what is attached to a subject while the first question is about it does not ask
+// again; who looks for what it has written does.
+func TestFirstAnswerIsShared(t *testing.T) {
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		r := regtest.Serve(t, regtest.Options{Memory: m, Referrers: true, Network: &regtest.Network{RTT: time.Second}})
+		root, all := subject(t, r, 1)
+		client := registry.New(registry.Options{Dial: m.DialContext})
+		defer client.Close()
+		f := finderOf(t, client, r)
+		done := make(chan error, 1)
+		go func() {
+			_, err := f.HasAPI(t.Context(), root)
+			done <- err
+		}()
+		synctest.Wait()
+		if _, err := f.Find(t.Context(), root, true, nil); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if n := referrersAsked(r); len(n) != 1 {
+			t.Errorf("asked %q", n)
+		}
+		if _, err := f.Missing(t.Context(), root, all); err != nil {
+			t.Error(err)
+		}
+		if n := referrersAsked(r); len(n) != 2 {
+			t.Errorf("asked %q", n)
+		}
+	})
 }
 
 // referrersAsked are the questions that the program put to the referrers API.
