@@ -655,7 +655,8 @@ func TestRegistryThatListsNothing(t *testing.T) {
 						puts++
 					}
 				}
-				if puts > 6 || put == 201 && puts > 1 {
+				// Those that were written before anybody had read the list back may each have written it once.
+				if puts > 6 || put == 201 && puts > 3 {
 					t.Errorf("%d writes of the list", puts)
 				}
 			})
