@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -51,6 +52,33 @@ const (
 	yes
 	no
 )
+
+// Forget lets go of the lists of subjects that nothing more will be attached to: of all
+// but the given ones. Which of them this run may have written stays known.
+func (f *Finder) Forget(but ...v1.Hash) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.attaching, f.ours = only(f.attaching, but), only(f.ours, but)
+	f.latest, f.last, f.ahead = only(f.latest, but), only(f.last, but), only(f.ahead, but)
+	lines := map[line]bool{}
+	for l := range f.lines {
+		if slices.Contains(but, l.subject) {
+			lines[l] = true
+		}
+	}
+	f.lines = lines
+}
+
+// only is what a map has of some keys; the map itself would not get smaller.
+func only[V any](all map[v1.Hash]V, keys []v1.Hash) map[v1.Hash]V {
+	some := map[v1.Hash]V{}
+	for _, k := range keys {
+		if v, ok := all[k]; ok {
+			some[k] = v
+		}
+	}
+	return some
+}
 
 // NewFinder returns a finder for a repository.
 func NewFinder(repo *registry.Repository) *Finder {

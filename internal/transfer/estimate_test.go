@@ -144,8 +144,8 @@ func TestEstimateOfTwoRepositories(t *testing.T) {
 	g := r.walk(source, "dev")
 	for _, at := range []*regtest.Registry{to, other} {
 		m, err := r.Estimate(t.Context(), g, source, r.target(at))
-		if err != nil || m.Manifests != len(g.Nodes) || m.Blobs != len(g.Blobs) || m.Bytes != g.Bytes() {
-			t.Errorf("%+v is missing of %d manifests and %d blobs, error %v", m, len(g.Nodes), len(g.Blobs), err)
+		if err != nil || m.Manifests != len(g.Nodes) || m.Blobs != len(g.Blobs()) || m.Bytes != g.Bytes() {
+			t.Errorf("%+v is missing of %d manifests and %d blobs, error %v", m, len(g.Nodes), len(g.Blobs()), err)
 		}
 	}
 }
