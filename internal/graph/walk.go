@@ -168,6 +168,9 @@ func (v visitor) enter(ctx context.Context, m registry.Manifest, depth int) erro
 // digest is known: its manifest need not be there first.
 func (v visitor) attachments(ctx context.Context, subject v1.Hash, depth int) {
 	if v.Walker.attachments && first(v.Walker, v.asked, subject) {
+		if subject == v.root {
+			context.AfterFunc(ctx, v.finder.AskFirst(subject))
+		}
 		v.group.Go(func() error { return v.attach(ctx, subject, depth) })
 	}
 }

@@ -533,6 +533,7 @@ func TestSharedChildrenDoNotMultiply(t *testing.T) {
 
 // TestNoticesAreFew: a long list of what is gone makes no long report.
 func TestNoticesAreFew(t *testing.T) {
+	long(t)
 	h := &hostile{}
 	m := h.add(types.OCIManifestSchema1, `{"layers":[]}`, "dev")
 	h.add(types.OCIImageIndex, indexOf(numberedLines("a/b", 500)...), strings.Replace(m.Digest.String(), ":", "-", 1))
@@ -664,7 +665,7 @@ func TestOddEntries(t *testing.T) {
 	}
 }
 
-// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+// long skips a test that takes a third of a second of processor time or more, where only short ones are asked for.
 func long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

@@ -50,6 +50,7 @@ func sent(t *testing.T, from, to *regtest.Registry, tags ...string) (sum documen
 // TestEstimate: what a plan says is what the copy then sends. A list of referrers that the copy has to write itself is
 // not of the image, so that the registries here have the API.
 func TestEstimate(t *testing.T) {
+	long(t)
 	based := func(seed string) *regtest.Image {
 		return regtest.Build(regtest.Spec{Seed: seed, Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: 3, Base: "base", BaseLayers: 2})
 	}
