@@ -44,7 +44,7 @@ func TestRepositoryThatNobodyMade(t *testing.T) {
 	t.Parallel()
 	elsewhere := func(repository string) bool { return repository != "prod/app" }
 	promoteWith(t, plain("new"), regtest.Options{}, traits(regtest.MissingRepository(elsewhere)), func(t *testing.T, s *stage, d document.Report, took time.Duration) {
-		s.stays(t, d, "NAME_UNKNOWN", "check the name "+s.target.Host()+"/prod/app", "it must be created first")
+		s.stays(t, d, "NAME_UNKNOWN", "check the name "+s.target.Host()+"/prod/app", "create the repository first")
 		nothingNamed(t, s.target)
 		if took > 5*time.Second {
 			t.Errorf("it took %v", took)
@@ -68,7 +68,7 @@ func TestThrottledForHours(t *testing.T) {
 	hours := traits(regtest.Throttled(5, regtest.RetryHours))
 	for _, sides := range [][]regtest.Options{{hours, {}}, {{}, hours}} {
 		promoteWith(t, plain("new"), sides[0], sides[1], func(t *testing.T, s *stage, d document.Report, took time.Duration) {
-			s.stays(t, d, "429", "for 6 h", "log in")
+			s.stays(t, d, "429", "a wait of 6 h", "log in")
 			if took > 5*time.Second {
 				t.Errorf("it took %v", took)
 			}
@@ -81,7 +81,7 @@ func TestUploadToAClosedPort(t *testing.T) {
 	t.Parallel()
 	large := regtest.Build(regtest.Spec{Seed: "new", LayerSize: 200_000}) // a small one goes in one request, without a Location
 	promoteWith(t, large, regtest.Options{}, traits(regtest.LocationAt("127.0.0.1:1")), func(t *testing.T, s *stage, d document.Report, took time.Duration) {
-		s.stays(t, d, `at "127.0.0.1:1", where the registry points`, `Nothing answers at "127.0.0.1:1"`)
+		s.stays(t, d, `redirected to "127.0.0.1:1"`, `Nothing listens at "127.0.0.1:1"`)
 		if took > 20*time.Second {
 			t.Errorf("it took %v", took)
 		}
@@ -119,11 +119,11 @@ func TestLoginPageForContent(t *testing.T) {
 		source, target func(*http.Request) bool
 		says           string
 	}{
-		"the source's manifest":     {source: on(http.MethodGet, "/manifests/dev"), says: "something in between answers"},
-		"what the tag holds":        {target: on(http.MethodGet, "/manifests/production"), says: "something in between answers"},
+		"the source's manifest":     {source: on(http.MethodGet, "/manifests/dev"), says: "the answer is not from a registry"},
+		"what the tag holds":        {target: on(http.MethodGet, "/manifests/production"), says: "the answer is not from a registry"},
 		"a blob":                    {source: blobs, says: "127.0.0.1"},
-		"everything of the target":  {target: func(*http.Request) bool { return true }, says: "something in between answers"},
-		"everything of the source":  {source: func(*http.Request) bool { return true }, says: "something in between answers"},
+		"everything of the target":  {target: func(*http.Request) bool { return true }, says: "the answer is not from a registry"},
+		"everything of the source":  {source: func(*http.Request) bool { return true }, says: "the answer is not from a registry"},
 		"the answer to a tag's PUT": {target: on(http.MethodPut, "/manifests/production"), says: "production"},
 	} {
 		t.Run(name, func(t *testing.T) {
