@@ -35,21 +35,23 @@ func (r *run) report(ctx context.Context, err error) document.Report {
 }
 
 // ended puts in front why the run was ended before it was done, and what it was
-// doing then; faults that only repeat it are left out.
+// doing then, with the registry's last answer if a retry was waiting; faults that
+// only repeat it are left out.
 func ended(faults []document.Fault, cause error) []document.Fault {
 	first := document.Fault{
 		Message: fmt.Sprintf("the run was ended early: %v", cause),
 		Hint:    "Run the promotion again: what was copied is not copied twice.",
 	}
 	var others []document.Fault
-	during := ""
+	during, answered := "", false
 	for _, f := range faults {
-		doing, repeats := strings.CutSuffix(f.Message, cause.Error())
+		doing, last, repeats := strings.Cut(f.Message, cause.Error())
+		repeats = repeats && (last == "" || strings.HasPrefix(last, "; ")) // "; the registry's last answer was ..."
 		switch {
 		case !repeats:
 			others = append(others, f)
-		case during == "" && doing != "":
-			during = ", during: " + strings.TrimSuffix(doing, ": ")
+		case doing != "" && (during == "" || last != "" && !answered):
+			during, answered = ", during: "+strings.TrimSuffix(doing, ": ")+last, last != ""
 		}
 	}
 	first.Message += during
