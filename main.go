@@ -43,13 +43,13 @@ func main() {
 	os.Exit(code)
 }
 
-// frugal has garbage collected more often than by default: what a run holds is
-// small, and what it passes through is much. 200 images then take 66 MiB, the
-// program itself included. A limit of the user's own is let alone.
+// frugal bounds what the program takes while it runs, its own pages excepted: near the
+// bound, garbage is collected more often. A run of 200 images, which holds about 17 MiB
+// beside its stacks, takes 59 MiB and 20 s of processor time so; without the limit,
+// 76 MiB and 11 s. A limit of the user's own is let alone.
 func frugal() {
-	debug.SetGCPercent(50)
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(40 << 20)
+		debug.SetMemoryLimit(42 << 20)
 	}
 }
 

@@ -92,8 +92,8 @@ func introduce(ts *testscript.TestScript, name string, r *regtest.Registry, root
 	w.registries[name] = r
 	_, port, _ := strings.Cut(r.Host(), ":")
 	for _, host := range []string{r.Host(), "localhost:" + port} {
-		access := root
-		access.Host, access.CAPEM = host, r.CAPEM()
+		access := r.Access(root.User, root.Password)
+		access.Host = host
 		w.access[host] = access
 	}
 	ts.Setenv(name, r.Host())

@@ -5,9 +5,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
@@ -50,7 +53,7 @@ func (c *Chain) amazon(v vendor) cloudLogin {
 }
 
 func (c *Chain) logInToAmazon(ctx context.Context, host string) (authn.AuthConfig, error) {
-	token, err := amazonToken(ctx, host)
+	token, err := c.amazonToken(ctx, host)
 	if err != nil {
 		return authn.AuthConfig{}, redact(ctx, amazonWords(err), c.env("AWS_SECRET_ACCESS_KEY"), c.env("AWS_SESSION_TOKEN"))
 	}
@@ -62,9 +65,9 @@ func (c *Chain) logInToAmazon(ctx context.Context, host string) (authn.AuthConfi
 	return authn.AuthConfig{Username: user, Password: password}, nil
 }
 
-func amazonToken(ctx context.Context, host string) (string, error) {
+func (c *Chain) amazonToken(ctx context.Context, host string) (string, error) {
 	registry := parseAmazon(host)
-	cfg, err := amazonConfig(ctx, registry.region)
+	cfg, err := c.amazonConfig(ctx, registry.region)
 	if err != nil {
 		return "", err
 	}
@@ -76,13 +79,33 @@ func amazonToken(ctx context.Context, host string) (string, error) {
 
 // amazonConfig leaves the instance metadata service out: it is nobody's
 // explicit wish, and on a runner outside EC2 asking it costs seconds.
-func amazonConfig(ctx context.Context, region string) (aws.Config, error) {
+func (c *Chain) amazonConfig(ctx context.Context, region string) (aws.Config, error) {
 	return config.LoadDefaultConfig(ctx,
 		config.WithRegion(region),
 		config.WithEC2IMDSClientEnableState(imds.ClientDisabled),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(c.passProxiesOnce)),
 		config.WithLogger(logging.Nop{}), // the default one writes to stderr
 	)
 }
+
+// passProxiesOnce is passProxies for the SDK, which repeats whatever it could not send: three times, and three times that
+// where it asks STS first.
+func (c *Chain) passProxiesOnce(t *http.Transport) {
+	c.passProxies(t)
+	check := t.OnProxyConnectResponse
+	t.OnProxyConnectResponse = func(ctx context.Context, at *url.URL, request *http.Request, answer *http.Response) error {
+		if err := check(ctx, at, request, answer); err != nil {
+			return unrepeated{err}
+		}
+		return nil
+	}
+}
+
+// unrepeated is an error after which the SDK sends nothing again (aws/retry, NoRetryCanceledError).
+type unrepeated struct{ error }
+
+func (unrepeated) CanceledError() bool { return true }
+func (u unrepeated) Unwrap() error     { return u.error }
 
 // endpoint takes the API's FIPS or dual-stack endpoint where the registry's own
 // name is of that kind. STS is left as the environment has it.

@@ -228,7 +228,7 @@ func TestAmazonEndpoint(t *testing.T) {
 	} {
 		amazonEnvironment(t, amazonKeys)
 		registry := parseAmazon(host)
-		cfg, err := amazonConfig(t.Context(), registry.region)
+		cfg, err := (&Chain{}).amazonConfig(t.Context(), registry.region)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 
@@ -25,8 +26,15 @@ type Chain struct {
 	// process's own.
 	Getenv func(string) string
 
-	transport http.RoundTripper // to Google and Azure; nil: http.DefaultTransport
-	config    struct {
+	// transport is to Google and Azure; nil: one with proxyFor. proxyFor is which proxy a request goes by, to AWS too;
+	// nil: as the process's environment says.
+	transport http.RoundTripper
+	proxyFor  func(*http.Request) (*url.URL, error)
+	network   struct {
+		once      sync.Once
+		transport *http.Transport
+	}
+	config struct {
 		once sync.Once
 		file *dockerFile
 		err  error

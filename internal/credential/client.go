@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/artifact-promotion/promote/internal/proxy"
 	"github.com/hashicorp/go-retryablehttp"
 )
 
@@ -19,16 +20,12 @@ const maxTokenAnswer = 1 << 20
 
 // client retries what may pass, such as a 503, and ends with the context.
 func (c *Chain) client(ctx context.Context) *http.Client {
-	transport := c.transport
-	if transport == nil {
-		transport = http.DefaultTransport
-	}
 	retrying := &retryablehttp.Client{
-		HTTPClient:   &http.Client{Transport: transport, CheckRedirect: stay},
+		HTTPClient:   &http.Client{Transport: c.roundTripper(), CheckRedirect: stay},
 		RetryWaitMin: 200 * time.Millisecond,
 		RetryWaitMax: 2 * time.Second,
 		RetryMax:     3,
-		CheckRetry:   retryablehttp.DefaultRetryPolicy,
+		CheckRetry:   mayPass,
 		Backoff:      retryablehttp.DefaultBackoff,
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
@@ -36,6 +33,35 @@ func (c *Chain) client(ctx context.Context) *http.Client {
 		Transport:     within{ctx, &retryablehttp.RoundTripper{Client: retrying}},
 		CheckRedirect: stay,
 	}
+}
+
+// mayPass is the library's judgement but for one error: a proxy that wants a login wants it each time.
+func mayPass(ctx context.Context, response *http.Response, err error) (bool, error) {
+	var login *proxy.LoginError
+	if errors.As(err, &login) {
+		return false, err
+	}
+	return retryablehttp.DefaultRetryPolicy(ctx, response, err)
+}
+
+func (c *Chain) roundTripper() http.RoundTripper {
+	if c.transport != nil {
+		return c.transport
+	}
+	c.network.once.Do(func() {
+		c.network.transport = http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // it is one
+		c.passProxies(c.network.transport)
+	})
+	return c.network.transport
+}
+
+// passProxies has a transport go by the forward proxy, and say so where that wants a login.
+func (c *Chain) passProxies(t *http.Transport) {
+	t.Proxy = http.ProxyFromEnvironment
+	if c.proxyFor != nil {
+		t.Proxy = c.proxyFor
+	}
+	t.OnProxyConnectResponse = proxy.CheckConnect
 }
 
 // stay follows no redirect: a login service that sends the secret elsewhere is

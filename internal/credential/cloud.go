@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/artifact-promotion/promote/internal/proxy"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 )
@@ -51,6 +52,10 @@ func (c *Chain) cloud(ctx context.Context, side Side, repo name.Repository) (Cre
 	case err == nil:
 		return Credential{Auth: auth, Origin: how.origin}, nil
 	}
+	var login *proxy.LoginError
+	if errors.As(err, &login) {
+		how.check = login.Hint("the login service")
+	}
 	err = fmt.Errorf("log in to %s with %s: %w; %s", host, how.origin, err, how.check)
 	if side == Target || v == amazonECR {
 		return Credential{}, err
@@ -67,6 +72,10 @@ const maxAnswer = 300
 func redact(ctx context.Context, err error, secrets ...string) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	var login *proxy.LoginError
+	if errors.As(err, &login) {
+		return login // it never got as far as the service, and holds no secret
 	}
 	text := err.Error()
 	if end := strings.IndexAny(text, "\r\n"); end >= 0 {

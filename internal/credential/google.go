@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync/atomic"
 
+	"github.com/artifact-promotion/promote/internal/proxy"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"golang.org/x/oauth2"
 	oauth "golang.org/x/oauth2/google"
@@ -73,16 +75,37 @@ func (c *Chain) googleFileToken(ctx context.Context, path string) (string, error
 	if err := json.Unmarshal(data, &file); err != nil || !slices.Contains(googleTypes, file.Type) {
 		return "", fmt.Errorf("%s is no credentials file that this program knows; expected JSON with a type such as service_account or external_account", path)
 	}
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, c.client(ctx))
+	client := c.client(ctx)
+	seen := &loginSeen{inner: client.Transport}
+	client.Transport = seen
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, client)
 	found, err := oauth.CredentialsFromJSONWithType(ctx, data, file.Type, googleScope)
 	if err != nil {
 		return "", fmt.Errorf("read %s: %w", path, err)
 	}
 	token, err := found.TokenSource.Token()
+	if login := seen.login.Load(); err != nil && login != nil {
+		return "", login
+	}
 	if err != nil {
 		return "", googleWords(err)
 	}
 	return token.AccessToken, nil
+}
+
+// loginSeen keeps what a forward proxy asks for: of an error oauth2 hands on the text alone (x/oauth2 jwt, Token).
+type loginSeen struct {
+	inner http.RoundTripper
+	login atomic.Pointer[proxy.LoginError]
+}
+
+func (s *loginSeen) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := s.inner.RoundTrip(r)
+	var login *proxy.LoginError
+	if errors.As(err, &login) {
+		s.login.Store(login)
+	}
+	return response, err
 }
 
 // googleWords drops the response that oauth2 appends to its own words.

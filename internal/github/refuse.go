@@ -2,16 +2,24 @@ package github
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/artifact-promotion/promote/internal/proxy"
 )
 
 // fail is the error of a question that has no answer.
 func (c *Client) fail(q question, err error) error {
-	return &Error{Op: q.op, Repository: q.repository, Err: err, secret: c.token}
+	e := &Error{Op: q.op, Repository: q.repository, Err: err, secret: c.token}
+	var login *proxy.LoginError
+	if errors.As(err, &login) {
+		e.Hint = login.Hint(c.base.Host)
+	}
+	return e
 }
 
 // refuse is the error of an answer that is not what was asked for.

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"net"
 	"net/http"
+
+	"github.com/artifact-promotion/promote/internal/proxy"
 )
 
 // temporary reports whether a request that got no answer may get one later: not
-// where the certificate, the name or a refusal of ours is at fault.
+// where the certificate, the name, a refusal of ours or the proxy's login is at fault.
 func temporary(err error) bool {
 	var (
 		refused  refusal
@@ -20,10 +22,11 @@ func temporary(err error) bool {
 		verify   *tls.CertificateVerificationError
 		record   tls.RecordHeaderError
 		dns      *net.DNSError
+		login    *proxy.LoginError
 	)
 	switch {
 	case errors.As(err, &refused), errors.As(err, &unknown), errors.As(err, &hostname),
-		errors.As(err, &invalid), errors.As(err, &verify), errors.As(err, &record):
+		errors.As(err, &invalid), errors.As(err, &verify), errors.As(err, &record), errors.As(err, &login):
 		return false
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return false

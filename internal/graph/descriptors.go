@@ -3,9 +3,11 @@ package graph
 import (
 	"encoding/json"
 	"errors"
+	"unique"
 
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 var errNameless = errors.New("the manifest names content without a digest or with a negative size")
@@ -30,13 +32,21 @@ func (l *descriptors) UnmarshalJSON(raw []byte) error {
 		if nameless(d) {
 			return errNameless
 		}
-		kept := v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform}
-		if len(d.URLs) > 0 {
-			kept.URLs = someURL
-		}
-		*l = append(*l, kept)
+		*l = append(*l, keep(d))
 		return nil
 	})
 }
+
+// keep is a descriptor as it is held.
+func keep(d v1.Descriptor) v1.Descriptor {
+	kept := v1.Descriptor{MediaType: types.MediaType(shared(string(d.MediaType))), Digest: d.Digest, Size: d.Size, Platform: d.Platform}
+	if len(d.URLs) > 0 {
+		kept.URLs = someURL
+	}
+	return kept
+}
+
+// shared is one copy of a string that many manifests have.
+func shared(s string) string { return unique.Make(s).Value() }
 
 func nameless(d v1.Descriptor) bool { return d.Digest.Hex == "" || d.Size < 0 }

@@ -63,7 +63,7 @@ func checkWalked(t *testing.T, g *graph.Graph, root v1.Hash, attachments bool) {
 		t.Fatalf("the graph of %s has %d nodes, %d attachments", root, len(g.Nodes), len(g.Attachments))
 	}
 	blobs, seen := map[v1.Hash]bool{}, map[v1.Hash]bool{}
-	for _, b := range g.Blobs {
+	for _, b := range g.Blobs() {
 		if blobs[b.Digest] {
 			t.Errorf("blob %s twice", b.Digest)
 		}

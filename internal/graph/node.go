@@ -12,7 +12,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Node is one manifest, and what it names.
+// Node is one manifest, and what it names. A run of many images holds thousands: what
+// is seldom asked for is read from the bytes then.
 type Node struct {
 	registry.Manifest
 	Children     []v1.Descriptor // manifests, in an index's order
@@ -20,8 +21,8 @@ type Node struct {
 	Foreign      []v1.Descriptor // layers that are kept at other URLs, and stay there
 	Subject      v1.Hash         // zero: none
 	ArtifactType string
-	Annotations  map[string]string
-	Config       *v1.Descriptor
+
+	annotations int // how many
 }
 
 // wire is every member of every kind of manifest that names something
@@ -75,13 +76,14 @@ func Parse(m registry.Manifest) (*Node, error) {
 	case w.Manifests == nil && w.Config == nil && w.Layers == nil && w.Blobs == nil && w.Subject == nil:
 		return nil, fmt.Errorf("the manifest of type %q names no content that can be copied", registry.Cut(m.MediaType, maxWords))
 	}
-	n := &Node{Manifest: m, Children: w.Manifests, ArtifactType: w.ArtifactType, Annotations: w.Annotations, Config: w.Config}
+	n := &Node{Manifest: m, Children: w.Manifests, ArtifactType: w.ArtifactType, annotations: len(w.Annotations)}
 	if w.Subject != nil {
 		n.Subject = w.Subject.Digest
 	}
 	if n.ArtifactType == "" && w.Config != nil {
 		n.ArtifactType = string(w.Config.MediaType)
 	}
+	n.MediaType, n.ArtifactType = shared(n.MediaType), shared(n.ArtifactType)
 	return n, n.collect(w)
 }
 
@@ -99,7 +101,7 @@ func (n *Node) collect(w wire) error {
 	}
 	all = slices.DeleteFunc(all, isElsewhere)
 	if w.Config != nil {
-		all = append(all, v1.Descriptor{MediaType: w.Config.MediaType, Digest: w.Config.Digest, Size: w.Config.Size})
+		all = append(all, keep(*w.Config))
 	}
 	seen := make(map[v1.Hash]bool, len(all)+len(n.Foreign))
 	n.Blobs, n.Foreign = once(all, seen), once(n.Foreign, seen)
@@ -126,6 +128,28 @@ func (n *Node) Descriptor() v1.Descriptor {
 		Digest:       n.Digest,
 		Size:         int64(len(n.Raw)),
 		ArtifactType: n.ArtifactType,
-		Annotations:  n.Annotations,
+		Annotations:  n.Annotations(),
 	}
+}
+
+// Annotations are the manifest's own.
+func (n *Node) Annotations() map[string]string {
+	var w struct {
+		Annotations map[string]string `json:"annotations"`
+	}
+	if n.annotations > 0 {
+		_ = json.Unmarshal(n.Raw, &w) // Parse has read them
+	}
+	return w.Annotations
+}
+
+// Config is the configuration that the manifest names, nil if it names none.
+func (n *Node) Config() *v1.Descriptor {
+	var w struct {
+		Config *v1.Descriptor `json:"config"`
+	}
+	if !n.IsIndex() {
+		_ = json.Unmarshal(n.Raw, &w) // Parse has read it
+	}
+	return w.Config
 }

@@ -104,8 +104,8 @@ func TestParse(t *testing.T) {
 			same(t, "children", digestsOf(n.Children), test.children)
 			same(t, "blobs", digestsOf(n.Blobs), test.blobs)
 			same(t, "foreign", digestsOf(n.Foreign), test.foreign)
-			if n.Subject != test.subject || n.ArtifactType != test.artifactType || n.IsIndex() != test.index || (n.Config != nil) != test.hasConfig {
-				t.Errorf("subject %s, artifact type %q, index %v, config %v", n.Subject, n.ArtifactType, n.IsIndex(), n.Config)
+			if n.Subject != test.subject || n.ArtifactType != test.artifactType || n.IsIndex() != test.index || (n.Config() != nil) != test.hasConfig {
+				t.Errorf("subject %s, artifact type %q, index %v, config %v", n.Subject, n.ArtifactType, n.IsIndex(), n.Config())
 			}
 			d := n.Descriptor()
 			if d.Digest != m.Digest || d.Size != int64(len(test.body)) || d.ArtifactType != test.artifactType || d.MediaType != test.mediaType {
@@ -197,7 +197,7 @@ func FuzzParse(f *testing.F) {
 		if string(n.Raw) != string(raw) || n.Digest != m.Digest {
 			t.Fatal("the bytes are not those that were read")
 		}
-		if n.IsIndex() && (n.Config != nil || len(n.Blobs)+len(n.Foreign) > 0) {
+		if n.IsIndex() && (n.Config() != nil || len(n.Blobs)+len(n.Foreign) > 0) {
 			t.Fatalf("an index with an image's content: %+v", n)
 		}
 		seen := map[v1.Hash]bool{}

@@ -47,7 +47,6 @@ type Walker struct {
 	again    map[v1.Hash]bool // and once more
 	listed   map[edge]bool    // referrers that a list has shown
 	nodes    map[v1.Hash]*Node
-	blobs    map[v1.Hash]bool // children of indexes that turned out to be blobs
 	attached map[v1.Hash][]Attachment
 	notices  []string
 	leftOut  int // beyond maxNotices
@@ -66,7 +65,6 @@ func NewWalker(repo *registry.Repository, attachments bool) *Walker {
 		again:      map[v1.Hash]bool{},
 		listed:     map[edge]bool{},
 		nodes:      map[v1.Hash]*Node{},
-		blobs:      map[v1.Hash]bool{},
 		attached:   map[v1.Hash][]Attachment{},
 	}
 }
@@ -170,6 +168,9 @@ func (v visitor) enter(ctx context.Context, m registry.Manifest, depth int) erro
 // digest is known: its manifest need not be there first.
 func (v visitor) attachments(ctx context.Context, subject v1.Hash, depth int) {
 	if v.Walker.attachments && first(v.Walker, v.asked, subject) {
+		if subject == v.root {
+			context.AfterFunc(ctx, v.finder.AskFirst(subject))
+		}
 		v.group.Go(func() error { return v.attach(ctx, subject, depth) })
 	}
 }
@@ -178,7 +179,7 @@ func (w *Walker) keep(n *Node, depth int) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.nodes[n.Digest] = n
-	w.bytes += len(n.Raw) + annotationBytes*len(n.Annotations)
+	w.bytes += len(n.Raw) + annotationBytes*n.annotations
 	w.blobsNamed += len(n.Blobs)
 	w.manifests += len(n.Children)
 	return w.bounded(n.Digest, depth)
@@ -212,10 +213,7 @@ func (v visitor) descend(ctx context.Context, index *Node, child v1.Descriptor, 
 	}
 	if !isManifest(child.MediaType) { // build caches list their layers as an index's children
 		if there, headErr := v.repo.HasBlob(ctx, child.Digest); there || headErr != nil {
-			v.mu.Lock()
-			defer v.mu.Unlock()
-			v.blobs[child.Digest] = there
-			return headErr
+			return headErr // what is in no node is a blob
 		}
 	}
 	return &MissingError{Index: index.Digest, Child: child.Digest, Platform: platform(child), Err: err}

@@ -135,12 +135,12 @@ func checkGraph(t *testing.T, g *graph.Graph, i *regtest.Image) {
 		}
 	}
 	for _, b := range i.Blobs {
-		if !slices.ContainsFunc(g.Blobs, func(d v1.Descriptor) bool { return d.Digest.String() == b.Digest && d.Size == b.Size }) {
+		if !slices.ContainsFunc(g.Blobs(), func(d v1.Descriptor) bool { return d.Digest.String() == b.Digest && d.Size == b.Size }) {
 			t.Errorf("blob %s is missing", b.Digest)
 		}
 	}
-	if len(g.Blobs) != len(i.Blobs) || g.Bytes() != i.Size() {
-		t.Errorf("%d blobs of %d bytes, want %d of %d", len(g.Blobs), g.Bytes(), len(i.Blobs), i.Size())
+	if len(g.Blobs()) != len(i.Blobs) || g.Bytes() != i.Size() {
+		t.Errorf("%d blobs of %d bytes, want %d of %d", len(g.Blobs()), g.Bytes(), len(i.Blobs), i.Size())
 	}
 }
 
@@ -284,8 +284,8 @@ func TestChildThatIsABlob(t *testing.T) {
 	}
 	put(t, r, "cache", types.OCIImageIndex, list(types.OCILayer))
 	g := mustWalk(t, r, "cache", true)
-	if len(g.Blobs) != 1 || g.Blobs[0].Digest.String() != digest || len(g.Nodes) != 1 {
-		t.Errorf("blobs %v of %d nodes", g.Blobs, len(g.Nodes))
+	if len(g.Blobs()) != 1 || g.Blobs()[0].Digest.String() != digest || len(g.Nodes) != 1 {
+		t.Errorf("blobs %v of %d nodes", g.Blobs(), len(g.Nodes))
 	}
 	put(t, r, "lie", types.OCIImageIndex, list(types.OCIManifestSchema1)) // the same, called a manifest
 	var missing *graph.MissingError
@@ -533,6 +533,7 @@ func TestSharedChildrenDoNotMultiply(t *testing.T) {
 
 // TestNoticesAreFew: a long list of what is gone makes no long report.
 func TestNoticesAreFew(t *testing.T) {
+	long(t)
 	h := &hostile{}
 	m := h.add(types.OCIManifestSchema1, `{"layers":[]}`, "dev")
 	h.add(types.OCIImageIndex, indexOf(numberedLines("a/b", 500)...), strings.Replace(m.Digest.String(), ":", "-", 1))
@@ -664,7 +665,7 @@ func TestOddEntries(t *testing.T) {
 	}
 }
 
-// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+// long skips a test that takes a third of a second of processor time or more, where only short ones are asked for.
 func long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

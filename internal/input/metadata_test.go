@@ -86,6 +86,7 @@ func TestMetadataFaults(t *testing.T) {
 // A file is found from the workspace, where a step before has left it, and read as
 // the output is. What cannot be read is told from what is not there.
 func TestMetadataInAFile(t *testing.T) {
+	long(t)
 	workspace := t.TempDir()
 	t.Chdir(t.TempDir())
 	good := entry(digestA, "ghcr.io/acme/app:1")

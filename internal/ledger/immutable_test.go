@@ -182,6 +182,7 @@ func TestImmutabilityThatEnds(t *testing.T) {
 
 // TestImmutableParts: parts roll over, and rivals at the edge lose nothing.
 func TestImmutableParts(t *testing.T) {
+	long(t)
 	g := newRig(t, regtest.Options{Referrers: true, Immutable: immutables["all tags"]}, 2)
 	b := g.book()
 	g.fill(b, g.read(b), 0, 3)
@@ -290,7 +291,7 @@ func TestVersionsThatAreNone(t *testing.T) {
 	}
 }
 
-// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+// long skips a test that takes a third of a second of processor time or more, where only short ones are asked for.
 func long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

@@ -48,6 +48,7 @@ func (g *rig) fill(b *Book, p *Page, from, to int) *Page {
 
 // TestParts: a ledger goes on in a new part when one is full, and the older ones stay.
 func TestParts(t *testing.T) {
+	long(t)
 	g := newRig(t, regtest.Options{Referrers: true}, 3)
 	b := g.book()
 	p := g.fill(b, g.read(b), 0, maxLines)

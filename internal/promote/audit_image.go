@@ -183,7 +183,7 @@ func (s *shelf) walk(ctx context.Context, digest v1.Hash) (c completion) {
 	}
 	g := w.Graph(digest)
 	c.notices = g.Notices
-	s.walkBlobs(ctx, g.Blobs, &c)
+	s.walkBlobs(ctx, g.Blobs(), &c)
 	return c
 }
 

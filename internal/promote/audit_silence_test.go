@@ -39,6 +39,7 @@ func (s *shop) alone(repository, tag string) promote.Stage {
 // TestAuditOfNothing: where there is nothing to compare with, that is what was found. It
 // names the environment, what was looked for, and what to do.
 func TestAuditOfNothing(t *testing.T) {
+	long(t)
 	t.Parallel()
 	a, b := picture("a"), picture("b")
 	lost := func(s *shop, keep ...string) { s.promote("staging", b); s.promote("production", a); s.wipe(keep...) }

@@ -410,6 +410,7 @@ func TestAuditOfSeveral(t *testing.T) {
 
 // TestAuditSeesALittle: what one answer keeps from being found out does not hide the rest.
 func TestAuditSeesALittle(t *testing.T) {
+	long(t)
 	t.Parallel()
 	a, b := picture("a"), picture("b")
 	for path, want := range map[string]string{

@@ -22,6 +22,7 @@ var (
 // say so. After any run all that is said is true, and the next run without faults completes what is missing, in the
 // ledger too. A rollback then goes to what was there before.
 func TestChaos(t *testing.T) {
+	long(t)
 	for _, test := range []struct {
 		rate                  float64
 		runs, sample, mayFail int
@@ -32,9 +33,6 @@ func TestChaos(t *testing.T) {
 		runs := test.runs
 		if !*chaosAll {
 			runs, test.mayFail = test.sample, min(test.mayFail, 1)
-		}
-		if testing.Short() {
-			runs = 2
 		}
 		var failed atomic.Int32
 		t.Run(fmt.Sprintf("%g", test.rate), func(t *testing.T) {

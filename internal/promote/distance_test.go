@@ -76,6 +76,7 @@ func (f *far) run(r promote.Request, want document.Result) (took, after time.Dur
 // over TLS and HTTP/2, as the clock of that network counts, and that three come after the tag has moved, at most. Of each
 // two are the connection's, one the challenge's.
 func TestDistance(t *testing.T) {
+	long(t)
 	t.Parallel()
 	const aTrip = 40 * time.Millisecond
 	for name, test := range map[string]struct {
@@ -88,7 +89,7 @@ func TestDistance(t *testing.T) {
 		"attested":                       {build: regtest.BuildAttested, bring: 19 * aTrip, retag: 12 * aTrip, rollback: 14 * aTrip},
 		"attested, with tokens":          {build: regtest.BuildAttested, auth: true, bring: 20 * aTrip, retag: 13 * aTrip, rollback: 15 * aTrip},
 		"attested, with tokens, by API":  {build: regtest.BuildAttested, auth: true, api: true, bring: 18 * aTrip, retag: 13 * aTrip, rollback: 15 * aTrip},
-		"alone, with tokens, by the API": {build: regtest.Build, auth: true, api: true, bring: 16 * aTrip, retag: 13 * aTrip, rollback: 14 * aTrip},
+		"alone, with tokens, by the API": {build: regtest.Build, auth: true, api: true, bring: 16 * aTrip, retag: 13 * aTrip, rollback: 13 * aTrip},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -76,7 +76,7 @@ func digestsOf(g *graph.Graph) (all []string) {
 			all = append(all, d.Digest.String())
 		}
 	}
-	for _, b := range g.Blobs {
+	for _, b := range g.Blobs() {
 		all = append(all, b.Digest.String())
 	}
 	return all

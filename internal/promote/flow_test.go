@@ -295,6 +295,7 @@ func TestTwoSourcesForOneTag(t *testing.T) {
 
 // TestOneImageTwice is no contradiction.
 func TestOneImageTwice(t *testing.T) {
+	long(t)
 	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := decorated()
 	push(t, i, source, "acme/app", "one", "two")
@@ -449,6 +450,7 @@ func TestVerificationGuardsTheTag(t *testing.T) {
 
 // TestConcurrency: one transfer at a time is enough for everything.
 func TestConcurrency(t *testing.T) {
+	long(t)
 	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := decorated()
 	push(t, i, source, "acme/app", "dev")

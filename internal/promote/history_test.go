@@ -273,8 +273,10 @@ func TestHistoryEnds(t *testing.T) {
 			push(t, picture("a"), s.at, s.repo, "production")
 			d := runWith(t, ctx, anonymous(), s.ask(mode, s.stage("production"), s.stage("staging")), &watcher{})
 			faulted(t, d, document.Failed, "it is over")
-			if len(d.Findings) > 0 {
-				t.Errorf("%s: %+v", path, d.Findings)
+			for _, f := range d.Findings { // the other environment may have been read whole before
+				if f.Environment != "staging" {
+					t.Errorf("%s: %+v", path, f)
+				}
 			}
 		}
 	}

@@ -45,6 +45,7 @@ func TestHostileFound(t *testing.T) {
 // TestHostileSpellings: net/http takes a name through IDNA before it dials it (UTS #46), which makes of other digits and
 // full stops those of an address.
 func TestHostileSpellings(t *testing.T) {
+	long(t)
 	for _, p := range pointings() {
 		for _, to := range []string{
 			"https://①②⑦.⓪.⓪.①/", "https://127。0。0。1/", "https://ｌｏｃａｌｈｏｓｔ/", "https://１６９.２５４.１６９.２５４/",

@@ -20,6 +20,7 @@ var moments = []int{0, 1, 3, 4, 5, 6}
 
 // TestFinish: the same release, run again, finishes what was left undone, in whatever order its images are named.
 func TestFinish(t *testing.T) {
+	long(t)
 	for _, moved := range moments {
 		f := newFleet(t, regtest.Options{Delete: true})
 		f.killed(t, moved)
@@ -91,6 +92,7 @@ func TestFinishThatFails(t *testing.T) {
 // TestFinishThatFailsEarly, before it has moved a tag: what the killed run left stays, the report says so, and the next
 // run makes it good.
 func TestFinishThatFailsEarly(t *testing.T) {
+	long(t)
 	for name, refused := range map[string]func(*http.Request) bool{
 		"its journal": putOf(1, ledger.TagFor("production")),
 		"its head":    putOf(0, ledger.TagFor("production")),
@@ -365,6 +367,7 @@ func (f *fleet) forge(t *testing.T, n int, change func(*ledger.Journal)) {
 
 // TestForgedJournals: who may write to one repository moves nothing in another.
 func TestForgedJournals(t *testing.T) {
+	long(t)
 	place := func(f *fleet, n int) ledger.Place {
 		return ledger.Place{Repository: f.target.Host() + "/" + repoOf(n), Tag: "production"}
 	}

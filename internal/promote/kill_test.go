@@ -28,7 +28,7 @@ const (
 	killSeed    = 1
 )
 
-var kills = flag.Int("kills", 20, "how many promotions are killed, and a quarter as many rollbacks")
+var kills = flag.Int("kills", 10, "how many promotions are killed, and a quarter as many rollbacks")
 
 // job is what such a process promotes.
 type job struct {

@@ -70,7 +70,7 @@ func (r *run) readLedgers(ctx context.Context) error {
 	if !r.keepsRecords() && r.request.Mode != Rollback {
 		return nil
 	}
-	g, ctx := group(ctx)
+	g, ctx := asking(ctx)
 	for _, p := range r.promotions {
 		name := p.ledgerName(r.request)
 		if p.ledger.book != nil || name == "" {
@@ -102,7 +102,7 @@ func (c *chronicle) read(ctx context.Context) (err error) {
 
 // readAgain reads the ledgers anew that were read long ago.
 func (r *run) readAgain(ctx context.Context) error {
-	g, ctx := group(ctx)
+	g, ctx := asking(ctx)
 	for _, p := range r.promotions {
 		if p.ledger.book == nil || time.Since(p.ledger.readAt) < fresh {
 			continue

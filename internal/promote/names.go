@@ -33,6 +33,7 @@ type tag struct {
 	begun        bool // it was, or is being, written
 	acknowledged bool // the registry said that it has moved
 	refused      bool // the registry said that it has not
+	unanswered   bool // the registry refused it after an attempt that had no answer
 
 	state document.TagState
 	after string

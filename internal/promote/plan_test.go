@@ -122,6 +122,7 @@ func TestPlanAndApply(t *testing.T) {
 
 // TestDrift: what has changed between a plan and its application, and what becomes of it.
 func TestDriftAfterThePlan(t *testing.T) {
+	long(t)
 	point := func(tag string, image func(f *fleet) *regtest.Image) func(t *testing.T, f *fleet) {
 		return func(t *testing.T, f *fleet) {
 			t.Helper()

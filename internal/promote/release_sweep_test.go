@@ -281,6 +281,7 @@ const patience = 30 * time.Second
 
 // TestAwait: a release that may be under way is waited for, and no longer than that.
 func TestAwait(t *testing.T) {
+	long(t)
 	for name, test := range map[string]struct {
 		change      func(j *ledger.Journal) // of the head
 		ask         func(r *promote.Request)

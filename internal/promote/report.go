@@ -129,7 +129,7 @@ func (i *image) heldDocument() *document.Held {
 
 func (p *promotion) describe(d *document.Promotion) {
 	d.Platforms = p.graph.Platforms()
-	d.Content = document.Content{Manifests: len(p.graph.Nodes), Blobs: len(p.graph.Blobs), Bytes: p.graph.Bytes()}
+	d.Content = document.Content{Manifests: len(p.graph.Nodes), Blobs: p.graph.BlobCount(), Bytes: p.graph.Bytes()}
 	for _, a := range p.graph.Attachments {
 		d.Attachments = append(d.Attachments, document.Attachment{
 			Digest: a.Digest.String(), Subject: a.Subject.String(), Tag: a.Tag,

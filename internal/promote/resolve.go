@@ -19,6 +19,18 @@ const (
 
 func group(ctx context.Context) (*errgroup.Group, context.Context) { return errgroup.WithContext(ctx) }
 
+// asksAtOnce is how many questions of one kind, one for each image or tag, are on their
+// way: as many as one host is asked at once. More would wait for their turn, with their
+// stacks.
+const asksAtOnce = 96
+
+// asking is a group of such questions. None of its tasks adds another.
+func asking(ctx context.Context) (*errgroup.Group, context.Context) {
+	g, ctx := group(ctx)
+	g.SetLimit(asksAtOnce)
+	return g, ctx
+}
+
 // resolve turns every source into a digest. Beside that it reads what does not hang on
 // the sources: what the tags hold whose names are known already, and the ledgers.
 func (r *run) resolve(ctx context.Context) error {
@@ -58,7 +70,7 @@ func (r *run) readBeside(ctx context.Context) error {
 }
 
 func (r *run) resolveImages(ctx context.Context) error {
-	g, ctx := group(ctx)
+	g, ctx := asking(ctx)
 	for _, i := range r.images {
 		g.Go(func() error { return i.resolve(ctx) })
 	}
@@ -153,15 +165,18 @@ func (r *run) nameAndObserve(ctx context.Context) error {
 	return errors.Join(r.refuseTaken(), r.refuseDrift())
 }
 
-// plansAtOnce is how many source repositories are read at the same time for a plan:
-// a walk waits for most of its time, for one answer before the next question, and
-// no copy needs the memory meanwhile.
-const plansAtOnce = 64
+// How many source repositories are read at the same time, and for a plan: a walk waits
+// for most of its time, for one answer before the next question. After a plan's no copy
+// needs the memory.
+const (
+	walksAtOnce = 3 * atOnce
+	plansAtOnce = 64
+)
 
 // walk reads the graphs, a source repository at a time as one walk.
 func (r *run) walk(ctx context.Context) error {
 	g, ctx := group(ctx)
-	g.SetLimit(atOnce)
+	g.SetLimit(walksAtOnce)
 	if r.request.Mode == Plan {
 		g.SetLimit(plansAtOnce)
 	}
@@ -176,7 +191,7 @@ func (r *run) walk(ctx context.Context) error {
 			r.note(text)
 		}
 		r.Info(fmt.Sprintf("%s has %s, %s (%s) and %s", i.root.Digest, report.Count(len(i.graph.Nodes), "manifest"),
-			report.Count(len(i.graph.Blobs), "blob"), report.Size(i.graph.Bytes()), report.Count(len(i.graph.Attachments), "attachment")))
+			report.Count(i.graph.BlobCount(), "blob"), report.Size(i.graph.Bytes()), report.Count(len(i.graph.Attachments), "attachment")))
 	}
 	return nil
 }

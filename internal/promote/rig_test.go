@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+// long skips a test that takes a third of a second of processor time or more, where only short ones are asked for.
 func long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

@@ -470,6 +470,7 @@ func TestRollbackOfARelease(t *testing.T) {
 
 // TestRollbackToARecordOfARelease whose images were recorded at slightly different times.
 func TestRollbackToARecordOfARelease(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for n := range ships {
 		f := &fleetAt{fleet: newFleet(t, regtest.Options{Delete: true}), T: t}

@@ -24,7 +24,7 @@ import (
 var sweepAll = flag.Bool("sweep", false, "cut the promotion at every request in every way, not only at a sample of them")
 
 // sweepSample is how many cuts there are to one that a plain test run makes.
-const sweepSample = 193
+const sweepSample = 271
 
 // sweeps are the settings that a promotion is cut in, with images as small as can be.
 func sweeps() []setting {
@@ -57,8 +57,8 @@ func sweeps() []setting {
 }
 
 // TestSweep cuts a promotion to a moving and a fixed tag at each of its
-// requests. A request fails once, in three ways: then the promotion succeeds all
-// the same. Or nothing is answered any more from it on, in two ways, and the run
+// requests. A request fails once, in three ways, or is answered by a lie, in three
+// others: then the promotion succeeds all the same. Or nothing is answered any more from it on, in two ways, and the run
 // is ended: then it ends within the time that a runner leaves it, every tag holds
 // the old digest or the new one with everything below it, and the next run
 // completes it. Without -sweep a sample is made, always the same.
@@ -109,8 +109,34 @@ const (
 	ways = pathBefore
 )
 
+// The ways in which a request is answered by a lie, once; in TestSweep alone.
+const (
+	webPage   = waysAndPaths + iota // a proxy's page of HTML, with 200
+	lostWrite                       // a manifest or a blob is acknowledged, and not stored
+	unlisted                        // a manifest with a subject is stored, and not listed until it is written again
+	waysAndLies
+)
+
+// isOneFault reports whether the way ends with the request: nothing after it fails.
+func (w way) isOneFault() bool { return w < endBefore || w >= webPage }
+
+// fits reports whether a request can fail so.
+func (w way) fits(request string) bool {
+	put := strings.Contains(request, " PUT ")
+	switch w {
+	case pathBefore, pathAfter:
+		return false
+	case lostWrite:
+		return put && (strings.Contains(request, "/manifests/") || strings.Contains(request, "digest="))
+	case unlisted:
+		return put && strings.Contains(request, "/manifests/sha256:")
+	}
+	return true
+}
+
 func (w way) String() string {
-	return [...]string{"reset before", "reset after", "500", "nothing from here", "nothing after", "nothing there from here", "nothing there after"}[w]
+	return [...]string{"reset before", "reset after", "500", "nothing from here", "nothing after", "nothing there from here", "nothing there after",
+		"a web page", "acknowledged and lost", "acknowledged and not listed"}[w]
 }
 
 // cut is one fault at one request.
@@ -125,7 +151,10 @@ func (c cut) String() string { return fmt.Sprintf("cut %d, %s at %s", c.number, 
 func cuts(requests []string) (all []cut) {
 	number := 0
 	for _, r := range requests {
-		for w := range ways {
+		for w := range waysAndLies {
+			if !w.fits(r) {
+				continue
+			}
 			if number++; *sweepAll || number%sweepSample == 0 {
 				all = append(all, cut{number, w, r})
 			}
@@ -251,7 +280,7 @@ func cutOne(t *testing.T, s setting, c cut) (made bool) {
 
 // after is what holds after a cut: the invariants of the design, and that the next run completes everything.
 func (w *swept) after(ctx context.Context, c cut, d document.Report) error {
-	if c.way < endBefore && d.Result != document.Promoted {
+	if c.way.isOneFault() && d.Result != document.Promoted {
 		return errors.New("one fault ends the promotion")
 	}
 	if err := w.honest(ctx, d); err != nil {
@@ -351,15 +380,17 @@ func (p *plan) decide(side string, q *http.Request) (w way, ok bool) {
 	name := p.request(side, q)
 	p.order = append(p.order, name)
 	switch {
+	case p.struck && p.cut.way.isOneFault():
+		return 0, true
 	case p.struck && p.cut.way >= pathBefore:
 		return trouble, side+q.URL.Path != p.path
-	case p.struck && p.cut.way >= endBefore:
+	case p.struck:
 		return trouble, false
-	case p.struck || p.end == nil || name != p.cut.request:
+	case p.end == nil || name != p.cut.request:
 		return 0, true
 	}
 	p.struck, p.path = true, side+q.URL.Path
-	if p.cut.way >= endBefore {
+	if !p.cut.way.isOneFault() {
 		p.end()
 	}
 	switch p.cut.way {
@@ -374,14 +405,16 @@ func (p *plan) decide(side string, q *http.Request) (w way, ok bool) {
 
 func (p *plan) wrap(side string) func(http.Handler) http.Handler {
 	always := func(*http.Request) bool { return true }
+	omission := regtest.NewOmission()
 	return func(next http.Handler) http.Handler {
+		next = omission.Wrap(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if q.UserAgent() != planned {
 				next.ServeHTTP(w, q)
 				return
 			}
 			way, ok := p.decide(side, q)
-			if ok || way == resetAfter {
+			if ok || way == resetAfter || way == unlisted {
 				defer p.note(q)()
 			}
 			switch {
@@ -391,6 +424,12 @@ func (p *plan) wrap(side string) func(http.Handler) http.Handler {
 				regtest.ResetBefore(always)(next).ServeHTTP(w, q)
 			case way == resetAfter:
 				regtest.ResetAfter(always)(next).ServeHTTP(w, q)
+			case way == webPage:
+				regtest.WebPageOnce(always)(next).ServeHTTP(w, q)
+			case way == lostWrite:
+				regtest.LoseOnce(always)(next).ServeHTTP(w, q)
+			case way == unlisted:
+				omission.Take(next, w, q)
 			default:
 				regtest.FailOnce(always, http.StatusInternalServerError)(next).ServeHTTP(w, q)
 			}

@@ -35,7 +35,7 @@ func (r *run) observeNew(ctx context.Context) error {
 }
 
 func (r *run) read(ctx context.Context, moves []move) error {
-	g, ctx := group(ctx)
+	g, ctx := asking(ctx)
 	for _, m := range moves {
 		g.Go(func() error {
 			began := time.Now()
@@ -256,7 +256,7 @@ func (r *run) writeEach(ctx context.Context, moves []move) (begun []move, err er
 			}
 			m.begun = true
 			err := transfer.Move(ctx, m.proof, m.before)
-			m.acknowledged, m.refused = err == nil, answered(err)
+			m.acknowledged, m.refused, m.unanswered = err == nil, answered(err), unanswered(err)
 			if err != nil {
 				failed.Store(true)
 			}
@@ -279,6 +279,13 @@ func answered(err error) bool {
 	return errors.As(err, &e) && e.Status >= 400 && e.Status < 500 && !e.Unanswered
 }
 
+// unanswered reports whether the registry refused a write of which an earlier attempt had no answer: the refusal does
+// not say what became of that one.
+func unanswered(err error) bool {
+	var e *registry.Error
+	return errors.As(err, &e) && e.Unanswered
+}
+
 func orNone(digest, hex string) string {
 	if hex == "" {
 		return "(new)"
@@ -288,7 +295,7 @@ func orNone(digest, hex string) string {
 
 // confirm reads the moved tags again.
 func (r *run) confirm(ctx context.Context, begun []move) error {
-	g, _ := group(ctx) // one tag's failure does not end the others' reads
+	g, _ := asking(ctx) // one tag's failure does not end the others' reads
 	for _, m := range begun {
 		g.Go(func() error {
 			err := transfer.Confirm(ctx, m.proof, m.before)
@@ -332,13 +339,22 @@ func (r *run) putBack(ctx context.Context, begun []move) error {
 	return g.Wait()
 }
 
+// restore makes the tag what it was, now and as long as a write of it may land late.
 func (m move) restore(ctx context.Context) error {
+	err := m.restoreNow(ctx)
+	if err != nil || !m.unanswered {
+		return err
+	}
+	return m.revertLateWrite(ctx)
+}
+
+func (m move) restoreNow(ctx context.Context) error {
 	restored, err := transfer.PutBack(ctx, m.proof, m.before, m.acknowledged)
 	var taken *transfer.TakenError
 	switch {
 	case restored == transfer.Back:
-		m.state, m.after = document.TagPutBack, digestText(m.before)
-	case restored == transfer.Unmoved && !m.begun:
+		m.state, m.after, m.note = document.TagPutBack, digestText(m.before), ""
+	case restored == transfer.Unmoved && (!m.begun || m.state == document.TagPutBack):
 	case restored == transfer.Unmoved:
 		m.note = "the write failed, and the tag shows what it held before; read it again in a minute"
 		if m.refused {
@@ -359,6 +375,61 @@ func (m move) restore(ctx context.Context) error {
 		m.note = fmt.Sprintf("%v; read it before anything else relies on it", err)
 	}
 	return err
+}
+
+// lateWriteGrace is how long a write that had no answer is looked for once a later attempt at it was refused. An attempt
+// may have taken effect although its answer was lost (RFC 9110, section 9.2.2). What is on its way then is what the
+// proxy had handed over: nginx ends its request to the registry with the client's connection
+// (proxy_ignore_client_abort is off). So the registry has begun with it, and shows it at the latest when it shows any
+// other write: 15 s later have been seen.
+const (
+	lateWriteGrace = 15 * time.Second
+	lateWriteEvery = time.Second // the longer, the longer the tag holds what was refused
+)
+
+// revertLateWrite looks for a write that had no answer until its time is over, and reverts it as often as it lands:
+// more than one attempt may have had no answer.
+func (m move) revertLateWrite(ctx context.Context) error {
+	for waited := time.Duration(0); waited < lateWriteGrace; waited += lateWriteEvery {
+		if !pause(ctx, lateWriteEvery) {
+			break
+		}
+		if err := m.restoreNow(ctx); err != nil {
+			return err
+		}
+		if m.state == document.TagTaken {
+			return nil
+		}
+	}
+	if m.state == document.TagPutBack && ctx.Err() == nil {
+		return nil
+	}
+	m.note = "a write of it had no answer and may still land; read it again in a few minutes"
+	return m.lateWriteError()
+}
+
+// pause waits, and says whether it did so to the end.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+func (m move) lateWriteError() error {
+	revert := "delete the tag"
+	if was := digestText(m.before); was != "" {
+		revert = "point it to " + was + " again"
+	}
+	return &brokenError{
+		message: fmt.Sprintf("tag %s may still move: an attempt to write it had no answer", m.before.Reference()),
+		hint: fmt.Sprintf("The registry refused the next attempt, which does not say what became of the first. Read the tag again in a few minutes.\n"+
+			"If it holds %s then, promote again to keep that, or %s.", m.root.Digest, revert),
+	}
 }
 
 func digestText(o transfer.Observation) string {

@@ -35,7 +35,7 @@ func (r *run) readVariants(ctx context.Context) error {
 func variantsOf(ctx context.Context, repo *registry.Repository, g *graph.Graph) ([]gate.Variant, error) {
 	nodes := g.Images()
 	variants := make([]gate.Variant, len(nodes))
-	shared := g.Node(g.Root).Annotations
+	shared := g.Node(g.Root).Annotations()
 	group, ctx := group(ctx)
 	for at, n := range nodes {
 		group.Go(func() (err error) {
@@ -53,8 +53,8 @@ func variantsOf(ctx context.Context, repo *registry.Repository, g *graph.Graph) 
 // variantOf is one manifest: its configuration's labels, under its annotations.
 func variantOf(ctx context.Context, repo *registry.Repository, n *graph.Node) (gate.Variant, error) {
 	v := gate.Variant{Digest: n.Digest.String(), Labels: map[string]string{}}
-	if n.Config != nil && n.Config.MediaType.IsConfig() && n.Config.Size <= maxConfig {
-		config, err := readConfig(ctx, repo, *n.Config)
+	if d := n.Config(); d != nil && d.MediaType.IsConfig() && d.Size <= maxConfig {
+		config, err := readConfig(ctx, repo, *d)
 		if err != nil {
 			return v, err
 		}
@@ -64,7 +64,7 @@ func variantOf(ctx context.Context, repo *registry.Repository, n *graph.Node) (g
 			v.Platform = strings.TrimSuffix(config.OS+"/"+config.Architecture+"/"+config.Variant, "/")
 		}
 	}
-	overlay(v.Labels, n.Annotations)
+	overlay(v.Labels, n.Annotations())
 	return v, nil
 }
 

@@ -55,16 +55,13 @@ func (p *promotion) olderThan(digest string) (document.Line, bool) {
 	return document.Line{}, false
 }
 
-// whole reads that everything is still there that belongs to the images: their blobs,
-// and what was attached to them when they were promoted.
-func (r *run) whole(ctx context.Context) error {
+// whole reads that everything is still there that belongs to an image: its blobs, and
+// what was attached to it when it was promoted.
+func (r *run) whole(ctx context.Context, p *promotion) error {
 	g, ctx := group(ctx)
-	g.SetLimit(atOnce)
-	for _, p := range r.promotions {
-		g.Go(func() error { return r.wholeBlobs(ctx, p) })
-		if r.request.Attachments {
-			g.Go(p.wholeAttachments)
-		}
+	g.Go(func() error { return r.wholeBlobs(ctx, p) })
+	if r.request.Attachments {
+		g.Go(p.wholeAttachments)
 	}
 	return g.Wait()
 }

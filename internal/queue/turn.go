@@ -21,3 +21,13 @@ func (t Turn) Take(ctx context.Context) error {
 
 // Give lets the next one have it.
 func (t Turn) Give() { <-t }
+
+// TryTake takes it if nobody has it, and reports whether it did.
+func (t Turn) TryTake() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}

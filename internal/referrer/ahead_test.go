@@ -36,7 +36,7 @@ func TestReadAhead(t *testing.T) {
 			case strings.Contains(q.URL.Path, "/referrers/"):
 				select {
 				case <-read:
-				case <-time.After(10 * time.Second):
+				case <-time.After(time.Minute):
 					t.Error("the list waits for the answer about the API")
 				}
 			}

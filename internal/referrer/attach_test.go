@@ -702,6 +702,7 @@ func serves(body string) func(http.Handler) http.Handler {
 
 // TestAttachToAListThatIsFull: no list is written that no registry has to take.
 func TestAttachToAListThatIsFull(t *testing.T) {
+	long(t)
 	var lines []string
 	for n := range 27_776 {
 		lines = append(lines, fmt.Sprintf(`{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:%064x","size":1}`, n))
@@ -817,5 +818,13 @@ func TestAttachWritesAgain(t *testing.T) {
 	}
 	if lost, err = finder(t, r).Missing(t.Context(), s, all); err != nil || len(lost) > 0 {
 		t.Errorf("%d are not listed, error %v", len(lost), err)
+	}
+}
+
+// long skips a test that takes a third of a second of processor time or more, where only short ones are asked for.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: it runs without -short")
 	}
 }

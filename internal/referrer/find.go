@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -24,6 +25,9 @@ type Finder struct {
 	probing   queue.Turn // taken while the first question is on its way
 	mu        sync.Mutex
 	api       support
+	first     v1.Hash                     // whose question is to be the first; the turn is kept for it
+	probed    v1.Hash                     // whose it was
+	answer    []v1.Descriptor             // to it
 	attaching map[v1.Hash]queue.Turn      // by subject
 	written   map[v1.Hash]bool            // subjects whose fallback tag this run may have written
 	contested map[v1.Hash]bool            // subjects whose fallback tag somebody else was seen to write
@@ -48,6 +52,33 @@ const (
 	yes
 	no
 )
+
+// Forget lets go of the lists of subjects that nothing more will be attached to: of all
+// but the given ones. Which of them this run may have written stays known.
+func (f *Finder) Forget(but ...v1.Hash) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.attaching, f.ours = only(f.attaching, but), only(f.ours, but)
+	f.latest, f.last, f.ahead = only(f.latest, but), only(f.last, but), only(f.ahead, but)
+	lines := map[line]bool{}
+	for l := range f.lines {
+		if slices.Contains(but, l.subject) {
+			lines[l] = true
+		}
+	}
+	f.lines = lines
+}
+
+// only is what a map has of some keys; the map itself would not get smaller.
+func only[V any](all map[v1.Hash]V, keys []v1.Hash) map[v1.Hash]V {
+	some := map[v1.Hash]V{}
+	for _, k := range keys {
+		if v, ok := all[k]; ok {
+			some[k] = v
+		}
+	}
+	return some
+}
 
 // NewFinder returns a finder for a repository.
 func NewFinder(repo *registry.Repository) *Finder {
@@ -91,7 +122,7 @@ func (f *Finder) Find(ctx context.Context, subject v1.Hash, root bool, tell func
 	g, ctx := errgroup.WithContext(ctx)
 	if f.support() != no {
 		g.Go(func() (err error) {
-			found.Referrers, err = f.listed(ctx, subject)
+			found.Referrers, err = f.listedAtFirst(ctx, subject)
 			return err
 		})
 	}
@@ -127,25 +158,77 @@ func (f *Finder) Find(ctx context.Context, subject v1.Hash, root bool, tell func
 // HasAPI reports whether the registry has the referrers API, asking about the
 // subject if that is not known yet.
 func (f *Finder) HasAPI(ctx context.Context, subject v1.Hash) (bool, error) {
-	_, _, err := f.probe(ctx, subject)
+	_, _, err := f.probe(ctx, subject, false)
 	return f.support() == yes, err
 }
 
+// AskFirst keeps the first question for a subject that Find is about to be called for, if there was none yet: others wait
+// for its answer. Whose question is the first would otherwise be chance, and a root that has to wait for another's answer
+// costs the run a round trip. The function that it returns lets others ask if this question never comes.
+func (f *Finder) AskFirst(subject v1.Hash) (release func()) {
+	if !f.probing.TryTake() {
+		return func() {}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.first = subject
+	return func() {
+		if f.isFirst(subject) {
+			f.probing.Give()
+		}
+	}
+}
+
+// isFirst reports, once, whether the first question is kept for the subject.
+func (f *Finder) isFirst(subject v1.Hash) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.first != subject || subject == (v1.Hash{}) {
+		return false
+	}
+	f.first = v1.Hash{}
+	return true
+}
+
 // probe asks the first question, and reports whether it was this call that did:
-// the answer is then about its subject.
-func (f *Finder) probe(ctx context.Context, subject v1.Hash) (answer []v1.Descriptor, mine bool, err error) {
+// the answer is then about its subject. Who has the turn need not take it.
+func (f *Finder) probe(ctx context.Context, subject v1.Hash, hasTurn bool) (answer []v1.Descriptor, mine bool, err error) {
 	if f.support() != unknown {
 		return nil, false, nil
 	}
-	if err := f.probing.Take(ctx); err != nil {
-		return nil, false, err
+	if !hasTurn {
+		if err := f.probing.Take(ctx); err != nil {
+			return nil, false, err
+		}
 	}
 	defer f.probing.Give()
 	if f.support() != unknown {
 		return nil, false, nil
 	}
 	answer, err = f.ask(ctx, subject)
+	if err == nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.probed, f.answer = subject, answer
+	}
 	return answer, true, err
+}
+
+// listedAtFirst is listed for who has written nothing: who asks while the first question is on its way, and about the
+// same subject, takes its answer.
+func (f *Finder) listedAtFirst(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
+	early := f.support() == unknown
+	answer, mine, err := f.probe(ctx, subject, f.isFirst(subject))
+	if mine || err != nil {
+		return answer, err
+	}
+	f.mu.Lock()
+	answer, same := f.answer, f.probed == subject
+	f.mu.Unlock()
+	if early && same {
+		return answer, nil
+	}
+	return f.ask(ctx, subject)
 }
 
 func (f *Finder) support() support {
@@ -156,7 +239,7 @@ func (f *Finder) support() support {
 
 // listed is what the referrers API lists; nothing where there is none.
 func (f *Finder) listed(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, error) {
-	if answer, mine, err := f.probe(ctx, subject); mine || err != nil {
+	if answer, mine, err := f.probe(ctx, subject, false); mine || err != nil {
 		return answer, err
 	}
 	return f.ask(ctx, subject)

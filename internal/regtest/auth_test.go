@@ -23,6 +23,11 @@ func oneUser() *regtest.Auth {
 // ask sends one request as it is, with no second try.
 func ask(t *testing.T, method, address string, header map[string]string, body string) (*http.Response, string) {
 	t.Helper()
+	return askBy(t, http.DefaultClient, method, address, header, body)
+}
+
+func askBy(t *testing.T, client *http.Client, method, address string, header map[string]string, body string) (*http.Response, string) {
+	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +35,7 @@ func ask(t *testing.T, method, address string, header map[string]string, body st
 	for name, value := range header {
 		r.Header.Set(name, value)
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +65,7 @@ type issued struct {
 func getToken(t *testing.T, r *regtest.Registry, user string, scopes ...string) issued {
 	t.Helper()
 	query := url.Values{"scope": scopes, "service": {"registry.test"}, "offline_token": {"true"}}
-	answer, text := ask(t, "GET", "http://"+r.Host()+"/token?"+query.Encode(), basic(user, "secret"), "")
+	answer, text := askBy(t, r.Access("", "").Client, "GET", "http://"+r.Host()+"/token?"+query.Encode(), basic(user, "secret"), "")
 	return parseToken(t, answer, text)
 }
 
@@ -187,23 +192,26 @@ func TestOneScope(t *testing.T) {
 }
 
 func TestTokenEnds(t *testing.T) {
-	auth := oneUser()
-	auth.TokenTTL = 50 * time.Millisecond
-	r := regtest.Serve(t, regtest.Options{Auth: auth})
-	address := "http://" + r.Host() + "/v2/acme/app/manifests/v1"
-	token := getToken(t, r, "ann", "repository:acme/app:pull")
-	if token.ExpiresIn != 1 {
-		t.Errorf("expires_in %d, want 1", token.ExpiresIn)
-	}
-	if answer, _ := ask(t, "GET", address, withToken(token.Token), ""); answer.StatusCode != 404 {
-		t.Errorf("fresh token: status %d", answer.StatusCode)
-	}
-	<-time.After(60 * time.Millisecond)
-	answer, text := ask(t, "GET", address, withToken(token.Token), "")
-	checkRefusal(t, answer, text, 401, "UNAUTHORIZED")
-	if challenge := answer.Header.Get("WWW-Authenticate"); !strings.Contains(challenge, `error="invalid_token"`) {
-		t.Errorf("challenge %s", challenge)
-	}
+	t.Parallel()
+	bubble(t, func(t *testing.T, m *regtest.Memory) {
+		auth := oneUser()
+		auth.TokenTTL = 50 * time.Millisecond
+		r := regtest.Serve(t, regtest.Options{Memory: m, Auth: auth})
+		client, address := r.Access("", "").Client, "http://"+r.Host()+"/v2/acme/app/manifests/v1"
+		token := getToken(t, r, "ann", "repository:acme/app:pull")
+		if token.ExpiresIn != 1 {
+			t.Errorf("expires_in %d, want 1", token.ExpiresIn)
+		}
+		if answer, _ := askBy(t, client, "GET", address, withToken(token.Token), ""); answer.StatusCode != 404 {
+			t.Errorf("fresh token: status %d", answer.StatusCode)
+		}
+		time.Sleep(60 * time.Millisecond)
+		answer, text := askBy(t, client, "GET", address, withToken(token.Token), "")
+		checkRefusal(t, answer, text, 401, "UNAUTHORIZED")
+		if challenge := answer.Header.Get("WWW-Authenticate"); !strings.Contains(challenge, `error="invalid_token"`) {
+			t.Errorf("challenge %s", challenge)
+		}
+	})
 }
 
 func TestRevokeTokens(t *testing.T) {

@@ -93,7 +93,7 @@ type Chaos struct {
 	registry  *Registry
 	elsewhere *elsewhere
 	lags      *lags
-	unlisted  *set // manifests, as repository@digest
+	omission  *Omission
 	api       bool // the registry has the referrers API
 
 	mu      sync.Mutex
@@ -123,7 +123,7 @@ func StartChaos(options Options, chaos ChaosOptions) (*Registry, *Chaos, error) 
 	if chaos.Lag == 0 {
 		chaos.Lag = 5 * time.Second
 	}
-	c := &Chaos{options: chaos, api: options.withTraits().Referrers, times: map[string]int{}, lags: newLags(), unlisted: newSet(), elsewhere: newElsewhere()}
+	c := &Chaos{options: chaos, api: options.withTraits().Referrers, times: map[string]int{}, lags: newLags(), omission: NewOmission(), elsewhere: newElsewhere()}
 	second := Options{Memory: options.Memory, TLS: options.TLS, HTTP1: options.HTTP1, Backend: c.around(c.elsewhere)}
 	if options.Name != "" {
 		second.Name = "blobs." + options.Name // loopback is where nobody with a name may point to

@@ -1,6 +1,7 @@
 package regtest
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -136,4 +137,30 @@ func reset(w http.ResponseWriter) {
 		_ = conn.Close()
 	}
 	panic(http.ErrAbortHandler)
+}
+
+// WebPageOnce answers the first request that matches with a page to log in on, as a proxy does.
+func WebPageOnce(match func(*http.Request) bool) func(http.Handler) http.Handler {
+	return once(match, func(http.Handler) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { webPage(w) }
+	})
+}
+
+func webPage(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = io.WriteString(w, "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in to go on.</body></html>\n")
+}
+
+// LoseOnce acknowledges the first write of a manifest or a blob that matches, and does nothing of it.
+func LoseOnce(match func(*http.Request) bool) func(http.Handler) http.Handler {
+	return once(match, func(http.Handler) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			digest := r.URL.Query().Get("digest")
+			if body := requestBody(r); digest == "" {
+				digest = digestOf(body)
+			}
+			w.Header().Set("Docker-Content-Digest", digest)
+			w.WriteHeader(http.StatusCreated)
+		}
+	})
 }

@@ -10,18 +10,43 @@ import (
 
 // serve is the registry, for everybody: lists of referrers lack what is not listed, and what is written again is.
 func (c *Chaos) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
+	c.omission.Wrap(next).ServeHTTP(w, r)
+}
+
+// Omission leaves manifests out of the lists of referrers until they are written again.
+type Omission struct{ omitted *set } // as repository@digest
+
+// NewOmission returns one that leaves nothing out yet.
+func NewOmission() *Omission { return &Omission{newSet()} }
+
+// Wrap is the layer around a registry.
+func (o *Omission) Wrap(next http.Handler) http.Handler {
+	lists := onReferrers(func(t target, list []json.RawMessage) []json.RawMessage {
+		return slices.DeleteFunc(list, func(entry json.RawMessage) bool { return o.omitted.has(t.repository + "@" + digestIn(entry)) })
+	})(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t, _ := parsePath(r.URL.Path)
+		switch {
+		case t.kind == "referrers":
+			lists.ServeHTTP(w, r)
+			return
+		case t.kind == "manifests" && r.Method == http.MethodPut:
+			o.omitted.remove(t.repository + "@" + digestOf(requestBody(r)))
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Take stores a manifest, and leaves it out of the lists. It reports whether it was stored.
+func (o *Omission) Take(next http.Handler, w http.ResponseWriter, r *http.Request) bool {
 	t, _ := parsePath(r.URL.Path)
-	switch {
-	case t.kind == "referrers":
-		onReferrers(func(t target, list []json.RawMessage) []json.RawMessage {
-			return slices.DeleteFunc(list, func(entry json.RawMessage) bool { return c.unlisted.has(t.repository + "@" + digestIn(entry)) })
-		})(next).ServeHTTP(w, r)
-	case t.kind == "manifests" && r.Method == http.MethodPut:
-		c.unlisted.remove(t.repository + "@" + digestOf(requestBody(r)))
-		next.ServeHTTP(w, r)
-	default:
-		next.ServeHTTP(w, r)
+	key := t.repository + "@" + digestOf(requestBody(r))
+	k := keep(next, r)
+	if k.status == http.StatusCreated {
+		o.omitted.add(key)
 	}
+	k.send(w, r.Method)
+	return k.status == http.StatusCreated
 }
 
 // requestBody reads a request's body, and puts it back.
@@ -47,14 +72,9 @@ func hasSubject(r *http.Request) bool {
 
 // unlist takes a manifest and leaves it out of the lists.
 func (h *hit) unlist(w http.ResponseWriter) {
-	t, _ := parsePath(h.request.URL.Path)
-	key := t.repository + "@" + digestOf(requestBody(h.request))
-	k := h.keep()
-	if k.status == http.StatusCreated {
+	if h.chaos.omission.Take(h.next, w, h.request) {
 		h.note("")
-		h.chaos.unlisted.add(key)
 	}
-	k.send(w, h.request.Method)
 }
 
 // lose takes what is new, and forgets it. What was there before stays: a tag may hold it.

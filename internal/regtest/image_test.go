@@ -96,6 +96,7 @@ func checkBlob(t *testing.T, name string, b *regtest.Blob) {
 }
 
 func TestPushAndRead(t *testing.T) {
+	long(t)
 	for _, api := range []bool{true, false} {
 		r := regtest.Serve(t, regtest.Options{Referrers: api})
 		to := r.Access("", "")

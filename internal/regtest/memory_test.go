@@ -24,10 +24,9 @@ func bubble(t *testing.T, test func(*testing.T, *regtest.Memory)) {
 	})
 }
 
-// TestMemory: an image goes in and comes out, with tokens that end and with a distance, in no time at all.
+// TestMemory: an image goes in and comes out, with tokens that end and with a distance, on the clock of a bubble.
 func TestMemory(t *testing.T) {
 	t.Parallel()
-	began := time.Now()
 	bubble(t, func(t *testing.T, m *regtest.Memory) {
 		everything := []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}
 		r := regtest.Serve(t, regtest.Options{
@@ -49,9 +48,6 @@ func TestMemory(t *testing.T) {
 			t.Errorf("only %s passed on a network of 10 s", passed)
 		}
 	})
-	if passed := time.Since(began); passed > time.Minute {
-		t.Errorf("it took %s", passed)
-	}
 }
 
 // TestMemoryReset: a reset is seen as one, and an end as an end.

@@ -17,6 +17,7 @@ func isPath(suffix string) func(*http.Request) bool {
 
 // Each fault is one that a copy could have: the reader must see it.
 func TestReadFindsWhatIsWrong(t *testing.T) {
+	long(t)
 	i := attached(regtest.Spec{Seed: "wrong", Platforms: []string{"linux/amd64", "linux/arm64"}})
 	child, referrer, layer := i.Children()[1], "", i.Blobs[0]
 	for _, m := range i.Manifests {

@@ -69,6 +69,7 @@ type Registry struct {
 	cancel   context.CancelFunc
 	done     chan struct{}
 	closed   func() error
+	tests    func() *http.Client // of Push, Read and the like, on loopback
 }
 
 // Start serves a registry on a free port of 127.0.0.1 until Close.
@@ -79,7 +80,7 @@ func Start(options Options) (*Registry, error) {
 		return nil, err
 	}
 	r := &Registry{listener: listener, name: options.Name, memory: options.Memory, log: &requestLog{}, done: make(chan struct{})}
-	r.closed = sync.OnceValue(r.end)
+	r.closed, r.tests = sync.OnceValue(r.end), sync.OnceValue(r.ownClient)
 	if options.TLS {
 		if err := r.certify(options); err != nil {
 			return nil, fmt.Errorf("make certificate: %w", closing(listener, err))
@@ -194,6 +195,7 @@ func (r *Registry) Close() error { return r.closed() }
 
 func (r *Registry) end() error {
 	r.cancel()
+	r.tests().CloseIdleConnections()
 	err := r.server.Close()
 	<-r.done
 	if r.network != nil {
@@ -231,8 +233,19 @@ func (r *Registry) Access(user, password string) Access {
 	a := Access{Host: r.Host(), User: user, Password: password, CAPEM: r.CAPEM()}
 	if r.memory != nil {
 		a.Client = r.memory.client
+	} else {
+		a.Client = r.tests()
 	}
 	return a
+}
+
+// ownClient keeps its connections from one small function to the next.
+func (r *Registry) ownClient() *http.Client {
+	transport := &http.Transport{MaxIdleConnsPerHost: 16}
+	if r.trust != nil {
+		transport.TLSClientConfig = r.trust.clientConfig()
+	}
+	return &http.Client{Transport: transport}
 }
 
 // Dial is how clients reach the registry; nil: over TCP, as it is on no Memory.

@@ -103,8 +103,7 @@ func (h *hit) strike(w http.ResponseWriter) {
 		h.lose(w)
 	case WebPage:
 		h.note("")
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = io.WriteString(w, "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in to go on.</body></html>\n")
+		webPage(w)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 func LoginPage(match func(*http.Request) bool) Trait {
 	return Trait{
 		Name: "a login page", Does: "200 with a proxy's HTML in place of a manifest, a list or a token",
-		Source: "captive portals, SSO proxies and VPN gateways in front of registries",
+		Source: "cesanta/docker_auth#174; coder/coder#8297",
 		layers: inFront(intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if match(r) {
 				page(w, http.StatusOK, "Sign in to continue")
@@ -26,7 +26,7 @@ func LoginPage(match func(*http.Request) bool) Trait {
 func ZippedAnswers() Trait {
 	return Trait{
 		Name: "gzip unasked", Does: "`Content-Encoding: gzip` on manifests and lists, unasked",
-		Source: "nginx with gzip_proxied and gunzip off, CDNs: reports on containerd and containers/image",
+		Source: "RFC 9110, section 12.5.3; quay/quay#1310",
 		layers: inFront(intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			t, ok := parsePath(r.URL.Path)
 			if !ok || t.kind == "blobs" || r.Method != http.MethodGet {
@@ -51,7 +51,7 @@ func ZippedAnswers() Trait {
 func UntypedChildren(mediaType string) Trait {
 	return Trait{
 		Name: "untyped manifests", Does: "serves a manifest without `mediaType` as " + mediaType,
-		Source: "image specification, manifest.md: mediaType \"SHOULD\" be there; static registries and mirrors",
+		Source: "https://github.com/opencontainers/image-spec/blob/main/manifest.md#image-manifest-property-descriptions",
 		layers: overStore(intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			t, ok := parsePath(r.URL.Path)
 			if !ok || t.kind != "manifests" || t.isTag() || !isRead(r) {

@@ -10,7 +10,7 @@ import (
 func basicOnly() Trait {
 	return Trait{
 		Name: "Basic", Does: "asks for `Basic` credentials with every request, where there are accounts",
-		Source: "ECR: docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html; Nexus without its bearer token realm",
+		Source: "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html",
 		set: func(o *Options) {
 			if o.Auth != nil {
 				o.Auth.Basic = true
@@ -22,7 +22,7 @@ func basicOnly() Trait {
 // MissingRightIs401 answers 401, not 403, to who has logged in and lacks a right.
 func MissingRightIs401() Trait {
 	return Trait{
-		Name: "401 for a missing right", Does: "401, not 403, to who has logged in and lacks the right", Source: "docker_auth, Gitea and others; seen on docker_auth with distribution",
+		Name: "401 for a missing right", Does: "401, not 403, to who has logged in and lacks the right", Source: "distribution/distribution#2037; SUSE/Portus#1515",
 		set: func(o *Options) {
 			if o.Auth != nil {
 				o.Auth.Unauthorized = true
@@ -47,7 +47,12 @@ func ChallengeForm(form Challenge) Trait {
 	basic := `Basic realm="` + tokenService + `"`
 	return Trait{
 		Name: "challenge: " + string(form), Does: "asks for credentials with " + string(form),
-		Source: "RFC 9110, 11.6.1; reports on Artifactory (both), on proxies that add Negotiate, on blanks (go-containerregistry, containers/image)",
+		Source: map[Challenge]string{
+			BasicThenBearer:   "RFC 9110, section 11.6.1; artifact-keeper/artifact-keeper#409",
+			BothInOneHeader:   "RFC 9110, section 11.6.1; prowler-cloud/prowler#12691",
+			BlanksRoundEquals: "RFC 9110, section 11.2",
+			NegotiateFirst:    "google/go-containerregistry#1075",
+		}[form],
 		set: func(o *Options) {
 			if o.Auth != nil && (form == BasicThenBearer || form == BothInOneHeader) {
 				o.Auth.BasicToo = true
@@ -85,7 +90,12 @@ const (
 func TokenAnswers(form TokenAnswer) Trait {
 	return Trait{
 		Name: "tokens: " + string(form), Does: "answers requests for a token with " + string(form),
-		Source: "ACR (only access_token); others in reports on containers/image and go-containerregistry",
+		Source: map[TokenAnswer]string{
+			OnlyAccessToken:   "https://github.com/Azure/acr/blob/main/docs/AAD-OAuth.md",
+			ExpiresAsText:     "distribution/distribution#1746",
+			ExpiresAsFraction: "RFC 8259, section 6",
+			OddIssuedAt:       "https://distribution.github.io/distribution/spec/auth/token/",
+		}[form],
 		layers: inFront(intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if r.URL.Path != tokenPath {
 				next.ServeHTTP(w, r)

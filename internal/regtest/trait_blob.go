@@ -22,7 +22,7 @@ func HeadBlob(status int) Trait {
 	return Trait{
 		Name:   "no HEAD of blobs",
 		Does:   fmt.Sprintf("%d to the HEAD of a blob, whether it is there or not; GET works", status),
-		Source: "reports on Harbor, Artifactory and presigned storage: 405, 403, 400",
+		Source: "containerd/stargz-snapshotter#167; containerd/containerd#3556",
 		layers: overStore(intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if isBlob(r) && r.Method == http.MethodHead {
 				w.WriteHeader(status)
@@ -38,7 +38,7 @@ func HeadBlobRedirected() Trait {
 	return Trait{
 		Name:   "blobs are redirected, for GET alone",
 		Does:   "redirects reads of a blob to a presigned URL; a HEAD is refused there with 403",
-		Source: "Harbor and Artifactory on object storage: a presigned URL is signed for one method",
+		Source: "pulp/pulp_container#579",
 		layers: func() (front, store layer) {
 			s := &presignedStore{signed: map[string]string{}}
 			return s.serve, s.redirect
@@ -101,7 +101,7 @@ func GoneBlobs(is func(repository, digest string) bool, lax bool) Trait {
 	return Trait{
 		Name:   "HEAD 200 for a blob that is gone",
 		Does:   "200 to the HEAD of a blob whose bytes are gone; then 400 `MANIFEST_BLOB_UNKNOWN` to the manifest, or 201 on a lax registry",
-		Source: "https://github.com/SAP/cloud-native-utils (cc-utils#1752), opencontainers/distribution-spec#569",
+		Source: "gardener/cc-utils#1752; opencontainers/distribution-spec#569",
 		layers: func() (layer, layer) {
 			g := &goneBlobs{is: is, lax: lax, back: newSet()}
 			return nil, g.layer
@@ -165,7 +165,7 @@ func BlobsCollected(after time.Duration) Trait {
 	return Trait{
 		Name:   "unreferenced blobs are collected",
 		Does:   "a blob that no manifest names is gone some time after its upload (24 h on GitLab, 1 h on zot)",
-		Source: "GitLab's online garbage collection (24 h), zot's gcDelay (1 h)",
+		Source: "https://docs.gitlab.com/user/packages/container_registry/delete_container_registry_images/ (24 h); https://zotregistry.dev/v2.1.14/articles/storage (1 h)",
 		layers: func() (layer, layer) {
 			c := &collected{after: after, uploaded: map[string]time.Time{}}
 			return nil, c.layer
@@ -226,7 +226,7 @@ func OneAtATime() Trait {
 	return Trait{
 		Name:   "a lock over uploads",
 		Does:   "reads no blob out while an upload comes in: a PUT that waits for a GET of the same registry waits for ever",
-		Source: "seen on `crane registry serve`: pkg/registry/blobs.go holds its lock while it reads",
+		Source: "https://github.com/google/go-containerregistry/blob/main/pkg/registry/blobs.go (seen on `crane registry serve`)",
 		layers: func() (layer, layer) {
 			lock := make(chan struct{}, 1)
 			return nil, intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -263,12 +263,17 @@ func onLocation(change func(r *http.Request, at *url.URL)) layer {
 	})
 }
 
-const locationSource = "registries behind a proxy that sets neither X-Forwarded-Proto nor Host: distribution/distribution's recipes for nginx"
+// The reports on an upload's Location behind a proxy that passes neither the scheme nor the port on.
+const (
+	locationScheme = "distribution/distribution#479; distribution/distribution#996"
+	locationPort   = "docker-archive/docker-registry#545; moby/moby#15048"
+	locationHost   = "distribution/distribution#970"
+)
 
 // PlainLocation points an upload to http, though the client came by https.
 func PlainLocation() Trait {
 	return Trait{
-		Name: "http Location", Does: "an upload's `Location` is http:// behind a proxy that ends TLS", Source: locationSource,
+		Name: "http Location", Does: "an upload's `Location` is http:// behind a proxy that ends TLS", Source: locationScheme,
 		layers: inFront(onLocation(func(r *http.Request, at *url.URL) { at.Scheme, at.Host = "http", r.Host })),
 	}
 }
@@ -276,7 +281,7 @@ func PlainLocation() Trait {
 // LocationWithoutPort points an upload to the right host, without its port.
 func LocationWithoutPort() Trait {
 	return Trait{
-		Name: "Location without its port", Does: "an upload's `Location` has lost the port", Source: locationSource,
+		Name: "Location without its port", Does: "an upload's `Location` has lost the port", Source: locationPort,
 		layers: inFront(onLocation(func(r *http.Request, at *url.URL) {
 			at.Scheme, at.Host = "http", strings.Split(r.Host, ":")[0]
 			if r.TLS != nil {
@@ -289,7 +294,7 @@ func LocationWithoutPort() Trait {
 // LocationAt points an upload to another address, such as a closed port.
 func LocationAt(address string) Trait {
 	return Trait{
-		Name: "Location elsewhere", Does: "an upload's `Location` is at a host that nobody answers on", Source: locationSource,
+		Name: "Location elsewhere", Does: "an upload's `Location` is at a host that nobody answers on", Source: locationHost,
 		layers: inFront(onLocation(func(_ *http.Request, at *url.URL) { at.Scheme, at.Host = "http", address })),
 	}
 }
@@ -302,7 +307,7 @@ func OddLocationQuery() Trait {
 	return Trait{
 		Name:   "odd query in Location",
 		Does:   "an upload's `Location` has a query with `%20` and `;`, and 400 `BLOB_UPLOAD_INVALID` to whoever changes it",
-		Source: "registries that sign an upload's state: distribution's `_state`, Artifactory, Quay",
+		Source: "https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-blobs",
 		layers: inFront(func(next http.Handler) http.Handler {
 			marked := onLocation(func(_ *http.Request, at *url.URL) { addQuery(at, oddState) })(next)
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -19,7 +19,7 @@ func BodyLimit(most int64, answers bool) Trait {
 	return Trait{
 		Name:   "small bodies",
 		Does:   fmt.Sprintf("%s a body above %d KB", does, most>>10),
-		Source: "https://github.com/cloudflare/serverless-registry/issues/67, containers/podman#24919; nginx's client_max_body_size is 1 MB, Cloudflare's limit 100 MB",
+		Source: "cloudflare/serverless-registry#67; containers/podman#24919; https://nginx.org/en/docs/http/ngx_http_core_module.html#client_max_body_size (1 MB)",
 		layers: inFront(intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			head, over := upTo(r, most)
 			switch {
@@ -57,7 +57,7 @@ func HeaderLimit(most, status int) Trait {
 	return Trait{
 		Name:   "short headers",
 		Does:   fmt.Sprintf("%d for an `Authorization` above %d KB; a token for 100 repositories has 11", status, most>>10),
-		Source: "https://github.com/regclient/regclient/issues/797, openshift/oc#761",
+		Source: "regclient/regclient#797; openshift/oc#761",
 		set: func(o *Options) {
 			if o.Auth != nil {
 				o.Auth.TokenBytes = 110
@@ -88,9 +88,15 @@ const (
 // Throttled answers every n-th request with 429.
 func Throttled(every int, retry Retry) Trait {
 	return Trait{
-		Name:   "429, " + string(retry),
-		Does:   fmt.Sprintf("429 to one request in %d, %s", every, retry),
-		Source: "seconds, date: RFC 9110; epoch: https://github.com/docker/hub-feedback/issues/2459; microseconds in the body: GHCR; hours: Docker Hub's limit on pulls",
+		Name: "429, " + string(retry),
+		Does: fmt.Sprintf("429 to one request in %d, %s", every, retry),
+		Source: map[Retry]string{
+			RetrySeconds:      "RFC 9110, section 10.2.3",
+			RetryDate:         "RFC 9110, section 10.2.3",
+			RetryEpoch:        "docker/hub-feedback#2459",
+			RetryMicroseconds: "falcosecurity/plugins#1069",
+			RetryHours:        "https://docs.docker.com/docker-hub/usage/",
+		}[retry],
 		layers: func() (layer, layer) {
 			count := counter(every)
 			return intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -126,7 +132,7 @@ func ChunkMinimum(least int64) Trait {
 	return Trait{
 		Name:   "large chunks",
 		Does:   "answers `OCI-Chunk-Min-Length` to the POST of an upload, and 400 to a chunk that is smaller and followed by another",
-		Source: "distribution specification, \"Pushing a blob in chunks\"",
+		Source: "https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pushing-a-blob-in-chunks",
 		layers: func() (layer, layer) {
 			short := newSet()
 			return nil, intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -150,7 +156,7 @@ func MonolithicLimit(most int64) Trait {
 	return Trait{
 		Name:   "no large blob in one piece",
 		Does:   fmt.Sprintf("400 to the PUT of a blob above %d MB in one piece; PATCH and PUT pass", most>>20),
-		Source: "Docker Hub, about 100 MB: one report",
+		Source: "atlanhq/application-sdk#2020; kitops-ml/kitops#329",
 		layers: overStore(intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			t, ok := parsePath(r.URL.Path)
 			if ok && t.kind == "blobs" && r.Method == http.MethodPut && r.ContentLength > most {

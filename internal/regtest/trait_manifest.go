@@ -22,7 +22,7 @@ func UnknownMediaTypes() Trait {
 	return Trait{
 		Name: "known media types only", everyone: true,
 		Does:   "400 `MANIFEST_INVALID`, detail `unknown media type`, for an image manifest's `artifactType` or `config.mediaType` outside its list",
-		Source: "https://github.com/ocx-sh/ocx/issues/480, grimoire-rs/grimoire#11, fluxcd/flux2#3724, cue-lang/cue#2817; seen on GitLab's registry 4.32 with the metadata database",
+		Source: "ocx-sh/ocx#480; grimoire-rs/grimoire#11; fluxcd/flux2#3724; cue-lang/cue#2817; https://gitlab.com/gitlab-org/container-registry (seen on 4.32 with the metadata database)",
 		layers: overStore(onPut(func(w http.ResponseWriter, _ *http.Request, p putting, _ http.Handler) bool {
 			if p.isIndex() {
 				return false // seen: an index may have any artifact type
@@ -47,7 +47,7 @@ func EmptyIndexFails() Trait {
 	return Trait{
 		Name: "no empty index", everyone: true,
 		Does:   "500 for an index with `\"manifests\": []`",
-		Source: "seen on GitLab's registry 4.32 with the metadata database",
+		Source: "https://gitlab.com/gitlab-org/container-registry (seen on 4.32 with the metadata database)",
 		layers: overStore(onPut(func(w http.ResponseWriter, _ *http.Request, p putting, _ http.Handler) bool {
 			if !p.isIndex() || len(p.Manifests) > 0 {
 				return false
@@ -63,7 +63,7 @@ func ImagesOnlyInIndex() Trait {
 	return Trait{
 		Name: "indexes of image manifests only", everyone: true,
 		Does:   "400 `MANIFEST_INVALID` for an index that lists an index, or anything else that is no image manifest by its descriptor; 404 `MANIFEST_BLOB_UNKNOWN` for one that lists what is not there",
-		Source: "seen on Gitea 1.27.3; routers/api/packages/container/manifest.go",
+		Source: "https://github.com/go-gitea/gitea/blob/main/routers/api/packages/container/manifest.go (seen on 1.27.3)",
 		layers: overStore(onPut(func(w http.ResponseWriter, r *http.Request, p putting, next http.Handler) bool {
 			if !p.isIndex() {
 				return false
@@ -88,7 +88,7 @@ func SubjectsOnlyImages() Trait {
 	return Trait{
 		Name: "subjects are OCI image manifests", everyone: true,
 		Does:   "400 `MANIFEST_BLOB_UNKNOWN` for a manifest whose subject is an index or of a docker type",
-		Source: "seen on GitLab's registry 3.86",
+		Source: "https://gitlab.com/gitlab-org/container-registry (seen on 3.86)",
 		layers: overStore(onPut(func(w http.ResponseWriter, r *http.Request, p putting, next http.Handler) bool {
 			if p.Subject == nil {
 				return false
@@ -108,7 +108,7 @@ func SubjectFirst() Trait {
 	return Trait{
 		Name: "a subject must exist first", everyone: true,
 		Does:   "400 `MANIFEST_UNKNOWN` for a manifest whose subject is not there yet",
-		Source: "https://github.com/project-zot/zot/issues/1424",
+		Source: "project-zot/zot#1424",
 		layers: overStore(onPut(func(w http.ResponseWriter, r *http.Request, p putting, next http.Handler) bool {
 			if p.Subject == nil || inside(r.Context(), next, p.manifest(p.Subject.Digest)).status == http.StatusOK {
 				return false
@@ -126,7 +126,7 @@ func SubjectRefused(status int) Trait {
 	return Trait{
 		Name: "no subject", everyone: true,
 		Does:   fmt.Sprintf("%d for a manifest with a `subject`", status),
-		Source: "404: https://github.com/docker/hub-feedback/issues/2307; 405: aws/containers-roadmap#2783; 415: distribution/distribution#4927; oras-project/oras#738",
+		Source: "docker/hub-feedback#2307 (404); aws/containers-roadmap#2783 (405); distribution/distribution#4927 (415); oras-project/oras#738",
 		layers: overStore(onPut(func(w http.ResponseWriter, _ *http.Request, p putting, _ http.Handler) bool {
 			if p.Subject == nil {
 				return false
@@ -142,7 +142,7 @@ func ManifestLimit(most int) Trait {
 	return Trait{
 		Name: "small manifests", everyone: true,
 		Does:   fmt.Sprintf("400 `MANIFEST_INVALID`, `request body too large`, for a manifest above %d KB", most>>10),
-		Source: "gitlab.com's runbook, incident INC-8389; ECR: nuonco/nuon#2348, spinframework/spin#1787",
+		Source: "nuonco/nuon#2348; https://gitlab.com/gitlab-com/runbooks (incident INC-8389)",
 		layers: overStore(onPut(func(w http.ResponseWriter, _ *http.Request, p putting, _ http.Handler) bool {
 			if len(p.text) <= most {
 				return false
@@ -158,12 +158,12 @@ func LayerLimit(most int) Trait {
 	return Trait{
 		Name: "few layers", everyone: true,
 		Does:   fmt.Sprintf("405 for a manifest with more than %d layers", most),
-		Source: "ECR: https://github.com/spinframework/spin/issues/1787",
+		Source: "openai/tart#890; spinframework/spin#1787",
 		layers: overStore(onPut(func(w http.ResponseWriter, _ *http.Request, p putting, _ http.Handler) bool {
 			if len(p.Layers) <= most {
 				return false
 			}
-			refuseWith(w, http.StatusMethodNotAllowed, wireError{"UNSUPPORTED", fmt.Sprintf("The image manifest has more than %d layers.", most), nil})
+			refuseWith(w, http.StatusMethodNotAllowed, wireError{"UNSUPPORTED", "Invalid parameter at 'ImageManifest' failed to satisfy constraint: 'Limit on number of layers per image exceeded'", nil})
 			return true
 		})),
 	}
@@ -174,7 +174,7 @@ func HistoryMustFit() Trait {
 	return Trait{
 		Name: "history fits", everyone: true,
 		Does:   "400 `MANIFEST_INVALID` for an image config whose `history` does not fit the layers",
-		Source: "Quay: image/oci/manifest.py and image/docker/schema2/config.py walk layers and history together",
+		Source: "hpc/charliecloud#1002; opencontainers/distribution-spec#147",
 		layers: overStore(onPut(func(w http.ResponseWriter, r *http.Request, p putting, next http.Handler) bool {
 			if p.Config == nil || p.Config.MediaType != ociConfig && p.Config.MediaType != dockerConfig {
 				return false
@@ -216,7 +216,7 @@ func SeveralErrors(detail any) Trait {
 	return Trait{
 		Name: "several errors", everyone: false,
 		Does:   "500 for foreign layers: `UNKNOWN` first, then `MANIFEST_BLOB_UNKNOWN`, with a detail that is a text or an object",
-		Source: "https://github.com/distribution/distribution/issues/2795",
+		Source: "distribution/distribution#2795",
 		layers: overStore(onPut(func(w http.ResponseWriter, _ *http.Request, p putting, _ http.Handler) bool {
 			if !slices.ContainsFunc(p.Layers, func(d Descriptor) bool {
 				return len(d.URLs) > 0 || d.MediaType == ociForeign || d.MediaType == dockerForeign
@@ -237,7 +237,7 @@ func DigestTagIsImage(put int) Trait {
 	return Trait{
 		Name: "`sha256-<hex>` is the image", everyone: true,
 		Does:   fmt.Sprintf("the tag `sha256-<hex>` resolves to the image of that digest; a PUT there is answered with %d and changes nothing", put),
-		Source: "https://github.com/oras-project/oras-go/issues/1396, oras-project/oras#2148",
+		Source: "oras-project/oras-go#1396; oras-project/oras#2148",
 		layers: overStore(intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			t, ok := parsePath(r.URL.Path)
 			switch {
@@ -261,7 +261,7 @@ func LowerCaseTags() Trait {
 	return Trait{
 		Name: "tags in lower case", everyone: true,
 		Does:   "writes and reads a tag in lower case, so that `V1` and `v1` are one",
-		Source: "Gitea: routers/api/packages/container, models/packages: `strings.ToLower` on versions",
+		Source: "https://github.com/go-gitea/gitea/blob/main/models/packages/package_version.go",
 		layers: overStore(intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if t, ok := parsePath(r.URL.Path); ok && t.isTag() {
 				r = to(r, t.manifest(strings.ToLower(t.name)))
@@ -277,7 +277,7 @@ func ManifestsLag(every int) Trait {
 	return Trait{
 		Name:   "404 to a write",
 		Does:   fmt.Sprintf("404 `NOT_FOUND` to one manifest PUT in %d: its blobs are not on every replica yet", every),
-		Source: "https://github.com/goharbor/harbor/issues/20726, #14902, #22417",
+		Source: "goharbor/harbor#20726; goharbor/harbor#14902; goharbor/harbor#22417",
 		layers: func() (layer, layer) {
 			count := counter(every)
 			struck := newSet()
@@ -298,7 +298,7 @@ func OverwrittenIsGone() Trait {
 	return Trait{
 		Name: "an overwritten tag's image is gone", everyone: true,
 		Does:   "the digest that a tag held is 404 once the tag is overwritten, unless another tag names it",
-		Source: "seen on zot, with and without accounts",
+		Source: "project-zot/zot#4444 (seen with and without accounts)",
 		layers: func() (layer, layer) {
 			z := &untagged{tags: map[string]string{}, gone: newSet()}
 			return nil, z.layer
@@ -311,7 +311,7 @@ func OverwrittenIsGoneButByDigest() Trait {
 	return Trait{
 		Name: "an overwritten tag's image is gone, unless it was written by digest", everyone: true,
 		Does:   "the digest that a tag held is 404 once the tag is overwritten, unless it was written by its digest too, or another tag names it",
-		Source: "seen on Gitea 1.27.3; createPackageAndVersion in routers/api/packages/container/manifest.go deletes the version that a tag is",
+		Source: "https://github.com/go-gitea/gitea/blob/main/routers/api/packages/container/manifest.go (seen on 1.27.3: createPackageAndVersion deletes the version that the tag is)",
 		layers: func() (layer, layer) {
 			z := &untagged{tags: map[string]string{}, gone: newSet(), kept: newSet()}
 			return nil, z.layer
@@ -376,7 +376,7 @@ func RacyReferrers(every int) Trait {
 	return Trait{
 		Name:   "racy list of referrers",
 		Does:   fmt.Sprintf("201 with `OCI-Subject` for a referrer, and one in %d is not listed until it is written again", every),
-		Source: "seen on olareg 0.1.2 (referrerAdd in its referrer.go has no lock): 7 of 60 writes at once",
+		Source: "https://github.com/olareg/olareg/blob/v0.1.2/referrer.go (without a lock: 7 of 60 writes at once were lost)",
 		layers: func() (layer, layer) {
 			count := counter(every)
 			seen, lost := newSet(), newSet()
@@ -430,7 +430,7 @@ func OddReferrers(entries ...string) Trait {
 	return Trait{
 		Name:   "odd entries among the referrers",
 		Does:   "lists an entry with an unknown digest algorithm (`blake3:`), or a malformed one",
-		Source: "image specification, descriptor.md: \"algorithms … MAY\" be others than registered; distribution-spec lists are as clients wrote them",
+		Source: "https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests",
 		layers: overStore(onReferrers(func(_ target, list []json.RawMessage) []json.RawMessage {
 			for _, e := range entries {
 				list = append([]json.RawMessage{json.RawMessage(e)}, list...)
@@ -448,7 +448,7 @@ func TagsLate(after time.Duration) Trait {
 	return Trait{
 		Name:   "tags are seen late",
 		Does:   "shows what a tag held before for some time after it was written (outside 5 to 15 s, here less)",
-		Source: "google/go-containerregistry and containers/image issues on reads after writes; 15 s seen once on a hosted registry",
+		Source: "distribution/distribution#1141",
 		layers: func() (layer, layer) {
 			l := newLags()
 			return nil, func(next http.Handler) http.Handler { return &lateTags{l, after, next} }

@@ -97,7 +97,7 @@ func PageLimit(most int) Trait {
 	return Trait{
 		Name:   "small pages of tags",
 		Does:   fmt.Sprintf("400 `PAGINATION_NUMBER_INVALID` for `n` above %d", most),
-		Source: "https://github.com/distribution/distribution/issues/1186 and others",
+		Source: "distribution/distribution#4844; google/go-containerregistry#681",
 		layers: overStore(onTagList(func(w http.ResponseWriter, r *http.Request, _ target, next http.Handler) {
 			if n, err := strconv.Atoi(r.URL.Query().Get("n")); err == nil && n > most {
 				refuseWith(w, http.StatusBadRequest, wireError{"PAGINATION_NUMBER_INVALID", "invalid number of results requested", map[string]int{"n": n}})
@@ -126,7 +126,7 @@ func ListWithManifests(atLeast int) Trait {
 	return Trait{
 		Name:   "tags with every manifest",
 		Does:   fmt.Sprintf("one answer for all tags, with a member `manifest` for each digest: %.1f MiB", float64(atLeast)/(1<<20)),
-		Source: "GCR, GAR: https://github.com/google/go-containerregistry/issues/897",
+		Source: "google/go-containerregistry#897",
 		layers: overStore(onTagList(func(w http.ResponseWriter, r *http.Request, t target, next http.Handler) {
 			tags, status := tagsOf(next, r, t)
 			if status != http.StatusOK {
@@ -157,7 +157,7 @@ func FullPageWithoutLink(size int) Trait {
 	return Trait{
 		Name:   "a full page without Link",
 		Does:   "a full page of tags without `Link`; 405 to a request for what comes `last`",
-		Source: "reports on lists of tags: google/go-containerregistry#897 and others",
+		Source: "opencontainers/distribution-spec#461",
 		layers: overStore(onTagList(func(w http.ResponseWriter, r *http.Request, t target, next http.Handler) {
 			if r.URL.Query().Has("last") {
 				refuseWith(w, http.StatusMethodNotAllowed, wireError{"UNSUPPORTED", "the operation is unsupported", nil})
@@ -179,7 +179,7 @@ func TagsNull() Trait {
 	return Trait{
 		Name:   "`\"tags\": null`",
 		Does:   "`\"tags\": null` for a repository without tags, or of which nothing is known",
-		Source: "distribution/distribution and Nexus reports: a nil slice, encoded",
+		Source: "distribution/distribution#1186; zeegin/v8std#39",
 		layers: overStore(onTagList(func(w http.ResponseWriter, r *http.Request, t target, next http.Handler) {
 			if tags, status := tagsOf(next, r, t); len(tags) == 0 && (status == http.StatusOK || status == http.StatusNotFound) {
 				sendJSON(w, map[string]any{"name": t.repository, "tags": nil})
@@ -195,7 +195,7 @@ func ListTimesOut(times int) Trait {
 	return Trait{
 		Name:   "504 for a list of tags",
 		Does:   "504 with a proxy's HTML for a list of tags, for minutes",
-		Source: "distribution on object storage: listing walks every tag's folder (distribution/distribution#1186's neighbours)",
+		Source: "docker-archive/docker-registry#614; goharbor/harbor#2754",
 		layers: func() (layer, layer) {
 			var mu sync.Mutex
 			left := times
@@ -220,7 +220,7 @@ func ForbiddenIfMissing() Trait {
 	return Trait{
 		Name:   "403 for what does not exist",
 		Does:   "403 `DENIED` to a read in a repository that does not exist; its first manifest creates it",
-		Source: "GHCR: community discussions on `denied` for packages that do not exist; Docker Hub: `requested access to the resource is denied`",
+		Source: "docker/build-push-action#981; google/go-containerregistry#1691",
 		layers: func() (layer, layer) {
 			written := newSet()
 			return nil, intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -251,7 +251,7 @@ func MissingRepository(exists func(repository string) bool) Trait {
 	return Trait{
 		Name:   "repositories are made first",
 		Does:   "404 `NAME_UNKNOWN` to a write into a repository that nobody has created",
-		Source: "ECR: https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors-docker.html",
+		Source: "https://docs.aws.amazon.com/AmazonECR/latest/userguide/common-errors-docker.html",
 		layers: overStore(intercept(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			t, ok := parsePath(r.URL.Path)
 			if !ok || exists(t.repository) {
@@ -270,7 +270,7 @@ func PolicyViolation(is func(repository, reference string) bool, times int) Trai
 	return Trait{
 		Name:   "vulnerable images are kept back",
 		Does:   "412 `PROJECTPOLICYVIOLATION` to the pull of a manifest that is vulnerable, or not scanned yet",
-		Source: "https://github.com/goharbor/harbor/issues/19408, #15885",
+		Source: "goharbor/harbor#19408; goharbor/harbor#15885",
 		layers: func() (layer, layer) {
 			var mu sync.Mutex
 			left := map[string]int{}

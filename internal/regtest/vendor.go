@@ -114,7 +114,7 @@ func referrersAPI(has bool, source string) Trait {
 	return t
 }
 
-const apiList = "the referrers API by vendor: distribution-spec's list of implementations, oras.land/docs/compatible_oci_registries"
+const apiList = "https://oras.land/docs/compatible_oci_registries"
 
 // Vendors are the registries that the scenarios run on. A vendor has here what a promotion is to succeed under; what
 // has to end it (a policy, a lost repository) is a trait that tests use by itself.
@@ -163,5 +163,6 @@ func Others() []Trait {
 		HeadBlob(http.StatusForbidden), GoneBlobs(none, false), BlobsCollected(0), OneAtATime(),
 		PlainLocation(), LocationWithoutPort(), LocationAt(""), ChallengeForm(BothInOneHeader), TokenAnswers(OddIssuedAt),
 		LoginPage(func(*http.Request) bool { return false }), UntypedChildren("text/plain"), OddReferrers(),
+		LateWrite(none, http.StatusForbidden),
 	}
 }

@@ -94,6 +94,7 @@ func TestRoutes(t *testing.T) {
 }
 
 func TestRoutesOfManyEnvironments(t *testing.T) {
+	long(t)
 	const n = 20_000
 	var all []document.Holding
 	for i := range n {

@@ -162,6 +162,7 @@ func checkShard(t *testing.T, job map[string]string, want document.PlannedPromot
 
 // TestMatrixNamesNoHost: the runner drops an output with a masked value in it.
 func TestMatrixNamesNoHost(t *testing.T) {
+	long(t)
 	r := plannedRelease(600) // several images a job
 	for i := range r.Plan.Promotions {
 		p := &r.Plan.Promotions[i]

@@ -226,6 +226,7 @@ func TestResultsOfReadingAreWhatWasRead(t *testing.T) {
 }
 
 func TestResultsOfALongHistoryDropTheOldest(t *testing.T) {
+	long(t)
 	for name, r := range map[string]document.Report{"one": longHistories(1, 5000), "several": longHistories(7, 900), "unequal": unequal(), "many": longHistories(4000, 1)} {
 		total := 0
 		for _, o := range Outputs(r) {
@@ -355,6 +356,7 @@ func longLineage(n int) document.Report {
 
 // TestSummarySharesItsRoom: one long history does not keep another from being shown.
 func TestSummarySharesItsRoom(t *testing.T) {
+	long(t)
 	r := longHistories(3, 3000)
 	got := Summary(r)
 	for i := range r.Histories {
@@ -369,6 +371,7 @@ func TestSummarySharesItsRoom(t *testing.T) {
 
 // TestLogHasThemAll is what the summary promises where it leaves something out.
 func TestLogHasThemAll(t *testing.T) {
+	long(t)
 	text := strings.Join(Lines(longHistories(2, 5000)), "\n")
 	if n := strings.Count(text, ": the release of the day"); n != 10_000 {
 		t.Errorf("the log has %d lines of the history, want 10000", n)

@@ -45,6 +45,7 @@ func TestSummaryNeverExceedsItsLimit(t *testing.T) {
 }
 
 func TestSummarySaysWhatIsLeftOut(t *testing.T) {
+	long(t)
 	got := Summary(several(4000))
 	last := got[strings.LastIndex(strings.TrimSpace(got), "\n")+1:]
 	for _, want := range []string{"Left out, because GitHub shows at most 1 MiB", "rows of the table", "full digests", "commands"} {
@@ -149,7 +150,7 @@ func TestNothingToPasteWhereNothingIsKnown(t *testing.T) {
 	}
 }
 
-// long skips a test that takes a second of processor time or more, where only short ones are asked for.
+// long skips a test that takes a third of a second of processor time or more, where only short ones are asked for.
 func long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

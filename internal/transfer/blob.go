@@ -24,6 +24,14 @@ type flight struct {
 	resendErr error
 }
 
+// landed stands for every flight to a repository that is over, of which is left that
+// the blob can be mounted from there.
+func landed(to *registry.Repository) *flight {
+	f := &flight{to: to, done: make(chan struct{})}
+	close(f.done)
+	return f
+}
+
 // arrival is how a blob came to be at the target.
 type arrival int
 

@@ -27,6 +27,9 @@ import (
 // fallback tags of a target, and never sends a body again; regclient does the
 // first two but does not try again after a 503.
 func (e *Engine) Copy(ctx context.Context, g *graph.Graph, source, target *registry.Repository, surveyed func()) (document.Copied, error) {
+	if g.IsOutline() {
+		return document.Copied{}, errOutline
+	}
 	if surveyed == nil {
 		surveyed = func() {}
 	}
@@ -129,7 +132,7 @@ func (c *copying) blobs(ctx context.Context) error {
 		return nil
 	}
 	q, ctx := queue.WithContext(ctx, queue.Width)
-	for _, b := range c.graph.Blobs {
+	for _, b := range c.graph.Blobs() {
 		q.Go(func() error { return c.blob(ctx, b) })
 	}
 	return q.Wait()

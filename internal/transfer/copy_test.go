@@ -409,6 +409,7 @@ func TestOrder(t *testing.T) {
 // TestSubjectsFirst: many manifests that name a later one as their subject do not wait for it for ever where the
 // registry refuses them without it.
 func TestSubjectsFirst(t *testing.T) {
+	long(t)
 	t.Parallel()
 	source := regtest.Serve(t, regtest.Options{})
 	image := regtest.Build(regtest.Spec{Seed: "subject", Platforms: []string{"linux/amd64"}})
@@ -549,18 +550,20 @@ func TestManifestsThatAreLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Wrap: lost(match)})
-			push(t, i, source, sourceRepo, "dev")
-			r := newRun(t, transfer.Blobs, 0)
-			from, to := r.source(source), r.target(target)
-			g := r.walk(from, "dev")
-			if _, err := r.Copy(t.Context(), g, from, to, nil); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := r.Verify(t.Context(), g, from, to); err != nil {
-				t.Fatal(err)
-			}
-			complete(t, source, "dev", target, targetRepo, i.Root)
+			inBubble(t, func(t *testing.T, m *regtest.Memory) {
+				source, target := regtest.Serve(t, regtest.Options{Memory: m}), regtest.Serve(t, regtest.Options{Memory: m, Wrap: lost(match)})
+				push(t, i, source, sourceRepo, "dev")
+				r := newRunAt(t, transfer.Blobs, target)
+				from, to := r.source(source), r.target(target)
+				g := r.walk(from, "dev")
+				if _, err := r.Copy(t.Context(), g, from, to, nil); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.Verify(t.Context(), g, from, to); err != nil {
+					t.Fatal(err)
+				}
+				complete(t, source, "dev", target, targetRepo, i.Root)
+			})
 		})
 	}
 }
@@ -568,6 +571,7 @@ func TestManifestsThatAreLost(t *testing.T) {
 // TestSharedTransferThatIsCutShort: whoever is first to tell that the copy failed, and
 // whatever shared transfer was cut short by that, the copy says why it failed.
 func TestSharedTransferThatIsCutShort(t *testing.T) {
+	long(t)
 	t.Parallel()
 	i := small()
 	gone, slow := i.Blobs[0].Digest, i.Blobs[len(i.Blobs)-1].Digest
@@ -608,12 +612,14 @@ func TestAttachmentThatIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{trait}})
-			push(t, i, source, sourceRepo, "dev")
-			_, _, err := newRun(t, transfer.Blobs, 0).copyAndVerify(source, target, "dev")
-			if err == nil || !strings.Contains(err.Error(), "write attachment at the target") || !strings.Contains(registry.HintOf(err), "attachments: none") {
-				t.Errorf("error %v, hint %s", err, registry.HintOf(err))
-			}
+			inBubble(t, func(t *testing.T, m *regtest.Memory) {
+				source, target := regtest.Serve(t, regtest.Options{Memory: m}), regtest.Serve(t, regtest.Options{Memory: m, Traits: []regtest.Trait{trait}})
+				push(t, i, source, sourceRepo, "dev")
+				_, _, err := newRunAt(t, transfer.Blobs, target).copyAndVerify(source, target, "dev")
+				if err == nil || !strings.Contains(err.Error(), "write attachment at the target") || !strings.Contains(registry.HintOf(err), "attachments: none") {
+					t.Errorf("error %v, hint %s", err, registry.HintOf(err))
+				}
+			})
 		})
 	}
 	t.Run("before its subject", func(t *testing.T) {
@@ -635,22 +641,25 @@ func TestRegistryThatListsNothing(t *testing.T) {
 	for _, put := range []int{201, 400} {
 		t.Run(fmt.Sprint(put), func(t *testing.T) {
 			t.Parallel()
-			source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.DigestTagIsImage(put)}})
-			push(t, i, source, sourceRepo, "dev")
-			r := newRun(t, transfer.Blobs, 0)
-			r.proof(source, target, "dev")
-			if n := r.Notices(); len(n) != 1 || !strings.Contains(n[0], "cannot list") {
-				t.Errorf("notices %q", n)
-			}
-			puts := 0
-			for _, w := range writes(target) {
-				if strings.Contains(w, "/manifests/sha256-") {
-					puts++
+			inBubble(t, func(t *testing.T, m *regtest.Memory) {
+				source, target := regtest.Serve(t, regtest.Options{Memory: m}), regtest.Serve(t, regtest.Options{Memory: m, Traits: []regtest.Trait{regtest.DigestTagIsImage(put)}})
+				push(t, i, source, sourceRepo, "dev")
+				r := newRunAt(t, transfer.Blobs, target)
+				r.proof(source, target, "dev")
+				if n := r.Notices(); len(n) != 1 || !strings.Contains(n[0], "cannot list") {
+					t.Errorf("notices %q", n)
 				}
-			}
-			if puts > 6 || put == 201 && puts > 1 {
-				t.Errorf("%d writes of the list", puts)
-			}
+				puts := 0
+				for _, w := range writes(target) {
+					if strings.Contains(w, "/manifests/sha256-") {
+						puts++
+					}
+				}
+				// Those that were written before anybody had read the list back may each have written it once.
+				if puts > 6 || put == 201 && puts > 3 {
+					t.Errorf("%d writes of the list", puts)
+				}
+			})
 		})
 	}
 }

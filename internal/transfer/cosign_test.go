@@ -132,18 +132,17 @@ func TestMerge(t *testing.T) {
 // checkConfig: cosign reads layers by the configuration's diff_ids.
 func checkConfig(t *testing.T, at *regtest.Registry, a artifact) {
 	t.Helper()
-	answer, err := http.Get("http://" + at.Host() + "/v2/" + targetRepo + "/blobs/" + a.Config.Digest)
+	text, err := regtest.GetBlob(t.Context(), at.Access("", ""), targetRepo, a.Config.Digest)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = answer.Body.Close() }()
 	var config struct {
 		RootFS struct {
 			Type    string
 			DiffIDs []string `json:"diff_ids"`
 		}
 	}
-	if err := json.NewDecoder(answer.Body).Decode(&config); err != nil {
+	if err := json.Unmarshal(text, &config); err != nil {
 		t.Fatal(err)
 	}
 	if config.RootFS.Type != "layers" || !slices.Equal(config.RootFS.DiffIDs, a.digests()) || a.Config.MediaType != "application/vnd.oci.image.config.v1+json" {
@@ -239,6 +238,7 @@ func TestMergeIntoTagsThatCannotBeChanged(t *testing.T) {
 
 // TestMergeOfManyLayers takes time in proportion to them.
 func TestMergeOfManyLayers(t *testing.T) {
+	t.Parallel()
 	const many = 6000
 	list := func(from int) []byte {
 		var lines []string
@@ -247,24 +247,26 @@ func TestMergeOfManyLayers(t *testing.T) {
 		}
 		return []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[` + strings.Join(lines, ",") + `]}`)
 	}
-	source, h := regtest.Serve(t, regtest.Options{}), &hurt{}
-	target := regtest.Serve(t, regtest.Options{Wrap: h.wrap})
-	ours, tag := signed(".sig", "alice")
-	push(t, ours, source, sourceRepo, "dev")
-	h.set(tag, func(w http.ResponseWriter) {
-		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
-		_, _ = w.Write(list(0))
-	})
-	r := newRun(t, transfer.Blobs, 0)
-	from, to := r.source(source), r.target(target)
-	g := r.walk(from, "dev")
-	for _, n := range g.Nodes {
-		if len(n.Children) == 0 && n.Digest.String() != ours.Children()[0] {
-			n.Raw = list(many)
-		}
-	}
 	defer time.AfterFunc(2*time.Minute, func() { panic("6000 layers are merged for longer than two minutes") }).Stop()
-	_, _ = r.Copy(t.Context(), g, from, to, nil)
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		source, h := regtest.Serve(t, regtest.Options{Memory: m}), &hurt{}
+		target := regtest.Serve(t, regtest.Options{Memory: m, Wrap: h.wrap})
+		ours, tag := signed(".sig", "alice")
+		push(t, ours, source, sourceRepo, "dev")
+		h.set(tag, func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+			_, _ = w.Write(list(0))
+		})
+		r := newRunAt(t, transfer.Blobs, target)
+		from, to := r.source(source), r.target(target)
+		g := r.walk(from, "dev")
+		for _, n := range g.Nodes {
+			if len(n.Children) == 0 && n.Digest.String() != ours.Children()[0] {
+				n.Raw = list(many)
+			}
+		}
+		_, _ = r.Copy(t.Context(), g, from, to, nil)
+	})
 }
 
 // TestMergeWithARival: somebody else writes the tag after the copy did, after the first repair, and after
@@ -274,51 +276,53 @@ func TestMergeWithARival(t *testing.T) {
 	for name, first := range map[string]bool{"the tag was new": true, "the tag was merged": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var rival atomic.Pointer[func()]
-			var puts atomic.Int32
-			source := regtest.Serve(t, regtest.Options{})
-			target := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-					next.ServeHTTP(w, q)
-					again := rival.Load()
-					if again == nil || q.UserAgent() == regtest.Agent || !strings.HasSuffix(q.URL.Path, ".sig") {
-						return
-					}
-					switch {
-					case q.Method == http.MethodPut && puts.Add(1) == 1:
-						(*again)()
-					case q.Method == http.MethodGet && puts.Load() == 2:
-						rival.Store(nil)
-						(*again)() // after the run saw that all is well
-					}
-				})
-			}})
-			ours, tag := signed(".sig", "alice")
-			theirs, _ := signed(".sig", "bob")
-			other, _ := signed(".sig", "carol")
-			push(t, ours, source, sourceRepo, "dev")
-			if !first {
-				push(t, theirs, target, targetRepo)
-			}
-			r := newRun(t, transfer.Blobs, 0)
-			from, to := r.source(source), r.target(target)
-			g := r.walk(from, "dev")
-			if _, err := r.Copy(t.Context(), g, from, to, nil); err != nil {
-				t.Fatal(err)
-			}
-			overwrite := func() { push(t, other, target, targetRepo) }
-			overwrite()
-			rival.Store(&overwrite)
-			if _, err := r.Verify(t.Context(), g, from, to); err != nil {
-				t.Fatal(err)
-			}
-			got := readArtifact(t, target, tag)
-			for _, want := range append(layersOf(ours, tag), layersOf(other, tag)...) {
-				if !slices.Contains(got.digests(), want) {
-					t.Errorf("layers %v lack %s", got.digests(), want)
+			inBubble(t, func(t *testing.T, m *regtest.Memory) {
+				var rival atomic.Pointer[func()]
+				var puts atomic.Int32
+				source := regtest.Serve(t, regtest.Options{Memory: m})
+				target := regtest.Serve(t, regtest.Options{Memory: m, Wrap: func(next http.Handler) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+						next.ServeHTTP(w, q)
+						again := rival.Load()
+						if again == nil || q.UserAgent() == regtest.Agent || !strings.HasSuffix(q.URL.Path, ".sig") {
+							return
+						}
+						switch {
+						case q.Method == http.MethodPut && puts.Add(1) == 1:
+							(*again)()
+						case q.Method == http.MethodGet && puts.Load() == 2:
+							rival.Store(nil)
+							(*again)() // after the run saw that all is well
+						}
+					})
+				}})
+				ours, tag := signed(".sig", "alice")
+				theirs, _ := signed(".sig", "bob")
+				other, _ := signed(".sig", "carol")
+				push(t, ours, source, sourceRepo, "dev")
+				if !first {
+					push(t, theirs, target, targetRepo)
 				}
-			}
-			checkConfig(t, target, got)
+				r := newRunAt(t, transfer.Blobs, target)
+				from, to := r.source(source), r.target(target)
+				g := r.walk(from, "dev")
+				if _, err := r.Copy(t.Context(), g, from, to, nil); err != nil {
+					t.Fatal(err)
+				}
+				overwrite := func() { push(t, other, target, targetRepo) }
+				overwrite()
+				rival.Store(&overwrite)
+				if _, err := r.Verify(t.Context(), g, from, to); err != nil {
+					t.Fatal(err)
+				}
+				got := readArtifact(t, target, tag)
+				for _, want := range append(layersOf(ours, tag), layersOf(other, tag)...) {
+					if !slices.Contains(got.digests(), want) {
+						t.Errorf("layers %v lack %s", got.digests(), want)
+					}
+				}
+				checkConfig(t, target, got)
+			})
 		})
 	}
 }

@@ -53,6 +53,7 @@ func (m *mute) open(t *testing.T, c *registry.Client, side credential.Side, repo
 
 // TestManyBlobs: what waits for a registry is not as much as an image has.
 func TestManyBlobs(t *testing.T) {
+	long(t)
 	const many = 40_000
 	var lines []string
 	for n := range many {

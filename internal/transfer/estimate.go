@@ -18,6 +18,9 @@ import (
 // be there, and what is attached to a manifest that is not there is taken to be
 // missing. Copy asks for each.
 func (e *Engine) Estimate(ctx context.Context, g *graph.Graph, source, target *registry.Repository) (document.Missing, error) {
+	if g.IsOutline() {
+		return document.Missing{}, errOutline
+	}
 	if source.Same(target) {
 		return document.Missing{}, nil
 	}

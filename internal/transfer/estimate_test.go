@@ -50,6 +50,7 @@ func sent(t *testing.T, from, to *regtest.Registry, tags ...string) (sum documen
 // TestEstimate: what a plan says is what the copy then sends. A list of referrers that the copy has to write itself is
 // not of the image, so that the registries here have the API.
 func TestEstimate(t *testing.T) {
+	long(t)
 	based := func(seed string) *regtest.Image {
 		return regtest.Build(regtest.Spec{Seed: seed, Platforms: []string{"linux/amd64", "linux/arm64"}, Layers: 3, Base: "base", BaseLayers: 2})
 	}
@@ -143,8 +144,8 @@ func TestEstimateOfTwoRepositories(t *testing.T) {
 	g := r.walk(source, "dev")
 	for _, at := range []*regtest.Registry{to, other} {
 		m, err := r.Estimate(t.Context(), g, source, r.target(at))
-		if err != nil || m.Manifests != len(g.Nodes) || m.Blobs != len(g.Blobs) || m.Bytes != g.Bytes() {
-			t.Errorf("%+v is missing of %d manifests and %d blobs, error %v", m, len(g.Nodes), len(g.Blobs), err)
+		if err != nil || m.Manifests != len(g.Nodes) || m.Blobs != len(g.Blobs()) || m.Bytes != g.Bytes() {
+			t.Errorf("%+v is missing of %d manifests and %d blobs, error %v", m, len(g.Nodes), len(g.Blobs()), err)
 		}
 	}
 }

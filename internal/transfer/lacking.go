@@ -14,11 +14,14 @@ import (
 // order. It asks for each, for an image that was stored long ago: nobody vouches then
 // for what its manifests name.
 func (e *Engine) Lacking(ctx context.Context, g *graph.Graph, repo *registry.Repository) ([]v1.Descriptor, error) {
+	if g.IsOutline() {
+		return nil, errOutline
+	}
 	t := e.target(repo)
 	var mu sync.Mutex
 	there := map[v1.Hash]bool{}
 	q, ctx := queue.WithContext(ctx, queue.Width)
-	for _, b := range g.Blobs {
+	for _, b := range g.Blobs() {
 		q.Go(func() error {
 			has, err := t.repo.HasBlob(ctx, b.Digest)
 			mu.Lock()
@@ -31,7 +34,7 @@ func (e *Engine) Lacking(ctx context.Context, g *graph.Graph, repo *registry.Rep
 		return nil, err
 	}
 	var missing []v1.Descriptor
-	for _, b := range g.Blobs {
+	for _, b := range g.Blobs() {
 		if !there[b.Digest] {
 			missing = append(missing, b)
 		}

@@ -144,21 +144,24 @@ func TestUndoWhereNothingCanBeDeleted(t *testing.T) {
 
 // TestUndoWhereNothingCanBeWritten leaves the tag: that its manifest is no longer there is something else.
 func TestUndoWhereNothingCanBeWritten(t *testing.T) {
-	for _, status := range []int{http.StatusForbidden, http.StatusNotFound} {
-		s := newTagged(t, true, regtest.Options{Wrap: onTag("production", func(next http.Handler, w http.ResponseWriter, q *http.Request) {
-			if q.Method == http.MethodPut {
-				w.WriteHeader(status)
-				return
+	t.Parallel()
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		for _, status := range []int{http.StatusForbidden, http.StatusNotFound} {
+			s := newTagged(t, true, regtest.Options{Memory: m, Wrap: onTag("production", func(next http.Handler, w http.ResponseWriter, q *http.Request) {
+				if q.Method == http.MethodPut {
+					w.WriteHeader(status)
+					return
+				}
+				next.ServeHTTP(w, q)
+			})})
+			s.point(s.new)
+			state, err := transfer.Undo(t.Context(), s.repo, "production", hash(t, s.old), hash(t, s.new))
+			var gone *transfer.GoneError
+			if state != transfer.Left || err == nil || errors.As(err, &gone) {
+				t.Errorf("status %d: %v, %v", status, state, err)
 			}
-			next.ServeHTTP(w, q)
-		})})
-		s.point(s.new)
-		state, err := transfer.Undo(t.Context(), s.repo, "production", hash(t, s.old), hash(t, s.new))
-		var gone *transfer.GoneError
-		if state != transfer.Left || err == nil || errors.As(err, &gone) {
-			t.Errorf("status %d: %v, %v", status, state, err)
 		}
-	}
+	})
 }
 
 // TestUndoOfWhatCannotBeRead says that nobody knows.

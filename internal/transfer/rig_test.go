@@ -170,3 +170,11 @@ func aside(t *testing.T, f func(context.Context) error) {
 		t.Error(err)
 	}
 }
+
+// long skips a test that takes a third of a second of processor time or more, where only short ones are asked for.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: it runs without -short")
+	}
+}

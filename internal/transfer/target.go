@@ -28,14 +28,18 @@ func (e *Engine) target(repo *registry.Repository) *target {
 	defer e.mu.Unlock()
 	t := e.targets[repo.Name()]
 	if t == nil {
-		t = &target{
-			repo: repo, finder: referrer.NewFinder(repo),
-			blobs: map[v1.Hash]*flight{}, listed: map[v1.Hash]bool{},
-			tagged: map[string]tagged{}, verified: map[v1.Hash]bool{}, counted: map[v1.Hash]bool{},
-		}
+		t = newTarget(repo, referrer.NewFinder(repo))
 		e.targets[repo.Name()] = t
 	}
 	return t
+}
+
+func newTarget(repo *registry.Repository, finder *referrer.Finder) *target {
+	return &target{
+		repo: repo, finder: finder,
+		blobs: map[v1.Hash]*flight{}, listed: map[v1.Hash]bool{},
+		tagged: map[string]tagged{}, verified: map[v1.Hash]bool{}, counted: map[v1.Hash]bool{},
+	}
 }
 
 // Finder is the run's finder of what is attached in a repository.

@@ -37,6 +37,9 @@ func (p Proof) Level() Level { return p.level }
 // looked for twice; and where somebody else has written a list of attachments or a tag of
 // cosign's scheme since the copy did, the graph's own is merged in again.
 func (e *Engine) Verify(ctx context.Context, g *graph.Graph, source, target *registry.Repository) (Proof, error) {
+	if g.IsOutline() {
+		return Proof{}, errOutline
+	}
 	t := e.target(target)
 	level := e.level
 	if level == Blobs && source.Same(target) {
@@ -45,7 +48,7 @@ func (e *Engine) Verify(ctx context.Context, g *graph.Graph, source, target *reg
 	outer := ctx
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return t.verifyManifests(ctx, g, !source.Same(target)) })
-	work.Go(func() error { return e.verifyBlobs(ctx, t, source, g.Blobs, level) })
+	work.Go(func() error { return e.verifyBlobs(ctx, t, source, g.Blobs(), level) })
 	if !source.Same(target) {
 		work.Go(func() error { return t.verifyLists(ctx, g) })
 	}

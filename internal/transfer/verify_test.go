@@ -240,7 +240,7 @@ func TestVerifyInOneRepository(t *testing.T) {
 		}
 		wanted := 0
 		if level == transfer.Content {
-			wanted = len(g.Blobs)
+			wanted = len(g.Blobs())
 		}
 		if n := len(ours(at)); n != wanted {
 			t.Errorf("level %s: %d requests, want %d", level, n, wanted)
@@ -275,8 +275,8 @@ func TestVerifyReadsABlobOnce(t *testing.T) {
 			t.Errorf("%s was read %d times", path, n)
 		}
 	}
-	if len(reads) != len(g.Blobs) {
-		t.Errorf("%d of %d blobs were read", len(reads), len(g.Blobs))
+	if len(reads) != len(g.Blobs()) {
+		t.Errorf("%d of %d blobs were read", len(reads), len(g.Blobs()))
 	}
 }
 
