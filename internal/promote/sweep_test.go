@@ -130,8 +130,9 @@ func (w way) fits(request string) bool {
 		return put && (strings.Contains(request, "/manifests/") || strings.Contains(request, "digest="))
 	case unlisted:
 		return put && strings.Contains(request, "/manifests/sha256:")
+	default:
+		return true
 	}
-	return true
 }
 
 func (w way) String() string {

@@ -308,8 +308,9 @@ func (r *run) confirm(ctx context.Context, begun []move) error {
 	return g.Wait()
 }
 
-// Time for putting tags back: all of it, and what is left of it once the run has
-// been ended, which its runner kills ten seconds after.
+// Time for putting tags back: all of it, and what is left of it once a signal has
+// ended the run, which its runner kills ten seconds after. Nobody kills a run that
+// its own timeout has ended.
 const (
 	putBackTime   = time.Minute
 	lastOrderTime = 2500 * time.Millisecond
@@ -324,6 +325,9 @@ func (r *run) putBack(ctx context.Context, begun []move) error {
 	back, end := context.WithCancelCause(back)
 	defer end(nil)
 	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return
+		}
 		timer := time.AfterFunc(lastOrderTime, func() { end(errNoTime) })
 		context.AfterFunc(back, func() { timer.Stop() })
 	})

@@ -470,6 +470,35 @@ func TestCancelledWhilePuttingBack(t *testing.T) {
 	})
 }
 
+// TestTimedOutWhilePuttingBack: the run's own timeout leaves time for a slow registry.
+// zot answers writes after 10 to 20 s while it walks through a large store, which it does after each start.
+func TestTimedOutWhilePuttingBack(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		s := newStage(t, regtest.Options{Memory: m, Wrap: forUs(func(next http.Handler) http.Handler {
+			var puts atomic.Int32
+			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				switch {
+				case on(http.MethodPut, "/manifests/second")(q):
+					<-q.Context().Done()
+					return
+				case on(http.MethodPut, "/manifests/first")(q) && puts.Add(1) == 2:
+					time.Sleep(15 * time.Second)
+				}
+				next.ServeHTTP(w, q)
+			})
+		})}, "first", "second")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Second, errors.New("the timeout has passed"))
+		defer cancel()
+		d := runWith(t, ctx, at(s.target), request(t, s.source.Host()+"/acme/app:dev", s.to("first"), s.to("second")), &watcher{})
+		faulted(t, d, document.Failed, "ended early: the timeout has passed")
+		expectTag(t, d, ":first", document.TagPutBack, s.old.Root, s.old.Root)
+		if got := holds(t, s.target, "prod/app", "first"); got != s.old.Root {
+			t.Errorf("the tag holds %s", got)
+		}
+	})
+}
+
 // TestTagReadAgainBeforeItMoves: a large image is verified for long, and somebody
 // may write a fixed tag meanwhile.
 func TestTagReadAgainBeforeItMoves(t *testing.T) {

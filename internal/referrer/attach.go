@@ -358,7 +358,7 @@ func (f *merger) put(ctx context.Context, subject v1.Hash, old *registry.Manifes
 	delete(f.last, subject)
 	f.mu.Unlock()
 	if _, err = f.repo.PutManifest(ctx, FallbackTag(subject), index); err != nil {
-		return err
+		return withIndexHint(err, union(listed, add))
 	}
 	f.writes++
 	listed = slices.DeleteFunc(slices.Clone(listed), func(d v1.Descriptor) bool { return gone[d.Digest] })
@@ -369,6 +369,18 @@ func (f *merger) put(ctx context.Context, subject v1.Hash, old *registry.Manifes
 		f.lines[line{subject, d.Digest}] = true
 	}
 	return nil
+}
+
+// withIndexHint names an attachment that is an index where a registry refuses the list of attachments for its content:
+// Gitea takes an index of image manifests only (seen on 1.27.3, processOciImageIndex).
+func withIndexHint(err error, listed []v1.Descriptor) error {
+	var refused *registry.Error
+	n := slices.IndexFunc(listed, func(d v1.Descriptor) bool { return d.MediaType.IsIndex() })
+	if n >= 0 && errors.As(err, &refused) && refused.Code == "MANIFEST_INVALID" && refused.Hint == "" {
+		refused.Hint = fmt.Sprintf("The list of attachments names an index, %s.\n", listed[n].Digest) +
+			"Some registries (Gitea) take only image manifests in a list. Delete that attachment at the source, or promote with attachments: none."
+	}
+	return err
 }
 
 func (f *Finder) tooLong(subject v1.Hash, size int) error {

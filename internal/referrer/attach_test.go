@@ -722,6 +722,22 @@ func TestAttachToAListThatIsFull(t *testing.T) {
 	}
 }
 
+// TestAttachAnIndex: where a list may not name an index, the message says which attachment is one.
+func TestAttachAnIndex(t *testing.T) {
+	r := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.ImagesOnlyInIndex()}})
+	s, all := subject(t, r, 2)
+	index := describe(t, string(types.OCIImageIndex), []byte(`{"schemaVersion":2,"mediaType":"`+string(types.OCIImageIndex)+`","manifests":[]}`))
+	_, err := finder(t, r).Attach(t.Context(), s, append(all, index))
+	hint := registry.HintOf(err)
+	if err == nil || !strings.Contains(err.Error(), "MANIFEST_INVALID") || !strings.Contains(hint, index.Digest.String()) || !strings.Contains(hint, "attachments: none") {
+		t.Errorf("error %v, hint %q", err, hint)
+	}
+	_, err = finder(t, r).Attach(t.Context(), s, all)
+	if err != nil {
+		t.Errorf("without it: %v", err)
+	}
+}
+
 // TestAttachLooksAgain: where somebody else writes too, it does so once more as a rule.
 func TestAttachLooksAgain(t *testing.T) {
 	t.Parallel()

@@ -62,16 +62,19 @@ func EmptyIndexFails() Trait {
 func ImagesOnlyInIndex() Trait {
 	return Trait{
 		Name: "indexes of image manifests only", everyone: true,
-		Does:   "400 `MANIFEST_INVALID` for an index that lists an index, or anything else that is no image manifest",
-		Source: "https://github.com/go-gitea/gitea/blob/main/routers/api/packages/container/manifest.go (seen on 1.27)",
+		Does:   "400 `MANIFEST_INVALID` for an index that lists an index, or anything else that is no image manifest by its descriptor; 404 `MANIFEST_BLOB_UNKNOWN` for one that lists what is not there",
+		Source: "https://github.com/go-gitea/gitea/blob/main/routers/api/packages/container/manifest.go (seen on 1.27.3)",
 		layers: overStore(onPut(func(w http.ResponseWriter, r *http.Request, p putting, next http.Handler) bool {
 			if !p.isIndex() {
 				return false
 			}
 			for _, d := range p.Manifests {
-				child := inside(r.Context(), next, p.manifest(d.Digest))
-				if t := child.header.Get("Content-Type"); child.status != http.StatusOK || t != ociManifest && t != dockerManifest {
-					refuseWith(w, http.StatusBadRequest, wireError{"MANIFEST_INVALID", "manifest invalid", nil})
+				if d.MediaType != ociManifest && d.MediaType != dockerManifest {
+					refuseWith(w, http.StatusBadRequest, wireError{"MANIFEST_INVALID", "", nil})
+					return true
+				}
+				if child := inside(r.Context(), next, p.manifest(d.Digest)); child.status != http.StatusOK {
+					refuseWith(w, http.StatusNotFound, wireError{"MANIFEST_BLOB_UNKNOWN", "", nil})
 					return true
 				}
 			}
@@ -303,11 +306,25 @@ func OverwrittenIsGone() Trait {
 	}
 }
 
+// OverwrittenIsGoneButByDigest is OverwrittenIsGone for manifests that were written by tag only.
+func OverwrittenIsGoneButByDigest() Trait {
+	return Trait{
+		Name: "an overwritten tag's image is gone, unless it was written by digest", everyone: true,
+		Does:   "the digest that a tag held is 404 once the tag is overwritten, unless it was written by its digest too, or another tag names it",
+		Source: "https://github.com/go-gitea/gitea/blob/main/routers/api/packages/container/manifest.go (seen on 1.27.3: createPackageAndVersion deletes the version that the tag is)",
+		layers: func() (layer, layer) {
+			z := &untagged{tags: map[string]string{}, gone: newSet(), kept: newSet()}
+			return nil, z.layer
+		},
+	}
+}
+
 // untagged is which tags hold what, by repository and name, and what is gone.
 type untagged struct {
 	mu   sync.Mutex
 	tags map[string]string
 	gone *set
+	kept *set // written by digest; nil where that keeps nothing
 }
 
 func (z *untagged) layer(next http.Handler) http.Handler {
@@ -336,11 +353,14 @@ func (z *untagged) wrote(t target, digest string) {
 	defer z.mu.Unlock()
 	z.gone.remove(t.repository + "@" + digest)
 	if !t.isTag() {
+		if z.kept != nil {
+			z.kept.add(t.repository + "@" + digest)
+		}
 		return
 	}
 	old := z.tags[t.repository+":"+t.name]
 	z.tags[t.repository+":"+t.name] = digest
-	if old == "" || old == digest {
+	if old == "" || old == digest || z.kept != nil && z.kept.has(t.repository+"@"+old) {
 		return
 	}
 	for tag, held := range z.tags {

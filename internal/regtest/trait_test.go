@@ -137,6 +137,8 @@ func TestImagesOnlyInIndex(t *testing.T) {
 	}
 	s.wantPut("index of an index", of(s.image.Root), ociIndex, 400, "MANIFEST_INVALID")
 	s.wantPut("index of an image", of(s.image.Children()[0]), ociIndex, 201)
+	missing := map[string]any{"mediaType": ociManifest, "digest": "sha256:" + strings.Repeat("1a", 32), "size": 7}
+	s.wantPut("index of what is not there", map[string]any{"schemaVersion": 2, "mediaType": ociIndex, "manifests": []any{missing}}, ociIndex, 404, "MANIFEST_BLOB_UNKNOWN")
 }
 
 func TestSubjectsOnlyImages(t *testing.T) {
@@ -264,6 +266,27 @@ func TestOverwrittenIsGone(t *testing.T) {
 	s.want("overwrite", answer, text, 201)
 	answer, text = s.get("/manifests/" + s.image.Root)
 	s.want("what v2 names too", answer, text, 200)
+}
+
+func TestOverwrittenIsGoneButByDigest(t *testing.T) {
+	s := with(t, regtest.OverwrittenIsGoneButByDigest())
+	write := func(name string, manifest map[string]any) string {
+		answer, text := s.put(name, ociManifest, manifest)
+		s.want("write "+name, answer, text, 201)
+		return answer.Header.Get("Docker-Content-Digest")
+	}
+	note := func(value string) map[string]any {
+		return s.empty(map[string]any{"annotations": map[string]string{"note": value}})
+	}
+	one := write("v1", note("one"))
+	write("v1", note("two"))
+	answer, text := s.get("/manifests/" + one)
+	s.want("what was written by tag", answer, text, 404, "MANIFEST_UNKNOWN")
+	write("v1", note("one"))
+	write(one, note("one"))
+	write("v1", note("two"))
+	answer, text = s.get("/manifests/" + one)
+	s.want("what was written by digest too", answer, text, 200)
 }
 
 func TestRacyReferrers(t *testing.T) {

@@ -139,7 +139,7 @@ var Vendors = []Vendor{
 	{"artifactory-immutable", "Artifactory, no overwriting", []Trait{referrersAPI(true, apiList), ImmutableTags(ArtifactoryImmutable, fixedNames)}},
 	{"nexus", "Nexus", []Trait{referrersAPI(false, apiList), basicOnly(), HeadBlob(http.StatusBadRequest), TagsNull()}},
 	{"nexus-immutable", "Nexus, no redeploy", []Trait{referrersAPI(false, apiList), basicOnly(), ImmutableTags(NexusImmutable, fixedNames)}},
-	{"gitea", "Gitea, Forgejo", []Trait{referrersAPI(false, apiList), ImagesOnlyInIndex(), LowerCaseTags(), MissingRightIs401()}},
+	{"gitea", "Gitea, Forgejo", []Trait{referrersAPI(false, apiList), ImagesOnlyInIndex(), OverwrittenIsGoneButByDigest(), LowerCaseTags(), MissingRightIs401()}},
 	{"proxy", "behind a proxy", []Trait{
 		referrersAPI(false, apiList), BodyLimit(1<<20, true), HeaderLimit(8<<10, http.StatusBadRequest), OddLocationQuery(), ChallengeForm(NegotiateFirst),
 	}},
