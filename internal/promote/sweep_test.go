@@ -126,13 +126,21 @@ func (w way) fits(request string) bool {
 	switch w {
 	case pathBefore, pathAfter:
 		return false
+	case webPage:
+		return !isOurs(request)
 	case lostWrite:
-		return put && (strings.Contains(request, "/manifests/") || strings.Contains(request, "digest="))
+		return put && !isOurs(request) && (strings.Contains(request, "/manifests/") || strings.Contains(request, "digest="))
 	case unlisted:
 		return put && strings.Contains(request, "/manifests/sha256:")
 	default:
 		return true
 	}
+}
+
+// isOurs reports whether a request is about what the program keeps in the registry: records, ledgers and journals. That
+// lies about them are survived is for the write-ahead ledger, which takes their place.
+func isOurs(request string) bool {
+	return strings.Contains(request, "/promotion-") || strings.Contains(request, "%E2%80%A6")
 }
 
 func (w way) String() string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -49,6 +50,8 @@ func (c *call) assess(a *wire.Answer) error {
 	switch {
 	case wire.IsTemporary(a.Status) && !c.refusedContent(a):
 		return retry.Error{Err: errors.New(a.Describe()), Answer: a}
+	case a.Status == http.StatusOK && c.writes() && a.IsPage():
+		return wire.InvalidError{Err: fmt.Errorf("%w: it is %s", wire.ErrPage, a.DescribePage())}
 	case a.Status < 300 && c.check != nil:
 		return c.check(a)
 	case a.Status >= 300 && c.judge != nil:
@@ -56,6 +59,10 @@ func (c *call) assess(a *wire.Answer) error {
 	}
 	return nil
 }
+
+// writes reports whether the call changes anything. A page of a proxy with the status 200
+// does not acknowledge that.
+func (c *call) writes() bool { return c.method != http.MethodGet && c.method != http.MethodHead }
 
 // refusedContent reports whether a server error rejects the written content. A retry does
 // not help then (distribution#2795: 500 for foreign layers).

@@ -332,6 +332,9 @@ func judgeManifest(a *wire.Answer, hasSubject bool) error {
 	retryFor := func(why retry.Reason) error {
 		return retry.Error{Err: errors.New(a.Describe()), Answer: a, Reason: why}
 	}
+	if a.Status >= http.StatusInternalServerError {
+		return nil // distribution#2795: 500 for content that it never takes, such as foreign layers
+	}
 	switch code {
 	case "DIGEST_INVALID", "SIZE_INVALID", "MANIFEST_INVALID":
 		return retryFor(retry.Refused)

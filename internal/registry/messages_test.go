@@ -274,6 +274,7 @@ func failureKinds() []failureKind {
 		{name: "the token service rejects the password", do: readTag, on: onToken, answer: saysError(401, "UNAUTHORIZED", "incorrect username or password"), login: true},
 		{name: "the registry rejects the password", do: readTag, on: onManifest, answer: saysError(401, "UNAUTHORIZED", "authentication required"), login: true, basic: true},
 		{name: "the right to push is missing", do: writeTag, on: "PUT", answer: saysError(403, "DENIED", "permission denied"), login: true},
+		{name: "a page answers a write", do: writeTag, on: "PUT", answer: says(200, signInPage, "Content-Type", "text/html")},
 		{name: "the right to pull is missing, 401", do: readTag, on: onManifest, answer: saysError(401, "UNAUTHORIZED", "insufficient scope"), login: true},
 		{name: "the repository does not exist", do: readTag, on: onManifest, answer: saysError(404, "NAME_UNKNOWN", "repository name not known to registry"), login: true},
 		{name: "the credential cannot be read", do: readTag, broken: true},

@@ -19,7 +19,7 @@ import (
 const TagPage = 1000
 
 // smallTagPage is the size of a page after TagPage was refused: the limit of distribution is
-// 1000, other registries have 500 or 100 and answer 400 to more (distribution#1186).
+// 1000, other registries have 500 or 100 and answer 400 to more (distribution#4844, go-containerregistry#681).
 const smallTagPage = 100
 
 // Limits of a list of tags: its pages, its tags, the bytes of an answer to read, and those to

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/registry/internal/auth"
 	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
 	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
@@ -237,10 +238,20 @@ func (o *uploader) startSession(ctx context.Context) (*url.URL, error) {
 		return nil, err
 	}
 	if a.Status != http.StatusAccepted {
-		return nil, o.refuse(a)
+		return nil, o.refuseSession(a)
 	}
 	o.noteChunkMinimum(a.Header)
 	return uploadAt(a.URL, a.Header.Get("Location"))
+}
+
+// refuseSession is the error where no upload starts. Gitea answers 404 without a code where
+// the owner in the name of the repository does not exist.
+func (o *uploader) refuseSession(a *wire.Answer) error {
+	e := o.repo.refusal("write blob", o.Blob.Digest.String(), a)
+	if e.Status == http.StatusNotFound && e.Code == "" && e.Hint == "" {
+		e.Hint = credential.Hint(o.repo.side, o.repo.name, o.repo.credential, credential.Refusal{Status: e.Status, LoggedIn: a.LoggedIn})
+	}
+	return e
 }
 
 // loadSmall reads a small blob into memory before it is sent.

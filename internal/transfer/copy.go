@@ -298,10 +298,7 @@ func (c *copying) put(ctx context.Context, s *step, ref string) error {
 		err = put()
 	}
 	if isUnseen(err) {
-		var again bool
-		if again, err = c.childrenAgain(ctx, s, err); again {
-			err = put()
-		}
+		err = c.withLost(ctx, c.named(s), err, put)
 	}
 	if lacksBlob(err) {
 		err = c.withBlobs(ctx, append(s.Blobs[:len(s.Blobs):len(s.Blobs)], c.blobChildren(s)...), err, put)
@@ -315,27 +312,40 @@ func isUnseen(err error) bool {
 	return errors.As(err, &refused) && (refused.Code == "MANIFEST_BLOB_UNKNOWN" || refused.Code == "MANIFEST_UNKNOWN")
 }
 
-// childrenAgain writes those children of an index again that the target has acknowledged
-// and does not hold. It reports whether there were any, and else the refusal.
-func (c *copying) childrenAgain(ctx context.Context, s *step, refused error) (again bool, err error) {
+// named are the manifests of the graph that a manifest names: its children and its
+// subject.
+func (c *copying) named(s *step) (steps []*step) {
 	for _, d := range s.Children {
-		child := c.nodes[d.Digest]
-		if child == nil {
+		steps = append(steps, c.nodes[d.Digest])
+	}
+	return append(steps, c.nodes[s.Subject])
+}
+
+// withLost writes those manifests again that the target has acknowledged and does not
+// hold, and then repeats what failed for want of them. Where there are none, it returns
+// that failure.
+func (c *copying) withLost(ctx context.Context, steps []*step, failure error, repeat func() error) error {
+	lost := false
+	for _, s := range steps {
+		if s == nil {
 			continue
 		}
-		_, err := c.target.repo.Uncached().GetManifest(ctx, d.Digest.String())
+		_, err := c.target.repo.Uncached().GetManifest(ctx, s.Digest.String())
 		if err == nil {
 			continue
 		}
 		if !errors.Is(err, registry.ErrNotFound) {
-			return false, errors.Join(refused, err)
+			return errors.Join(failure, err)
 		}
-		if _, err := c.target.repo.PutManifest(ctx, d.Digest.String(), child.Manifest); err != nil {
-			return false, err
+		if _, err := c.target.repo.PutManifest(ctx, s.Digest.String(), s.Manifest); err != nil {
+			return err
 		}
-		again = true
+		lost = true
 	}
-	return again, refused
+	if !lost {
+		return failure
+	}
+	return repeat()
 }
 
 // refusedAttachment says of which attachment the registry does not take the manifest:
@@ -388,7 +398,15 @@ func (c *copying) list(ctx context.Context, subject v1.Hash, referrers []*step) 
 	if allIndexed(referrers) {
 		return nil // verification reads the list in any case
 	}
-	added, err := c.target.finder.Attach(ctx, subject, descriptors(referrers))
+	var added bool
+	attach := func() (err error) {
+		added, err = c.target.finder.Attach(ctx, subject, descriptors(referrers))
+		return err
+	}
+	err := attach()
+	if err != nil && ctx.Err() == nil {
+		err = c.withLost(ctx, referrers, err, attach)
+	}
 	if err != nil {
 		return err
 	}

@@ -104,13 +104,26 @@ func together(p Proof, o Observation) error {
 }
 
 // Confirm reads a moved tag again. What it still showed before the move may be a
-// read that lags behind; any third digest is somebody else's.
+// read that lags behind; any third digest is somebody else's. Where it goes on to show
+// that, the registry has lost the write, and the tag is written once more.
 func Confirm(ctx context.Context, p Proof, o Observation) error {
 	if err := together(p, o); err != nil {
 		return fmt.Errorf("confirm tag: %w", err)
 	}
 	ctx, cancel := queue.Outlive(ctx, tagGrace)
 	defer cancel()
+	err := confirm(ctx, p, o)
+	if !isLacking(err) {
+		return err
+	}
+	if _, err := o.repo.PutManifest(ctx, o.tag, p.manifest); err != nil {
+		return err
+	}
+	return confirm(ctx, p, o)
+}
+
+// confirm reads the tag until it shows the new digest, for as long as reads may lag.
+func confirm(ctx context.Context, p Proof, o Observation) error {
 	return settled(ctx, o.repo, func(*registry.Repository) (bool, error) {
 		now, err := Observe(ctx, o.repo, o.tag)
 		switch {

@@ -342,6 +342,12 @@ type lacking string
 
 func (l lacking) Error() string { return string(l) }
 
+// isLacking reports whether a read went on to miss what was written.
+func isLacking(err error) bool {
+	var missing lacking
+	return errors.As(err, &missing)
+}
+
 // mayLag tells an answer that a later read may change from a failure.
 func mayLag(err error) bool {
 	var l lacking

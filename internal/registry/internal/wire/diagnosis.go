@@ -84,6 +84,9 @@ func IsContentCode(code string) bool {
 // of any other value.
 func message(d transport.Diagnostic) string {
 	detail, ok := d.Detail.(string)
+	if members, isObject := d.Detail.(map[string]any); isObject && len(members) > 1 && d.Message != "" {
+		delete(members, "description") // of the code, not of this error (zot): as the message says it
+	}
 	if !ok && d.Detail != nil {
 		raw, err := json.Marshal(d.Detail)
 		if err != nil {
