@@ -209,8 +209,9 @@ func (r *run) stale() bool {
 }
 
 // movesAtOnce is how many tags are written at the same time: the quicker they
-// move, the shorter an observer sees some old and some new.
-const movesAtOnce = 16
+// move, the shorter an observer sees some old and some new. They share a connection, and
+// a host that takes fewer says so.
+const movesAtOnce = 64
 
 // write points the tags to their digests, fixed ones before moving ones, and
 // returns those that it has begun to write, with or without success. The first
