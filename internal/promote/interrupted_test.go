@@ -321,6 +321,7 @@ func TestStalePages(t *testing.T) {
 
 // TestReleaseMeanwhile: one that began while this one was copying, and was killed, is not overlooked.
 func TestReleaseMeanwhile(t *testing.T) {
+	long(t)
 	f := newFleet(t, regtest.Options{Delete: true})
 	var once sync.Once
 	meanwhile := func() {

@@ -509,6 +509,7 @@ func TestReleaseToTwoRegistries(t *testing.T) {
 // TestWriteThatLandsLate: nobody has answered it, and the tag shows what it held. It may still land, so that the next
 // run looks again.
 func TestWriteThatLandsLate(t *testing.T) {
+	long(t)
 	t.Parallel()
 	f := newFleet(t, regtest.Options{Delete: true})
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -164,6 +164,7 @@ func TestRerunAfterAnother(t *testing.T) {
 
 // TestRerunOfOtherKinds: another job, another environment and another mode of one run are other promotions.
 func TestRerunOfOtherKinds(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newWorks(t, regtest.Options{})
 	s.promoted("a")
@@ -424,6 +425,7 @@ func TestRollbackOfARunThatWasKilled(t *testing.T) {
 
 // TestFinishedAndFailed: a release that was killed, whose successor fails and puts all back, was never there.
 func TestFinishedAndFailed(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newWorks(t, regtest.Options{})
 	for _, name := range []string{"a", "b"} {

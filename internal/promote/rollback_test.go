@@ -95,6 +95,7 @@ func TestRollback(t *testing.T) {
 
 // TestRollbackTo an image, a tag, a record; and what stands in the way.
 func TestRollbackTo(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newWorks(t, regtest.Options{})
 	for _, name := range []string{"a", "b", "c"} {
@@ -524,6 +525,7 @@ func TestRollbackOfAReleaseIsAllOrNothing(t *testing.T) {
 
 // TestRollbackOfAReleaseWithDrift takes back what was moved by hand, and nothing else.
 func TestRollbackOfAReleaseWithDrift(t *testing.T) {
+	long(t)
 	t.Parallel()
 	f := &fleetAt{fleet: newFleet(t, regtest.Options{}), T: t}
 	f.release("dev")
@@ -552,6 +554,7 @@ func TestRollbackThatCannotBeRecorded(t *testing.T) {
 
 // TestCandidatesAreFew: a repository with very many tags is not read one by one.
 func TestCandidatesAreFew(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newWorks(t, regtest.Options{})
 	s.hand("production", "a")

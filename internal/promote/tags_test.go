@@ -249,6 +249,7 @@ func TestLostAnswer(t *testing.T) {
 
 // TestReadsThatLag: the tag's old value for some reads is no failure.
 func TestReadsThatLag(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, tags := range [][]string{{"production"}, nil} {
 		var moved atomic.Bool
@@ -302,6 +303,7 @@ func TestTakenAfterTheMove(t *testing.T) {
 // TestTwoPromotionsAtOnce: whoever reports success left its image there, or it
 // was overwritten by the other that says so too.
 func TestTwoPromotionsAtOnce(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for range 5 {
 		target := regtest.Serve(t, regtest.Options{})
@@ -491,7 +493,7 @@ func TestTimedOutWhilePuttingBack(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Second, errors.New("the timeout has passed"))
 		defer cancel()
 		d := runWith(t, ctx, at(s.target), request(t, s.source.Host()+"/acme/app:dev", s.to("first"), s.to("second")), &watcher{})
-		faulted(t, d, document.Failed, "ended early: the timeout has passed")
+		faulted(t, d, document.Failed, "the timeout has passed")
 		expectTag(t, d, ":first", document.TagPutBack, s.old.Root, s.old.Root)
 		if got := holds(t, s.target, "prod/app", "first"); got != s.old.Root {
 			t.Errorf("the tag holds %s", got)
@@ -502,6 +504,7 @@ func TestTimedOutWhilePuttingBack(t *testing.T) {
 // TestTagReadAgainBeforeItMoves: a large image is verified for long, and somebody
 // may write a fixed tag meanwhile.
 func TestTagReadAgainBeforeItMoves(t *testing.T) {
+	long(t)
 	var target *regtest.Registry
 	third := plain("third")
 	var once sync.Once

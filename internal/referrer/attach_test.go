@@ -353,6 +353,7 @@ func (s *status) WriteHeader(code int) {
 // another that read before; each one's next run repairs that. What was there
 // before all of them is never lost.
 func TestConcurrentAttachers(t *testing.T) {
+	long(t)
 	t.Parallel()
 	const attachers = 6
 	r := regtest.Serve(t, regtest.Options{})
@@ -466,6 +467,7 @@ func TestAttachOneAfterTheOther(t *testing.T) {
 // TestAttachTwoAtOnce: both read before either writes, and both write before
 // either reads again. The one whose line is lost sees that.
 func TestAttachTwoAtOnce(t *testing.T) {
+	long(t)
 	t.Parallel()
 	var read, written barrier
 	r := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
@@ -724,6 +726,7 @@ func TestAttachToAListThatIsFull(t *testing.T) {
 
 // TestAttachAnIndex: where a list may not name an index, the message says which attachment is one.
 func TestAttachAnIndex(t *testing.T) {
+	long(t)
 	r := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.ImagesOnlyInIndex()}})
 	s, all := subject(t, r, 2)
 	index := describe(t, string(types.OCIImageIndex), []byte(`{"schemaVersion":2,"mediaType":"`+string(types.OCIImageIndex)+`","manifests":[]}`))

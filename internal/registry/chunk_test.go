@@ -85,6 +85,7 @@ func TestChunks_NoneIsTaken(t *testing.T) {
 
 // If the connection is closed during every chunk, the message says so.
 func TestChunks_AlwaysClosed(t *testing.T) {
+	long(t)
 	t.Parallel()
 	reg := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.BodyLimit(10_000, false)}})
 	_, err := target(t, reg, "acme/app").PutBlob(t.Context(), upload(content(1<<20)))

@@ -84,6 +84,7 @@ func TestUnaskedEncoding(t *testing.T) {
 
 // Decompression is bounded, and an unknown encoding is refused.
 func TestEncodingWithoutEnd(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for encoding, want := range map[string]error{"gzip": ErrTooLarge, "br": nil} {
 		h := open200(func(w http.ResponseWriter, _ *http.Request) {

@@ -61,6 +61,7 @@ func TestManifestOfEmptyObjects(t *testing.T) {
 }
 
 func TestLargestManifest(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, size := range []int{MaxManifest, MaxManifest + 1} {
 		body := []byte(emptyIndex + strings.Repeat(" ", size-len(emptyIndex)))

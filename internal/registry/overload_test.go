@@ -58,6 +58,7 @@ func (s *slowRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // connection or stream, and a refused one narrows the width. Control by latency would have to be
 // better than that.
 func TestSlowRegistry(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, test := range []struct {
 		name    string

@@ -243,6 +243,7 @@ func TestEndlessPages(t *testing.T) {
 
 // Lists are bounded by the memory that they take.
 func TestHugeLists(t *testing.T) {
+	long(t)
 	entry := `{"digest":"` + sha(nil) + `"}`
 	for name, test := range map[string]struct {
 		body  string
@@ -296,6 +297,7 @@ func TestTags(t *testing.T) {
 }
 
 func TestTagListThatIsNotAll(t *testing.T) {
+	long(t)
 	t.Parallel()
 	many := `{"tags":["t"` + strings.Repeat(`,"t"`, TagPage-1) + `]}`
 	for _, test := range []struct {
@@ -336,6 +338,7 @@ func TestTagListThatIsNotAll(t *testing.T) {
 
 // Pages of tags are followed on the same host, up to a limit.
 func TestPagesOfTags(t *testing.T) {
+	long(t)
 	t.Parallel()
 	page := func(from, n int) string {
 		names := make([]string, n)
