@@ -255,6 +255,9 @@ func (f *Finder) ask(ctx context.Context, subject v1.Hash) ([]v1.Descriptor, err
 		return nil, err
 	}
 	f.learn(!absent)
+	if errors.Is(err, registry.ErrReferrersPage) {
+		f.notice(fmt.Sprintf("%s answers with a web page when asked what is attached to an image. It is taken to have no referrers API. If it has one, a proxy answers in its place, and attachments that only the API lists are left behind.", f.repo.Name()))
+	}
 	f.leaveOut(subject, odd)
 	return listed, nil
 }

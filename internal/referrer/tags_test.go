@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/artifact-promotion/promote/internal/referrer"
+	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -141,5 +142,21 @@ func TestTagsOfTheFinder(t *testing.T) {
 				t.Errorf("%d requests, want %d", n, test.requests)
 			}
 		})
+	}
+}
+
+// A web page in place of the referrers API is said: attachments that only the API lists are
+// left behind.
+func TestPageInPlaceOfTheAPI(t *testing.T) {
+	t.Parallel()
+	reg := regtest.Serve(t, regtest.Options{Referrers: true, Traits: []regtest.Trait{regtest.LoginPage(func(q *http.Request) bool {
+		return strings.Contains(q.URL.Path, "/referrers/")
+	})}})
+	f := referrer.NewFinder(open(t, registry.New(registry.Options{}), reg))
+	if api, err := f.HasAPI(t.Context(), v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("1", 64)}); api || err != nil {
+		t.Errorf("API %v, error %v", api, err)
+	}
+	if n := f.Notices(); len(n) != 1 || !strings.Contains(n[0], "answers with a web page") {
+		t.Errorf("notices %q", n)
 	}
 }

@@ -28,6 +28,10 @@ const maxReferrerPages = 200
 // list in a tag (distribution-spec, "Unavailable Referrers API").
 var ErrNoReferrersAPI = errors.New("the registry has no referrers API")
 
+// ErrReferrersPage is [ErrNoReferrersAPI] where a web page answers in place of the API. Some
+// hosts have such pages for paths that they do not know; or a proxy answers, and hides the API.
+var ErrReferrersPage = fmt.Errorf("%w: a web page answers in its place", ErrNoReferrersAPI)
+
 // Limits of a whole list in memory: a short list of empty objects would take a lot.
 const (
 	maxReferrers     = 20_000
@@ -106,6 +110,9 @@ func (r *Repository) confirmNoAPI(ctx context.Context, subject v1.Hash, l *refer
 	var refused *Error
 	if !errors.As(err, &refused) || refused.Code != string(transport.NameUnknownErrorCode) && !refused.missing {
 		l.learn(unsupported) // a repository that does not exist yet says nothing about the API
+	}
+	if errors.Is(err, wire.ErrPage) {
+		return p, ErrReferrersPage
 	}
 	return p, ErrNoReferrersAPI
 }
@@ -228,13 +235,16 @@ func lacksReferrers(err error) bool {
 
 const listReferrers = "list referrers"
 
-// noList says that an answer is not a list of referrers. It is not retried.
-type noList struct{}
+// errNoList says that an answer is not a list of referrers. It is not retried.
+var errNoList = noList{errors.New("the answer is not a list of referrers")}
 
-func (noList) Error() string { return "the answer is not a list of referrers" }
-func (noList) Final()        {}
+// noList is errNoList, or the reason for it.
+type noList struct{ reason error }
 
-var errNoList error = noList{}
+func (e noList) Error() string        { return e.reason.Error() }
+func (e noList) Unwrap() error        { return e.reason }
+func (e noList) Is(target error) bool { return target == error(errNoList) }
+func (noList) Final()                 {}
 
 var acceptIndex = http.Header{"Accept": {string(types.OCIImageIndex)}}
 
@@ -281,6 +291,9 @@ func readReferrers(a *wire.Answer) (list referrerList, err error) {
 	case found && err == nil:
 		return list, nil
 	case !strings.HasPrefix(a.Header.Get("Content-Type"), string(types.OCIImageIndex)):
+		if a.IsPage() {
+			return referrerList{}, noList{fmt.Errorf("%w: it is %s", wire.ErrPage, a.DescribePage())}
+		}
 		return referrerList{}, errNoList
 	case err == nil:
 		err = errors.New("it has no field manifests")
