@@ -102,7 +102,11 @@ func TestDistance(t *testing.T) {
 					t.Helper()
 					took, after := f.run(r, want)
 					t.Logf("%s: %v, %v after the tag", what, took, after)
-					if (took - trips).Abs() > aTrip/2 {
+					spared := time.Duration(0)
+					if test.api && what == "within the repository" { // the record's question may come before the walk's
+						spared = aTrip
+					}
+					if took < trips-spared-aTrip/2 || took > trips+aTrip/2 {
 						t.Errorf("%s: %v, %.1f round trips, expected %d", what, took, float64(took)/float64(aTrip), trips/aTrip)
 					}
 					if after <= 0 || after > aTrip*7/2 {

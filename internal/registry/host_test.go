@@ -107,6 +107,7 @@ func TestNoSlotIsHeldWhileWaiting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			realm(t, wait, Options{}, func(t *testing.T, open func(string) *Repository) {
 				r := open("127.0.0.1:5000/acme/app")
+				r.session.host.ShareSlots() // as it does once blobs flow both ways
 				ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 				defer cancel()
 				var g sync.WaitGroup
@@ -116,8 +117,8 @@ func TestNoSlotIsHeldWhileWaiting(t *testing.T) {
 				for range 14 {
 					time.Sleep(990 * time.Millisecond)
 					synctest.Wait()
-					wantFreeSlots(t, r.session.host, wire.Download, 24)
-					wantFreeSlots(t, r.session.host, wire.Upload, 24)
+					wantFreeSlots(t, r.session.host, wire.Download, wire.DefaultTransfers/2)
+					wantFreeSlots(t, r.session.host, wire.Upload, wire.DefaultTransfers/2)
 					wantFreeSlots(t, r.session.host, wire.Small, wire.SmallConnections)
 				}
 				g.Wait()
