@@ -167,7 +167,6 @@ func (s *station) holds() string {
 	return digestText(s.held[0])
 }
 
-// catchUp adds to the page, without writing it, what the ledger lacks.
 // isMidway reports whether a release may be moving the first moving tag, or was ended
 // while it did. Where that cannot be found out, it may be.
 func (s *station) isMidway(ctx context.Context) bool {
@@ -182,6 +181,7 @@ func (s *station) isMidway(ctx context.Context) bool {
 	return err != nil || head != nil && !head.Done && head.Release == j.Release && head.Head == j.Head
 }
 
+// catchUp adds to the page, without writing it, what the ledger lacks.
 func (s *station) catchUp(ctx context.Context, referrers []v1.Descriptor) {
 	holds := s.holds()
 	if s.midway { // then that the tag holds it proves nothing

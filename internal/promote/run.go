@@ -215,7 +215,6 @@ func (r *run) credentialNotice(repo *registry.Repository) {
 	}
 }
 
-// note says something once, which the report repeats.
 // noteMissing says which targets are taken for repositories that do not exist yet: what a
 // plan or a dry run says of their tags rests on that.
 func (r *run) noteMissing() {
@@ -226,6 +225,7 @@ func (r *run) noteMissing() {
 	}
 }
 
+// note says something once, which the report repeats.
 func (r *run) note(text string) {
 	if r.notices.add(text) {
 		r.Notice(text)
