@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/artifact-promotion/promote/internal/proxy"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -89,15 +90,16 @@ func (c *Chain) amazonConfig(ctx context.Context, region string) (aws.Config, er
 }
 
 // passProxiesOnce is passProxies for the SDK, which repeats whatever it could not send: three times, and three times that
-// where it asks STS first.
+// where it asks STS first. A proxy that wants a login wants it each time.
 func (c *Chain) passProxiesOnce(t *http.Transport) {
 	c.passProxies(t)
 	check := t.OnProxyConnectResponse
 	t.OnProxyConnectResponse = func(ctx context.Context, at *url.URL, request *http.Request, answer *http.Response) error {
-		if err := check(ctx, at, request, answer); err != nil {
+		err := check(ctx, at, request, answer)
+		if login := (*proxy.LoginError)(nil); errors.As(err, &login) {
 			return unrepeated{err}
 		}
-		return nil
+		return err
 	}
 }
 

@@ -52,9 +52,8 @@ func (c *Chain) cloud(ctx context.Context, side Side, repo name.Repository) (Cre
 	case err == nil:
 		return Credential{Auth: auth, Origin: how.origin}, nil
 	}
-	var login *proxy.LoginError
-	if errors.As(err, &login) {
-		how.check = login.Hint("the login service")
+	if hint := proxy.Hint("the login service", err); hint != "" {
+		how.check = strings.ReplaceAll(hint, "\n", " ")
 	}
 	err = fmt.Errorf("log in to %s with %s: %w; %s", host, how.origin, err, how.check)
 	if side == Target || v == amazonECR {
@@ -73,9 +72,8 @@ func redact(ctx context.Context, err error, secrets ...string) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var login *proxy.LoginError
-	if errors.As(err, &login) {
-		return login // it never got as far as the service, and holds no secret
+	if refused := proxy.Find(err); refused != nil {
+		return refused // it never got as far as the service, and holds no secret
 	}
 	text := err.Error()
 	if end := strings.IndexAny(text, "\r\n"); end >= 0 {

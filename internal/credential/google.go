@@ -76,7 +76,7 @@ func (c *Chain) googleFileToken(ctx context.Context, path string) (string, error
 		return "", fmt.Errorf("%s is no credentials file that this program knows; expected JSON with a type such as service_account or external_account", path)
 	}
 	client := c.client(ctx)
-	seen := &loginSeen{inner: client.Transport}
+	seen := &proxySeen{inner: client.Transport}
 	client.Transport = seen
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, client)
 	found, err := oauth.CredentialsFromJSONWithType(ctx, data, file.Type, googleScope)
@@ -84,8 +84,8 @@ func (c *Chain) googleFileToken(ctx context.Context, path string) (string, error
 		return "", fmt.Errorf("read %s: %w", path, err)
 	}
 	token, err := found.TokenSource.Token()
-	if login := seen.login.Load(); err != nil && login != nil {
-		return "", login
+	if refused := seen.refused.Load(); err != nil && refused != nil {
+		return "", *refused
 	}
 	if err != nil {
 		return "", googleWords(err)
@@ -93,17 +93,16 @@ func (c *Chain) googleFileToken(ctx context.Context, path string) (string, error
 	return token.AccessToken, nil
 }
 
-// loginSeen keeps what a forward proxy asks for: of an error oauth2 hands on the text alone (x/oauth2 jwt, Token).
-type loginSeen struct {
-	inner http.RoundTripper
-	login atomic.Pointer[proxy.LoginError]
+// proxySeen keeps why a forward proxy did not connect: of an error oauth2 hands on the text alone (x/oauth2 jwt, Token).
+type proxySeen struct {
+	inner   http.RoundTripper
+	refused atomic.Pointer[error]
 }
 
-func (s *loginSeen) RoundTrip(r *http.Request) (*http.Response, error) {
+func (s *proxySeen) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := s.inner.RoundTrip(r)
-	var login *proxy.LoginError
-	if errors.As(err, &login) {
-		s.login.Store(login)
+	if refused := proxy.Find(err); refused != nil {
+		s.refused.Store(&refused)
 	}
 	return response, err
 }

@@ -33,13 +33,13 @@ func TestProxyThatWantsALogin(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			env := amazonEnvironment(t, test.env)
 			for _, user := range []*url.Userinfo{nil, url.UserPassword("bob", "hunter2")} {
-				proxy, asked := proxyWithLogin(t, user)
+				proxy, asked := refusingProxy(t, http.StatusProxyAuthRequired, user)
 				chain := &Chain{Getenv: env.get, proxyFor: http.ProxyURL(proxy)}
 				_, err := chain.Find(t.Context(), Target, repository(t, test.repo))
 				if err == nil || asked.Load() != 1 {
 					t.Fatalf("error %v after %d requests, want one", err, asked.Load())
 				}
-				for _, part := range []string{"the proxy " + proxy.Host, "user and password", "(407)", "check HTTPS_PROXY", "NO_PROXY"} {
+				for _, part := range []string{"the proxy " + proxy.Host, "user and password", "(407)", "HTTPS_PROXY", "NO_PROXY"} {
 					if !strings.Contains(err.Error(), part) {
 						t.Errorf("%q lacks %q", err, part)
 					}
@@ -54,14 +54,42 @@ func TestProxyThatWantsALogin(t *testing.T) {
 	}
 }
 
-// proxyWithLogin is a forward proxy that refuses everybody.
-func proxyWithLogin(t *testing.T, user *url.Userinfo) (*url.URL, *atomic.Int32) {
+// TestProxyThatRefusesTheHost: the proxy is at fault, not the variables of the cloud. Such a refusal may pass: it is
+// tried again.
+func TestProxyThatRefusesTheHost(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, repo string
+		env        environment
+	}{
+		{"Google", googleRepository, environment{"GOOGLE_APPLICATION_CREDENTIALS": serviceAccount(t)}},
+		{"Azure", azureRepository, servicePrincipal.with(environment{"AZURE_CLIENT_SECRET": "hunter2"})},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			proxy, asked := refusingProxy(t, http.StatusForbidden, nil)
+			chain := &Chain{Getenv: test.env.get, proxyFor: http.ProxyURL(proxy)}
+			_, err := chain.Find(t.Context(), Target, repository(t, test.repo))
+			if err == nil || asked.Load() < 2 {
+				t.Fatalf("error %v after %d requests, want several", err, asked.Load())
+			}
+			for _, part := range []string{"the proxy " + proxy.Host + " refused to connect: 403 Forbidden; ", "does not connect to the login service (403).", "NO_PROXY"} {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("%q lacks %q", err, part)
+				}
+			}
+		})
+	}
+}
+
+// refusingProxy is a forward proxy that connects nobody.
+func refusingProxy(t *testing.T, status int, user *url.Userinfo) (*url.URL, *atomic.Int32) {
 	t.Helper()
 	var asked atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
 		w.Header().Set("Proxy-Authenticate", `Basic realm="proxy"`)
-		http.Error(w, "no", http.StatusProxyAuthRequired)
+		http.Error(w, "no", status)
 	}))
 	t.Cleanup(server.Close)
 	at, err := url.Parse(server.URL)

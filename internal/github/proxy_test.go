@@ -14,7 +14,7 @@ import (
 // error names the proxy, what to do, and no password.
 func TestProxyThatWantsALogin(t *testing.T) {
 	t.Parallel()
-	for kind, user := range map[string]*url.Userinfo{"asks for": nil, "refuses": url.UserPassword("bob", "hunter2")} {
+	for kind, user := range map[string]*url.Userinfo{"requires": nil, "rejects": url.UserPassword("bob", "hunter2")} {
 		for name, question := range ask {
 			t.Run(kind+", "+name, func(t *testing.T) {
 				t.Parallel()
@@ -46,7 +46,7 @@ func TestProxyThatWantsALogin(t *testing.T) {
 				if asked.Load() != want {
 					t.Errorf("%d requests, want %d", asked.Load(), want)
 				}
-				for _, part := range []string{"check HTTPS_PROXY", "api.github.com", "NO_PROXY"} {
+				for _, part := range []string{"HTTPS_PROXY", "api.github.com", "NO_PROXY"} {
 					if !strings.Contains(HintOf(err), part) {
 						t.Errorf("hint %q lacks %q", HintOf(err), part)
 					}

@@ -2,7 +2,6 @@ package github
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -14,12 +13,7 @@ import (
 
 // fail is the error of a question that has no answer.
 func (c *Client) fail(q question, err error) error {
-	e := &Error{Op: q.op, Repository: q.repository, Err: err, secret: c.token}
-	var login *proxy.LoginError
-	if errors.As(err, &login) {
-		e.Hint = login.Hint(c.base.Host)
-	}
-	return e
+	return &Error{Op: q.op, Repository: q.repository, Err: err, Hint: proxy.Hint(c.base.Host, err), secret: c.token}
 }
 
 // refuse is the error of an answer that is not what was asked for.

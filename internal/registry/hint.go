@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/proxy"
 	"github.com/artifact-promotion/promote/internal/registry/internal/auth"
 	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
 	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
@@ -153,23 +154,13 @@ func pingHint(host string, err error) string {
 
 // proxyHint is what to do about the forward proxy of the runner.
 func proxyHint(host string, err error) string {
-	var login wire.ProxyLoginError
-	var refusal wire.ProxyRefusalError
+	if hint := proxy.Hint(host, err); hint != "" {
+		return hint
+	}
 	var op *net.OpError
-	const direct = " If the runner reaches %s without the proxy, name it in NO_PROXY."
-	switch {
-	case errors.As(err, &login) && login.Rejected:
-		return "The proxy rejects the user and password of HTTPS_PROXY.\n" +
-			"Check both. Special characters of the password must be percent-encoded." + fmt.Sprintf(direct, host)
-	case errors.As(err, &login):
-		return "The proxy requires a user and password.\n" +
-			"Set HTTPS_PROXY to http://user:password@" + wire.Cut(login.Proxy, 200) + ", with special characters of the password percent-encoded." + fmt.Sprintf(direct, host)
-	case errors.As(err, &refusal):
-		return fmt.Sprintf("The proxy of HTTPS_PROXY does not connect to %s (%d).\n", host, refusal.Status) +
-			"Check that the host name is right, and that the proxy allows it." + fmt.Sprintf(direct, host)
-	case errors.As(err, &op) && op.Op == "proxyconnect":
+	if errors.As(err, &op) && op.Op == "proxyconnect" {
 		return cmp.Or(certificateHint("the proxy of HTTPS_PROXY", err), "The proxy of HTTPS_PROXY cannot be reached.\n"+
-			"Check its address in HTTPS_PROXY, and that it runs."+fmt.Sprintf(direct, host))
+			"Check its address in HTTPS_PROXY, and that it runs."+proxy.Direct(host))
 	}
 	return ""
 }

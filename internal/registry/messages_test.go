@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
-	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
+	"github.com/artifact-promotion/promote/internal/proxy"
 	"github.com/google/go-containerregistry/pkg/name"
 )
 
@@ -326,9 +326,9 @@ func failureKinds() []failureKind {
 		{name: "the certificate has expired", do: readTag, on: onPing, answer: failsWith(certificateError(x509.CertificateInvalidError{Reason: x509.Expired, Detail: "current time 2026-11-22T03:00:00Z is after 2026-11-21T00:00:00Z"}))},
 		{name: "the certificate is for another name", do: readTag, on: onPing, answer: failsWith(certificateError(x509.HostnameError{Certificate: certificate, Host: "registry.europe.example"}))},
 		{name: "the certificate is not for servers", do: readTag, on: onPing, answer: failsWith(certificateError(x509.CertificateInvalidError{Reason: x509.IncompatibleUsage}))},
-		{name: "the proxy requires a login", do: readTag, on: onPing, answer: failsWith(wire.ProxyLoginError{Proxy: "proxy.example:3128"})},
-		{name: "the proxy rejects the login", do: readTag, on: onPing, answer: failsWith(wire.ProxyLoginError{Proxy: "proxy.example:3128", Rejected: true})},
-		{name: "the proxy refuses the host", do: readTag, on: onPing, answer: failsWith(wire.ProxyRefusalError{Proxy: "proxy.example:3128", Status: 403})},
+		{name: "the proxy requires a login", do: readTag, on: onPing, answer: failsWith(&proxy.LoginError{Host: "proxy.example:3128"})},
+		{name: "the proxy rejects the login", do: readTag, on: onPing, answer: failsWith(&proxy.LoginError{Host: "proxy.example:3128", Rejected: true})},
+		{name: "the proxy refuses the host", do: readTag, on: onPing, answer: failsWith(&proxy.RefusalError{Host: "proxy.example:3128", Status: 403})},
 		{name: "the proxy is down", do: readTag, on: onPing, answer: failsWith(&net.OpError{Op: "proxyconnect", Net: "tcp", Err: dialError(os.NewSyscallError("connect", syscall.ECONNREFUSED))})},
 
 		{name: "an HTTP/2 stream is reset", do: readTag, on: onManifest, answer: failsWith(fmt.Errorf("%w", resetStream{1, 2, nil})), runAgain: true},

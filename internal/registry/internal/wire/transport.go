@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"syscall"
 	"time"
+
+	"github.com/artifact-promotion/promote/internal/proxy"
 )
 
 // Dial makes a connection.
@@ -57,7 +59,7 @@ func NewTransport(config *tls.Config, dial Dial, connections int) *http.Transpor
 	protocols.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		OnProxyConnectResponse: checkProxy,
+		OnProxyConnectResponse: proxy.CheckConnect,
 		DialContext:            dial,
 		Protocols:              protocols,
 		TLSClientConfig:        config,
@@ -69,45 +71,6 @@ func NewTransport(config *tls.Config, dial Dial, connections int) *http.Transpor
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
-}
-
-// checkProxy returns an error that names the forward proxy which refused a connection:
-// that of net/http has only the text of the proxy's status line.
-func checkProxy(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
-	switch answer.StatusCode {
-	case http.StatusOK:
-		return nil
-	case http.StatusProxyAuthRequired:
-		return ProxyLoginError{Proxy: proxy.Host, Rejected: proxy.User != nil}
-	}
-	return ProxyRefusalError{Proxy: proxy.Host, Status: answer.StatusCode}
-}
-
-// ProxyLoginError says that a forward proxy answered 407 (RFC 9110 §15.5.8). A retry does
-// not help.
-type ProxyLoginError struct {
-	Proxy    string // host:port
-	Rejected bool   // HTTPS_PROXY has a login, and the proxy rejected it
-}
-
-func (p ProxyLoginError) Error() string {
-	if p.Rejected {
-		return fmt.Sprintf("the proxy %s rejects the user and password of HTTPS_PROXY (407)", Cut(p.Proxy, 200))
-	}
-	return fmt.Sprintf("the proxy %s requires a user and password (407)", Cut(p.Proxy, 200))
-}
-
-// Final marks it as one that is not retried.
-func (ProxyLoginError) Final() {}
-
-// ProxyRefusalError says that a forward proxy did not connect to the host.
-type ProxyRefusalError struct {
-	Proxy  string // host:port
-	Status int    // of its answer to CONNECT
-}
-
-func (p ProxyRefusalError) Error() string {
-	return fmt.Sprintf("the proxy %s refused to connect: %s", Cut(p.Proxy, 200), Quote(p.Status))
 }
 
 // refuseLinkLocal refuses connections to the metadata services of clouds, after the name was
