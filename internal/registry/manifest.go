@@ -316,7 +316,7 @@ func (r *Repository) putManifest(ctx context.Context, ref string, m Manifest) (*
 	c.body = m.Raw
 	// Some registries store and digest a manifest that they have encoded again.
 	c.check = func(a *wire.Answer) error { return checkStatedDigest(a, m) }
-	c.judge = func(a *wire.Answer) error { return judgeManifest(a, subjectOf(m).Hex != "") }
+	c.judge = func(a *wire.Answer) error { return judgeManifest(a, subjectOf(m)) }
 	r.session.cache.wroteManifest(r, ref)
 	defer r.session.cache.wroteManifest(r, ref)
 	return r.session.send(ctx, c)
@@ -326,9 +326,12 @@ func (r *Repository) putManifest(ctx context.Context, ref string, m Manifest) (*
 // hashed here and must have been damaged in transit; or of content that was written a moment
 // ago, because replicas may lag. Lagging replicas also answer 404 (harbor#20726,
 // harbor#14902, harbor#22417). For a manifest with a subject, 404 may also mean that the
-// registry refuses subjects (hub-feedback#2307), so the retries are fewer.
-func judgeManifest(a *wire.Answer, hasSubject bool) error {
-	code, _ := a.Diagnosis()
+// registry refuses subjects (hub-feedback#2307), and MANIFEST_BLOB_UNKNOWN with the digest of
+// the subject that it refuses this kind of subject (GitLab 3.86: an index). Both answers are
+// also those for a subject that is missing, so the retries are fewer.
+func judgeManifest(a *wire.Answer, subject v1.Hash) error {
+	code, detail := a.Diagnosis()
+	hasSubject := subject.Hex != ""
 	retryFor := func(why retry.Reason) error {
 		return retry.Error{Err: errors.New(a.Describe()), Answer: a, Reason: why}
 	}
@@ -339,6 +342,9 @@ func judgeManifest(a *wire.Answer, hasSubject bool) error {
 	case "DIGEST_INVALID", "SIZE_INVALID", "MANIFEST_INVALID":
 		return retryFor(retry.Refused)
 	case "MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN":
+		if hasSubject && strings.Contains(detail, subject.String()) {
+			return retryFor(retry.Refused)
+		}
 		return retryFor(retry.Lagging)
 	case "NOT_FOUND", "MANIFEST_UNKNOWN", "NAME_UNKNOWN", "":
 		switch {

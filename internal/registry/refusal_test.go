@@ -79,32 +79,53 @@ func refusing(code int, name string) func(http.ResponseWriter, *http.Request, ht
 	}
 }
 
-// A 404 for a manifest with a subject may mean lagging replicas, or no support for subjects. It is
-// retried for a shorter time.
-func TestManifestWithSubjectNotFound(t *testing.T) {
+// A 404 for a manifest with a subject, and a refusal that names its subject, may mean lagging
+// replicas, or that the registry takes no such subject. It is retried for a shorter time than a
+// refusal that names other content.
+func TestManifestWithSubjectIsRefused(t *testing.T) {
 	t.Parallel()
-	m := referrer(NewManifest(string(types.OCIImageIndex), []byte(emptyIndex)), 1)
-	for times, most := range map[int]time.Duration{retry.MaxRefused - 1: 10 * time.Second, always: 10 * time.Second} {
-		var puts atomic.Int32
-		taken := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
-		refuse := strikes(times, putTag, refusing(404, "NOT_FOUND"))(taken)
-		h := open200(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method != http.MethodPut {
-				http.NotFound(w, r)
-				return
-			}
-			puts.Add(1)
-			refuse.ServeHTTP(w, r)
-		})
-		bubble(t, h, func(t *testing.T, r *Repository) {
-			began := time.Now()
-			if _, err := r.PutManifest(t.Context(), m.Digest.String(), m); (err == nil) != (times < always) || err != nil && !errors.Is(err, ErrNotFound) {
-				t.Errorf("error %v after %d retry.MaxRefused", err, puts.Load())
-			}
-			took(t, began, 0, most)
-		})
-		if puts.Load() != retry.MaxRefused {
-			t.Errorf("%d attempts, want %d", puts.Load(), retry.MaxRefused)
+	image := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
+	m := referrer(image, 1)
+	other := digestOf([]byte("other"))
+	for _, test := range []struct {
+		name, body string
+		status     int
+		missing    bool // the error is ErrNotFound
+		fewer      bool
+	}{
+		{"404", `{"errors":[{"code":"NOT_FOUND"}]}`, 404, true, true},
+		{"the subject is unknown", fmt.Sprintf(`{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry","detail":%q}]}`, image.Digest), 400, false, true},
+		{"the subject is unknown, an object", fmt.Sprintf(`{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","detail":{"Digest":%q}}]}`, image.Digest), 404, true, true},
+		{"other content is unknown", fmt.Sprintf(`{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry","detail":%q}]}`, other), 400, false, false},
+		{"unnamed content is unknown", `{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}`, 400, false, false},
+	} {
+		for _, times := range []int{retry.MaxRefused - 1, always} {
+			t.Run(fmt.Sprint(test.name, times), func(t *testing.T) {
+				var puts atomic.Int32
+				taken := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
+				refuse := strikes(times, putTag, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+					_, _ = io.Copy(io.Discard, r.Body)
+					w.WriteHeader(test.status)
+					_, _ = io.WriteString(w, test.body)
+				})(taken)
+				h := open200(func(w http.ResponseWriter, r *http.Request) {
+					if r.Method != http.MethodPut {
+						http.NotFound(w, r)
+						return
+					}
+					puts.Add(1)
+					refuse.ServeHTTP(w, r)
+				})
+				bubble(t, h, func(t *testing.T, r *Repository) {
+					_, err := r.PutManifest(t.Context(), m.Digest.String(), m)
+					if (err == nil) != (times < always) || err != nil && errors.Is(err, ErrNotFound) != test.missing {
+						t.Errorf("error %v after %d attempts", err, puts.Load())
+					}
+				})
+				if got := int(puts.Load()); (test.fewer || times < always) != (got == retry.MaxRefused) {
+					t.Errorf("%d attempts; as many as for a refusal (%d): want %v", got, retry.MaxRefused, test.fewer)
+				}
+			})
 		}
 	}
 }
