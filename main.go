@@ -129,9 +129,11 @@ func perform(ctx context.Context, settings *input.Settings, invalid error, start
 	if err != nil {
 		return settings.Refused(started, err)
 	}
+	authorities := roots(settings.CACertificates)
+	settings.Credentials.Roots = authorities
 	client := registry.New(registry.Options{
 		Credentials: settings.Credentials,
-		Roots:       roots(settings.CACertificates),
+		Roots:       authorities,
 		Secret:      out.Mask,
 		Transfers:   settings.Transfers,
 		UserAgent:   userAgent(),

@@ -84,15 +84,15 @@ func (c *Chain) amazonConfig(ctx context.Context, region string) (aws.Config, er
 	return config.LoadDefaultConfig(ctx,
 		config.WithRegion(region),
 		config.WithEC2IMDSClientEnableState(imds.ClientDisabled),
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(c.passProxiesOnce)),
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(c.configureOnce)),
 		config.WithLogger(logging.Nop{}), // the default one writes to stderr
 	)
 }
 
-// passProxiesOnce is passProxies for the SDK, which repeats whatever it could not send: three times, and three times that
+// configureOnce is configure for the SDK, which repeats whatever it could not send: three times, and three times that
 // where it asks STS first. A proxy that wants a login wants it each time.
-func (c *Chain) passProxiesOnce(t *http.Transport) {
-	c.passProxies(t)
+func (c *Chain) configureOnce(t *http.Transport) {
+	c.configure(t)
 	check := t.OnProxyConnectResponse
 	t.OnProxyConnectResponse = func(ctx context.Context, at *url.URL, request *http.Request, answer *http.Response) error {
 		err := check(ctx, at, request, answer)

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -25,6 +26,8 @@ type Chain struct {
 	// there are. The AWS SDK, once chosen, and credential helper programs read the
 	// process's own.
 	Getenv func(string) string
+	// Roots are the authorities of the login services of clouds; nil: the system's.
+	Roots *x509.CertPool
 
 	// transport is to Google and Azure; nil: one with proxyFor. proxyFor is which proxy a request goes by, to AWS too;
 	// nil: as the process's environment says.

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,18 +51,28 @@ func (c *Chain) roundTripper() http.RoundTripper {
 	}
 	c.network.once.Do(func() {
 		c.network.transport = http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // it is one
-		c.passProxies(c.network.transport)
+		c.configure(c.network.transport)
 	})
 	return c.network.transport
 }
 
-// passProxies has a transport go by the forward proxy, and say so where that wants a login.
-func (c *Chain) passProxies(t *http.Transport) {
+// configure has a transport go by the forward proxy, say why that does not connect, and trust the chain's authorities:
+// the proxy may intercept TLS.
+func (c *Chain) configure(t *http.Transport) {
 	t.Proxy = http.ProxyFromEnvironment
 	if c.proxyFor != nil {
 		t.Proxy = c.proxyFor
 	}
 	t.OnProxyConnectResponse = proxy.CheckConnect
+	if c.Roots == nil {
+		return
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if t.TLSClientConfig != nil {
+		config = t.TLSClientConfig.Clone()
+	}
+	config.RootCAs = c.Roots.Clone() // the AWS SDK adds AWS_CA_BUNDLE to it
+	t.TLSClientConfig = config
 }
 
 // stay follows no redirect: a login service that sends the secret elsewhere is
