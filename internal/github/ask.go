@@ -158,9 +158,9 @@ func (a *attempts) ended(ctx context.Context) error {
 	cause := context.Cause(ctx)
 	switch {
 	case a.answer != nil:
-		return fmt.Errorf("%w; the last answer was %d %s", cause, a.answer.status, http.StatusText(a.answer.status))
+		return fmt.Errorf("%w; last attempt: %s", cause, described(a.answer.status))
 	case a.err != nil && !errors.Is(a.err, ctx.Err()):
-		return fmt.Errorf("%w; the last attempt failed: %w", cause, a.err)
+		return fmt.Errorf("%w; last attempt: %w", cause, a.err)
 	}
 	return cause
 }

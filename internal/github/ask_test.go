@@ -160,6 +160,11 @@ func TestServerThatHangs(t *testing.T) {
 
 var errTimeUp = errors.New("the run's time is up")
 
+// broken gives no answer.
+type broken struct{}
+
+func (broken) RoundTrip(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
+
 // A wait ends with the context, and says why and what the time went for.
 func TestContextEndsTheWait(t *testing.T) {
 	s := world()
@@ -169,11 +174,17 @@ func TestContextEndsTheWait(t *testing.T) {
 		time.AfterFunc(10*time.Second, func() { cancel(errTimeUp) })
 		began := time.Now()
 		err := ask["Compare"](ctx, c)
-		wantError(t, err, "the run's time is up; the last answer was 500")
+		wantError(t, err, "the run's time is up; last attempt: GitHub answered 500 Internal Server Error")
 		if !errors.Is(err, errTimeUp) {
 			t.Errorf("error %v", err)
 		}
 		took(t, began, 10*time.Second, 10*time.Second)
+	})
+	bubble(t, s, func(t *testing.T, c *Client) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(10*time.Second, func() { cancel(errTimeUp) })
+		c.http.Transport = broken{}
+		wantError(t, ask["Compare"](ctx, c), "the run's time is up; last attempt: "+io.ErrUnexpectedEOF.Error())
 	})
 	bubble(t, s, func(t *testing.T, c *Client) {
 		ctx, cancel := context.WithCancelCause(t.Context())

@@ -42,12 +42,18 @@ func (e *Error) reason() string {
 	if e.Err != nil {
 		return line(e.hide(e.Err.Error()), 600)
 	}
-	text := fmt.Sprintf("GitHub answered %d", e.Status)
-	if words := http.StatusText(e.Status); words != "" {
-		text += " " + words
-	}
+	text := described(e.Status)
 	if e.Message != "" {
 		text += ", " + quote(e.hide(e.Message), 300)
+	}
+	return text
+}
+
+// described is an answer in words.
+func described(status int) string {
+	text := fmt.Sprintf("GitHub answered %d", status)
+	if words := http.StatusText(status); words != "" {
+		text += " " + words
 	}
 	return text
 }
