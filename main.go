@@ -123,7 +123,7 @@ func perform(ctx context.Context, settings *input.Settings, invalid error, start
 	if invalid != nil {
 		return settings.Refused(started, invalid)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, settings.Timeout, fmt.Errorf("the timeout of %v has passed", settings.Timeout))
+	ctx, cancel := promote.WithTimeout(ctx, settings.Timeout)
 	defer cancel()
 	notices, err := configure(ctx, settings, out)
 	if err != nil {

@@ -2,8 +2,6 @@ package promote_test
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -223,7 +221,7 @@ func living() (n int, stacks []byte) {
 // promote is a run as a user has it, with its timeout.
 func (w *wild) promote(t *testing.T) (document.Report, string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), limitOfRun, errors.New("the timeout of 30m has passed"))
+	ctx, cancel := promote.WithTimeout(t.Context(), limitOfRun)
 	defer cancel()
 	transport := w.transport()
 	defer transport.CloseIdleConnections()

@@ -235,7 +235,7 @@ func (w *swept) promote(ctx context.Context, p *plan) document.Report {
 }
 
 func (w *swept) promoteRequest(ctx context.Context, p *plan, r promote.Request) document.Report {
-	ctx, cancel := context.WithTimeout(ctx, limitOfRun)
+	ctx, cancel := promote.WithTimeout(ctx, limitOfRun)
 	defer cancel()
 	transport := w.memory.Transport()
 	defer transport.CloseIdleConnections()

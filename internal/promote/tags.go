@@ -311,7 +311,7 @@ func (r *run) confirm(ctx context.Context, begun []move) error {
 
 // Time for putting tags back: all of it, and what is left of it once a signal has
 // ended the run, which its runner kills ten seconds after. Nobody kills a run that
-// its own timeout has ended.
+// its own timeout has ended, unless a signal follows.
 const (
 	putBackTime   = time.Minute
 	lastOrderTime = 2500 * time.Millisecond
@@ -325,10 +325,7 @@ func (r *run) putBack(ctx context.Context, begun []move) error {
 	defer cancel()
 	back, end := context.WithCancelCause(back)
 	defer end(nil)
-	stop := context.AfterFunc(ctx, func() {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return
-		}
+	stop := context.AfterFunc(signalOf(ctx), func() {
 		timer := time.AfterFunc(lastOrderTime, func() { end(errNoTime) })
 		context.AfterFunc(back, func() { timer.Stop() })
 	})

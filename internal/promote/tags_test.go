@@ -12,6 +12,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/ledger"
+	"github.com/artifact-promotion/promote/internal/promote"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/artifact-promotion/promote/internal/transfer"
 )
@@ -472,32 +473,66 @@ func TestCancelledWhilePuttingBack(t *testing.T) {
 	})
 }
 
+// slowToPutBack is a stage whose target never answers the write of the tag second, and takes so long to put back first.
+func slowToPutBack(t *testing.T, m *regtest.Memory, takes time.Duration) *stage {
+	t.Helper()
+	return newStage(t, regtest.Options{Memory: m, Wrap: forUs(func(next http.Handler) http.Handler {
+		var puts atomic.Int32
+		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			switch {
+			case on(http.MethodPut, "/manifests/second")(q):
+				<-q.Context().Done()
+				return
+			case on(http.MethodPut, "/manifests/first")(q) && puts.Add(1) == 2:
+				select {
+				case <-time.After(takes):
+				case <-q.Context().Done():
+					return
+				}
+			}
+			next.ServeHTTP(w, q)
+		})
+	})}, "first", "second")
+}
+
 // TestTimedOutWhilePuttingBack: the run's own timeout leaves time for a slow registry.
 // zot answers writes after 10 to 20 s while it walks through a large store, which it does after each start.
 func TestTimedOutWhilePuttingBack(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T, m *regtest.Memory) {
-		s := newStage(t, regtest.Options{Memory: m, Wrap: forUs(func(next http.Handler) http.Handler {
-			var puts atomic.Int32
-			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-				switch {
-				case on(http.MethodPut, "/manifests/second")(q):
-					<-q.Context().Done()
-					return
-				case on(http.MethodPut, "/manifests/first")(q) && puts.Add(1) == 2:
-					time.Sleep(15 * time.Second)
-				}
-				next.ServeHTTP(w, q)
-			})
-		})}, "first", "second")
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Second, errors.New("the timeout has passed"))
+		s := slowToPutBack(t, m, 15*time.Second)
+		ctx, cancel := promote.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		d := runWith(t, ctx, at(s.target), request(t, s.source.Host()+"/acme/app:dev", s.to("first"), s.to("second")), &watcher{})
-		faulted(t, d, document.Failed, "the timeout has passed")
+		faulted(t, d, document.Failed, "the timeout of 20s has passed")
 		expectTag(t, d, ":first", document.TagPutBack, s.old.Root, s.old.Root)
 		if got := holds(t, s.target, "prod/app", "first"); got != s.old.Root {
 			t.Errorf("the tag holds %s", got)
 		}
+	})
+}
+
+// TestSignalWhilePuttingBackAfterTheTimeout: a signal that follows the run's own timeout leaves as little time as one
+// that precedes it: the runner kills the run ten seconds after.
+func TestSignalWhilePuttingBackAfterTheTimeout(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, m *regtest.Memory) {
+		s := slowToPutBack(t, m, 50*time.Second)
+		signal, end := context.WithCancelCause(t.Context())
+		defer end(nil)
+		ctx, cancel := promote.WithTimeout(signal, 20*time.Second)
+		defer cancel()
+		var ended time.Time
+		time.AfterFunc(30*time.Second, func() {
+			ended = time.Now()
+			end(errors.New("SIGTERM"))
+		})
+		d := runWith(t, ctx, at(s.target), request(t, s.source.Host()+"/acme/app:dev", s.to("first"), s.to("second")), &watcher{})
+		if took := time.Since(ended); ended.IsZero() || took > 7*time.Second {
+			t.Errorf("the report came %v after the signal", took)
+		}
+		faulted(t, d, document.Failed, "the timeout of 20s has passed")
+		expectTag(t, d, ":first", document.TagLeft, s.old.Root, s.new.Root)
 	})
 }
 

@@ -439,7 +439,7 @@ func (tr *trial) promote(ctx context.Context, o promote.Observer) document.Repor
 }
 
 func (tr *trial) run(ctx context.Context, r promote.Request, o promote.Observer) document.Report {
-	ctx, cancel := context.WithTimeout(ctx, limitOfRun)
+	ctx, cancel := promote.WithTimeout(ctx, limitOfRun)
 	defer cancel()
 	client := tr.own()
 	defer client.Close()
