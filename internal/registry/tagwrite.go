@@ -8,6 +8,7 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
 	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // ErrOutdated says that a write was not sent, because the read that it rests on had become too
@@ -80,7 +81,7 @@ func (r *Repository) WriteTag(ctx context.Context, tag string, m Manifest, notAf
 	c.body = m.Raw
 	c.notAfter = notAfter
 	c.check = func(a *wire.Answer) error { return checkStatedDigest(a, m) }
-	c.judge = func(a *wire.Answer) error { return judgeManifest(a, false) }
+	c.judge = func(a *wire.Answer) error { return judgeManifest(a, v1.Hash{}) }
 	r.session.cache.wroteManifest(r, tag)
 	defer r.session.cache.wroteManifest(r, tag)
 	a, err := r.session.sendOnce(ctx, c)
