@@ -11,6 +11,8 @@ type Outcome string
 
 // The outcomes. Only the first two say that the environment holds the image.
 const (
+	OutcomePending     Outcome = "pending"     // its tags are about to move, or its run was ended while they did
+	OutcomeInterrupted Outcome = "interrupted" // its run was ended while its tags moved: some have, or point to something else
 	OutcomePromoted    Outcome = "promoted"
 	OutcomeRolledBack  Outcome = "rolled-back"
 	OutcomeFailed      Outcome = "failed"      // a tag had moved; Report says in what state they were left
