@@ -1,7 +1,36 @@
 package main
 
+import (
+	"slices"
+	"strings"
+)
+
 // unfit are scenarios that the vendor itself makes impossible: what it refuses to hold, or forgets, cannot be promoted.
-var unfit = []failing{
+var unfit = slices.Concat(unfitAtOne, onEach(
+	`acr acr-immutable artifactory artifactory-immutable ecr ecr-immutable gar harbor harbor-immutable harbor-replicas quay racy zot`, failing{
+		scenarios: `attachments_fallback_merged`,
+		why:       "The registry has the referrers API: the scenario is about the list that stands in for it.",
+		shows:     "read manifest sha256-.*MANIFEST_UNKNOWN",
+	},
+), onEach(
+	`acr-immutable artifactory-immutable dockerhub-immutable ecr-immutable harbor-immutable nexus-immutable`, failing{
+		scenarios: `soak`,
+		why:       "The scenario dates a ledger back, which means to write its tag again, and the tag is immutable.",
+		shows:     "push manifest promotion-ledger-staging",
+	},
+))
+
+// onEach is one row for each of the vendors.
+func onEach(vendors string, row failing) (rows []failing) {
+	for vendor := range strings.FieldsSeq(vendors) {
+		row.vendor = vendor
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// unfitAtOne are those that one vendor has.
+var unfitAtOne = []failing{
 	{
 		vendor:    "ghcr-new",
 		scenarios: `history`,
@@ -22,9 +51,15 @@ var unfit = []failing{
 	},
 	{
 		vendor:    "zot",
-		scenarios: `going_back plan`,
+		scenarios: `going_back plan rollback_unrecorded`,
 		why:       "zot forgets an image whose last tag was overwritten: there is nothing to go back to, and a plan of it is void.",
 		shows:     "is gone|MANIFEST_UNKNOWN",
+	},
+	{
+		vendor:    "no-subjects",
+		scenarios: `attachments_fallback_merged`,
+		why:       "The registry refuses attachments that name their subject: there is no list of them to merge.",
+		shows:     "read manifest sha256-.*MANIFEST_UNKNOWN",
 	},
 }
 
@@ -63,7 +98,7 @@ var refusesRecords = []failing{
 	},
 	{
 		vendor:    "gitlab",
-		scenarios: `attachments_cosign_merged attachments_none basic_auth buildkit_attestations command_line cross_registry docker_schema2 drift environment fixed_tag going_back history metadata_action_tags mount nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest tag_promotion target_env templates`,
+		scenarios: `attachments_cosign_merged attachments_fallback_merged attachments_none basic_auth buildkit_attestations command_line config_file cross_registry docker_login docker_schema2 drift environment fixed_tag foreign_layers going_back history large_layers metadata_action_tags mount nested_index one_platform other_repository plan plan_matrix plan_several private_ca registry_auth release rerun rollback rollback_release rollback_unrecorded several_images several_registries single_manifest soak tag_promotion target_env templates`,
 		why:       "GitLab refuses the record: its artifact type is not on GitLab's list, and its subject may be no index.",
 		shows:     "the record could not be written",
 	},
@@ -81,20 +116,20 @@ var refusesRecords = []failing{
 	},
 	{
 		vendor:    "no-subjects",
-		scenarios: `artifacts attachments_cosign_merged attachments_none basic_auth buildkit_attestations command_line cross_registry docker_schema2 drift environment fixed_tag going_back history metadata_action_tags mount nested_index one_platform plan plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest tag_promotion target_env templates`,
+		scenarios: `artifacts attachments_cosign_merged attachments_none basic_auth buildkit_attestations command_line config_file cross_registry docker_login docker_schema2 drift environment fixed_tag foreign_layers going_back history large_layers metadata_action_tags mount nested_index one_platform other_repository plan plan_matrix plan_several private_ca registry_auth release rerun rollback rollback_release rollback_unrecorded several_images several_registries single_manifest soak tag_promotion target_env templates`,
 		why:       "The record has a subject, which the registry refuses.",
 		shows:     "the record could not be written|NOT_FOUND: not found",
 	},
 	{
 		vendor:    "zot",
-		scenarios: `artifacts attachments_none basic_auth buildkit_attestations cross_registry docker_schema2 drift environment history metadata_action_tags mount nested_index plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest`,
+		scenarios: `artifacts attachments_none basic_auth buildkit_attestations cross_registry docker_login docker_schema2 drift environment foreign_layers history large_layers metadata_action_tags mount nested_index other_repository plan_matrix plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest`,
 		why:       "The record is written before its subject, the image, is there.",
 		shows:     "the record could not be written",
 		sometimes: true, // it is written beside the copy
 	},
 	{
 		vendor:    "zot",
-		scenarios: `attachments_cosign_merged command_line fixed_tag one_platform tag_promotion target_env templates`,
+		scenarios: `attachments_cosign_merged command_line config_file fixed_tag one_platform soak tag_promotion target_env templates`,
 		why:       "The record is written before its subject, the image, is there.",
 		shows:     "the record could not be written",
 		sometimes: true,

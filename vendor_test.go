@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"hash/fnv"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,8 +20,9 @@ import (
 )
 
 var (
-	vendors    = flag.String("vendors", "", "run the scenarios on these vendors, NAME,…, or on all; without it each runs on one")
-	updateDocs = flag.Bool("update", false, "write the generated parts of docs/registries.md")
+	vendors     = flag.String("vendors", "", "run the scenarios on these vendors, NAME,…, or on all; without it each runs on one in rotation")
+	vendorShift = flag.Uint("vendor-shift", uint(time.Now().Unix()/(24*60*60)), "where the rotation of vendors stands; it turns every day (UTC)")
+	updateDocs  = flag.Bool("update", false, "write the generated parts of docs/registries.md")
 )
 
 // vendorScenarios are the scripts that copy, move and go back. On a vendor they run as they are, with three
@@ -30,17 +30,21 @@ var (
 // script says; attachments that the vendor refuses are missing at the source already; and numbers of requests are not
 // looked at, but for writes and reads that must not be made at all.
 var vendorScenarios = strings.Fields(`
-	artifacts attachments_none attachments_cosign_merged basic_auth buildkit_attestations command_line
-	cross_registry docker_schema2 drift environment fixed_tag going_back history
-	metadata_action_tags mount nested_index one_platform plan plan_several private_ca registry_auth release rerun
-	rollback rollback_release several_images several_registries single_manifest tag_promotion target_env templates`)
+	artifacts attachments_none attachments_cosign_merged attachments_fallback_merged basic_auth buildkit_attestations command_line
+	config_file cross_registry docker_login docker_schema2 drift environment fixed_tag foreign_layers going_back history
+	large_layers metadata_action_tags mount nested_index one_platform other_repository plan plan_matrix plan_several private_ca
+	registry_auth release rerun rollback rollback_release rollback_unrecorded several_images several_registries single_manifest
+	soak tag_promotion target_env templates`)
 
 // TestVendors runs scenarios on registries with the ways of vendors. What is known to fail stands in vendor_failing_test.go.
 func TestVendors(t *testing.T) {
 	long(t)
 	checkFailing(t)
-	for _, scenario := range vendorScenarios {
-		for _, v := range vendorsOf(t, scenario) {
+	if *vendors == "" {
+		t.Logf("as of -vendor-shift=%d", *vendorShift)
+	}
+	for n, scenario := range vendorScenarios {
+		for _, v := range vendorsOf(t, n) {
 			t.Run(v.Name+"/"+scenario, func(t *testing.T) {
 				t.Parallel()
 				runOnVendor(t, scenario, v)
@@ -49,15 +53,12 @@ func TestVendors(t *testing.T) {
 	}
 }
 
-// vendorsOf are the vendors that a scenario runs on now: one in rotation, always the same for a scenario, or those that
-// the flag names.
-func vendorsOf(t *testing.T, scenario string) []regtest.Vendor {
+// vendorsOf are the vendors that the nth scenario runs on now: one in rotation, or those that the flag names.
+func vendorsOf(t *testing.T, n int) []regtest.Vendor {
 	t.Helper()
 	switch *vendors {
 	case "":
-		hash := fnv.New32a()
-		_, _ = hash.Write([]byte(scenario))
-		return []regtest.Vendor{regtest.Vendors[int(hash.Sum32()%uint32(len(regtest.Vendors)))]}
+		return []regtest.Vendor{rotated(uint(n), *vendorShift)}
 	case "all":
 		return regtest.Vendors
 	}
@@ -72,6 +73,29 @@ func vendorsOf(t *testing.T, scenario string) []regtest.Vendor {
 	return all
 }
 
+// rotated is the vendor of the nth scenario when the rotation stands at shift.
+func rotated(n, shift uint) regtest.Vendor {
+	return regtest.Vendors[(n+shift)%uint(len(regtest.Vendors))]
+}
+
+// TestVendorRotation holds that every vendor runs something every day, and every scenario in turn.
+func TestVendorRotation(t *testing.T) {
+	pairs := map[string]bool{}
+	for shift := range len(regtest.Vendors) {
+		today := map[string]bool{}
+		for n, scenario := range vendorScenarios {
+			v := rotated(uint(n), *vendorShift+uint(shift))
+			today[v.Name], pairs[v.Name+"/"+scenario] = true, true
+		}
+		if len(today) != len(regtest.Vendors) {
+			t.Errorf("with -vendor-shift=%d only %d of %d vendors run", *vendorShift+uint(shift), len(today), len(regtest.Vendors))
+		}
+	}
+	if want := len(regtest.Vendors) * len(vendorScenarios); len(pairs) != want {
+		t.Errorf("%d pairs of a vendor and a scenario run in turn, want %d", len(pairs), want)
+	}
+}
+
 func runOnVendor(t *testing.T, scenario string, v regtest.Vendor) {
 	t.Helper()
 	run := &vendorRun{Vendor: v}
@@ -79,9 +103,6 @@ func runOnVendor(t *testing.T, scenario string, v regtest.Vendor) {
 	params.Dir, params.Files = "", []string{filepath.Join("testdata/script", scenario+".txtar")}
 	known, listed := failingOf(v.Name, scenario)
 	params.Deadline = time.Now().Add(5 * time.Minute)
-	if known.shows == hangs {
-		params.Deadline = time.Now().Add(20 * time.Second)
-	}
 	params.Setup = func(env *testscript.Env) error {
 		err := setUpScript(env)
 		env.Values[worldKey{}].(*world).vendor = run
@@ -162,9 +183,6 @@ func (a *attempt) Run(_ string, f func(testscript.T)) {
 	}()
 	<-done
 }
-
-// hangs is what a run says that did not end in time.
-const hangs = "context deadline exceeded"
 
 // failing are scenarios that fail on a vendor, for one reason. shows matches what such a run prints, so that no other
 // failure hides behind it.
