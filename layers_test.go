@@ -1,6 +1,7 @@
 package main
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -123,6 +124,112 @@ func TestLibrariesInUse(t *testing.T) {
 			}
 		}
 	}
+}
+
+// senders are the functions that may send a request, or hand one on to what sends it. All others go through them, so
+// that no request escapes the retries, the bounds, the rules for redirects and the proxy.
+var senders = []string{
+	"internal/credential/client.go Chain.ask",
+	"internal/credential/client.go within.RoundTrip",    // ends a request with the run
+	"internal/credential/google.go proxySeen.RoundTrip", // keeps why a proxy refused
+	"internal/github/ask.go Client.ask",
+	"internal/registry/attempt.go attempt.send",
+	"internal/registry/internal/auth/ping.go guarded.send",
+	"internal/registry/internal/retry/do.go Do",                        // the library's loop, over a transport that sends nothing itself
+	"internal/registry/internal/wire/transport.go UserAgent.RoundTrip", // sets a header
+}
+
+// TestSenders holds the program to these functions, and the list to those that there are.
+func TestSenders(t *testing.T) {
+	var found []string
+	walkGo(t, func(file string, _ []string) {
+		if strings.HasSuffix(file, "_test.go") || strings.HasPrefix(file, "internal/regtest/") {
+			return
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, sendersOf(file, parsed)...)
+	})
+	for _, f := range found {
+		if !slices.Contains(senders, f) {
+			t.Errorf("%s sends a request, which is not its business", f)
+		}
+	}
+	for _, s := range senders {
+		if !slices.Contains(found, s) {
+			t.Errorf("%s is in the list and sends nothing", s)
+		}
+	}
+}
+
+// TestSendersOf holds that each way to send a request is seen, and nothing else.
+func TestSendersOf(t *testing.T) {
+	for call, sends := range map[string]bool{
+		"a.transport.RoundTrip(req)": true, "client(ctx).Do(req)": true, "http.Get(url)": true, "http.PostForm(url, nil)": true,
+		"http.DefaultClient.Do(req)": true, "go func() { _, _ = c.Do(req) }()": true, "f := c.RoundTrip; f(nil)": true, "use(http.DefaultClient)": true,
+		"once.Do(func() {})": false, "retry.Do(ctx, h, f)": false, "header.Get(name)": false, "http.NewRequest(m, u, nil)": false,
+	} {
+		parsed, err := parser.ParseFile(token.NewFileSet(), "x.go", "package x\nfunc (c *C) f() {\n"+call+"\n}\n", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Contains(sendersOf("x.go", parsed), "x.go C.f"); got != sends {
+			t.Errorf("%s: %v, want %v", call, got, sends)
+		}
+	}
+}
+
+// sendersOf are the functions of a file that send requests, as "FILE FUNCTION" or "FILE TYPE.METHOD".
+func sendersOf(file string, parsed *ast.File) (all []string) {
+	for _, d := range parsed.Decls {
+		name := "a variable"
+		if f, ok := d.(*ast.FuncDecl); ok {
+			name = f.Name.Name
+			if f.Recv != nil {
+				name = receiver(f.Recv.List[0].Type) + "." + name
+			}
+		}
+		sends := false
+		ast.Inspect(d, func(n ast.Node) bool {
+			sends = sends || isSending(n)
+			return true
+		})
+		if sends {
+			all = append(all, file+" "+name)
+		}
+	}
+	return all
+}
+
+func receiver(of ast.Expr) string {
+	if star, ok := of.(*ast.StarExpr); ok {
+		of = star.X
+	}
+	if name, ok := of.(*ast.Ident); ok {
+		return name.Name
+	}
+	return "?"
+}
+
+// isSending tells what sends a request, without knowing types: RoundTrip, the Do of one argument that is no function
+// (as sync.Once has it), and the client of package http.
+func isSending(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.SelectorExpr:
+		x, _ := n.X.(*ast.Ident)
+		return n.Sel.Name == "RoundTrip" ||
+			x != nil && x.Name == "http" && slices.Contains([]string{"DefaultClient", "Get", "Head", "Post", "PostForm"}, n.Sel.Name)
+	case *ast.CallExpr:
+		f, ok := n.Fun.(*ast.SelectorExpr)
+		if !ok || f.Sel.Name != "Do" || len(n.Args) != 1 {
+			return false
+		}
+		_, isFunc := n.Args[0].(*ast.FuncLit)
+		return !isFunc
+	}
+	return false
 }
 
 // mentions reports whether a folder's code has a text in it.
