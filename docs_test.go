@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"github.com/artifact-promotion/promote/internal/config"
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/input"
+	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/goccy/go-yaml"
 	"github.com/rhysd/actionlint"
 )
@@ -51,7 +53,7 @@ func TestReadmeExamples(t *testing.T) {
 	}
 	configs := readmeConfigs(t, readme)
 	blocks := yamlBlock.FindAllSubmatch(configBlock.ReplaceAll(readme, nil), -1)
-	steps := 0
+	var uses []string
 	for _, block := range blocks {
 		text := string(block[1])
 		for _, problem := range lint(t, asWorkflow(text)) {
@@ -61,11 +63,31 @@ func TestReadmeExamples(t *testing.T) {
 		if err := yaml.Unmarshal(block[1], &tree); err != nil {
 			t.Errorf("example:\n%s%v", text, err)
 		}
-		steps += checkSteps(t, tree, configs)
+		uses = append(uses, checkSteps(t, tree, configs)...)
+		if namesMetadata.MatchString(text) && !leavesProvenanceOut(tree) {
+			t.Errorf("the example uses a build's metadata without BUILDX_METADATA_PROVENANCE: disabled, so that it may be too large for a variable:\n%s", text)
+		}
 	}
-	if len(blocks) < 25 || steps < 25 {
-		t.Errorf("found %d examples with %d steps of this action; the README has more", len(blocks), steps)
+	if len(blocks) < 25 || len(uses) < 25 {
+		t.Errorf("found %d examples with %d steps of this action; the README has more", len(blocks), len(uses))
 	}
+	if !slices.ContainsFunc(uses, func(u string) bool { return strings.HasPrefix(u, "docker://") }) {
+		t.Error("found no step that runs a mirror of the image; the README has one")
+	}
+}
+
+// namesMetadata finds the use of what a build tells of its images.
+var namesMetadata = regexp.MustCompile(`\boutputs\.metadata\b`)
+
+// leavesProvenanceOut finds, anywhere in a document, that a build's metadata has no provenance.
+func leavesProvenanceOut(tree any) bool {
+	switch node := tree.(type) {
+	case []any:
+		return slices.ContainsFunc(node, leavesProvenanceOut)
+	case map[string]any:
+		return node["BUILDX_METADATA_PROVENANCE"] == "disabled" || slices.ContainsFunc(slices.Collect(maps.Values(node)), leavesProvenanceOut)
+	}
+	return false
 }
 
 // asWorkflow completes an example that shows only steps or only permissions.
@@ -101,24 +123,27 @@ func lint(t *testing.T, workflow string) []string {
 	return all
 }
 
-// checkSteps finds the steps that use this action, anywhere in a document.
-func checkSteps(t *testing.T, tree any, configs [][]byte) (found int) {
+// thisAction is how a step uses this action: from its repository, or from a mirror of its image.
+var thisAction = regexp.MustCompile(`^(?:artifact-promotion/promote@|docker://\S+/promote[:@])`)
+
+// checkSteps checks the steps that use this action, anywhere in a document, and says how each does.
+func checkSteps(t *testing.T, tree any, configs [][]byte) (all []string) {
 	t.Helper()
 	switch node := tree.(type) {
 	case []any:
 		for _, child := range node {
-			found += checkSteps(t, child, configs)
+			all = append(all, checkSteps(t, child, configs)...)
 		}
 	case map[string]any:
-		if uses, _ := node["uses"].(string); strings.HasPrefix(uses, "artifact-promotion/promote@") {
-			found++
+		if uses, _ := node["uses"].(string); thisAction.MatchString(uses) {
+			all = append(all, uses)
 			checkInputs(t, node["with"], configs)
 		}
 		for _, child := range node {
-			found += checkSteps(t, child, configs)
+			all = append(all, checkSteps(t, child, configs)...)
 		}
 	}
-	return found
+	return all
 }
 
 // checkInputs reads the inputs of a step as the program does, beside one of the
@@ -240,5 +265,22 @@ func TestReadmeCommands(t *testing.T) {
 	}
 	if len(lines) < 5 {
 		t.Errorf("found %d commands; the README has more", len(lines))
+	}
+}
+
+// TestReadmeCountsFaults holds the README's number of faults to those that the promotions under faults meet.
+func TestReadmeCountsFaults(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chaos, err := os.ReadFile("internal/promote/chaos_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := len(regexp.MustCompile(`(?m)^\s+regtest\.\w+: 0,`).FindAll(chaos, -1))
+	want := fmt.Sprintf("each of %d kinds", len(regtest.Faults())-left)
+	if left == 0 || !bytes.Contains(readme, []byte(want)) {
+		t.Errorf("the README does not say %q: there are %d faults, of which the runs leave out %d", want, len(regtest.Faults()), left)
 	}
 }
