@@ -329,6 +329,30 @@ func copyOut(t *testing.T, path string) string {
 	return to
 }
 
+// TestContainerMirror runs the image from a mirror, under a name of its own, as the README shows: the program's own
+// defaults stand for those of action.yml, so that the token is one of three inputs.
+func TestContainerMirror(t *testing.T) {
+	const mirror = "mirror.example:5000/artifact-promotion/promote:v1"
+	docker(t, "tag", testedImage(t), mirror)
+	defer docker(t, "rmi", mirror)
+	registry := regtest.Serve(t, regtest.Options{})
+	image := regtest.Build(regtest.Spec{})
+	image.Sign(image.Root, ".sig", "key")
+	push(t, image, registry.Access("", ""), "team/app", "staging")
+	s := newMirrorStep(t, mirror, map[string]string{
+		"source": registry.Host() + "/team/app:staging", "target": "production", "github-token": jobToken,
+	})
+	if inputs := slices.Collect(maps.Keys(s.env)); len(slices.DeleteFunc(inputs, func(n string) bool { return !strings.HasPrefix(n, "INPUT_") })) != 3 {
+		t.Fatalf("the container gets %v", s.env)
+	}
+	o := s.run(t)
+
+	o.expect(t, 0, "promoted")
+	o.checkMasks(t, jobToken)
+	o.checkHides(t, jobToken)
+	expectTag(t, registry.Access("", ""), "team/app", "production", image.Root)
+}
+
 // TestContainerKubernetes starts the action as Actions Runner Controller does in
 // its Kubernetes mode: the container waits in tail, and a script runs the
 // entrypoint under env, for no shell exports a name with a hyphen

@@ -51,6 +51,7 @@ type step struct {
 	folder  string
 	env     map[string]string // of the container
 	options []string          // of docker run, beyond the runner's own
+	mirror  string            // the image, where the step names one; "" is the action
 	before  []string          // what the folder holds before the step runs
 }
 
@@ -88,6 +89,20 @@ func newStep(t *testing.T, inputs map[string]string) *step {
 		}
 		s.env[key] = value
 	}
+	return s
+}
+
+// newMirrorStep is a step with "uses: docker://…": the runner reads no action.yml, so that the container has the step's
+// own inputs alone, and the image's own entrypoint.
+func newMirrorStep(t *testing.T, image string, inputs map[string]string) *step {
+	t.Helper()
+	s := newStep(t, inputs)
+	s.mirror = image
+	maps.DeleteFunc(s.env, func(name, _ string) bool {
+		return strings.HasPrefix(name, "INPUT_") && !slices.ContainsFunc(slices.Collect(maps.Keys(inputs)), func(input string) bool {
+			return name == "INPUT_"+strings.ToUpper(input)
+		})
+	})
 	return s
 }
 
@@ -156,13 +171,18 @@ func (s *step) start(t *testing.T) *running {
 		args = append(args, "-e", name)
 		env = append(env, name+"="+s.env[name])
 	}
-	args = append(args, "-e", "GITHUB_ACTIONS=true", "-e", "CI=true", "--entrypoint", readAction(t).Runs.Entrypoint)
+	args = append(args, "-e", "GITHUB_ACTIONS=true", "-e", "CI=true")
+	image := s.mirror
+	if image == "" {
+		image = testedImage(t)
+		args = append(args, "--entrypoint", readAction(t).Runs.Entrypoint)
+	}
 	args = append(args, s.options...)
 	args = append(args, s.volumes()...)
 
 	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	t.Cleanup(cancel)
-	r := &running{step: s, client: exec.CommandContext(ctx, dockerClient(t), append(args, testedImage(t))...)}
+	r := &running{step: s, client: exec.CommandContext(ctx, dockerClient(t), append(args, image)...)}
 	r.client.Env, r.client.Stdout, r.client.Stderr = env, &r.log, &r.log
 	t.Cleanup(func() { s.remove(t) })
 	if err := r.client.Start(); err != nil {
