@@ -2,6 +2,7 @@ package regtest
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,6 +22,29 @@ func TestSources(t *testing.T) {
 				t.Errorf("%s: %q is no address", trait.Name, part)
 			}
 		}
+	}
+}
+
+// TestSourcesAreTheVendors holds that what is said of one vendor is not vouched for by another's page.
+func TestSourcesAreTheVendors(t *testing.T) {
+	of := map[string]string{} // a source's vendor
+	for _, v := range Vendors {
+		vendor, _, _ := strings.Cut(v.Name, "-")
+		if slices.Contains([]string{"proxy", "cdn", "no", "late", "racy"}, vendor) { // no vendors
+			continue
+		}
+		for _, trait := range v.Traits {
+			if !slices.Contains([]string{"referrers API", "no referrers API", "Basic"}, trait.Name) {
+				continue
+			}
+			if of[trait.Source] != "" && of[trait.Source] != vendor {
+				t.Errorf("%s and %s have one source for %q: %s", of[trait.Source], vendor, trait.Name, trait.Source)
+			}
+			of[trait.Source] = vendor
+		}
+	}
+	if len(of) < 14 {
+		t.Errorf("found %d sources", len(of))
 	}
 }
 

@@ -7,10 +7,9 @@ import (
 )
 
 // basicOnly asks for a name and a password with every request.
-func basicOnly() Trait {
+func basicOnly(source string) Trait {
 	return Trait{
-		Name: "Basic", Does: "asks for `Basic` credentials with every request, where there are accounts",
-		Source: "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html",
+		Name: "Basic", Does: "asks for `Basic` credentials with every request, where there are accounts", Source: source,
 		set: func(o *Options) {
 			if o.Auth != nil {
 				o.Auth.Basic = true

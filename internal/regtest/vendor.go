@@ -114,40 +114,62 @@ func referrersAPI(has bool, source string) Trait {
 	return t
 }
 
-const apiList = "https://oras.land/docs/compatible_oci_registries"
+// Who says of which vendor whether it has the referrers API.
+const (
+	gitlabAPI      = "https://gitlab.com/gitlab-org/container-registry/-/issues/1205; oras-project/oras-go#1396 (404 seen)"
+	harborAPI      = "goharbor/harbor#17928 (since 2.8)"
+	ecrAPI         = "https://aws.amazon.com/about-aws/whats-new/2024/06/amazon-ecr-oci-image-distribution-version-1-1"
+	acrAPI         = "Azure/azure-cli#25069; https://github.com/MicrosoftDocs/azure-docs/blob/main/articles/container-registry/container-registry-manage-artifact.md"
+	garAPI         = "https://cloud.google.com/artifact-registry/docs/docker/manage-metadata"
+	ghcrAPI        = "actions/attest-build-provenance#71; rtvkiz/minimal#7 (404 seen in 2026)"
+	hubAPI         = "docker/roadmap#724 (asked for in 2024); awslabs/soci-snapshotter#1828 (said to be there since 2025)"
+	quayAPI        = "quay/quay#1706; https://docs.redhat.com/zh-cn/documentation/red_hat_quay/3.13/html/configure_red_hat_quay/other-oci-artifacts-with-quay (a setting)"
+	artifactoryAPI = "https://jfrog.com/help/r/jfrog-artifactory-documentation/use-referrers-rest-api-to-discover-oci-references (since 7.90.1)"
+	nexusAPI       = "dragonflyoss/nydus#1705 (quotes Sonatype: OCI 1.0.0 and 1.0.1); https://help.sonatype.com/en/docker-registry.html"
+	giteaAPI       = "https://github.com/go-gitea/gitea/blob/main/routers/api/packages/api.go (ContainerRoutes: not implemented yet)"
+	zotAPI         = "project-zot/zot#934; project-zot/zot#1410"
+	// anyAPI is for what is no vendor: both are allowed, and CNCF distribution has none.
+	anyAPI = "https://github.com/opencontainers/distribution-spec/blob/main/spec.md#unavailable-referrers-api; distribution/distribution#4828"
+)
+
+// Who says of which vendor that it asks for Basic credentials.
+const (
+	ecrBasic   = "https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html"
+	nexusBasic = "https://help.sonatype.com/en/docker-authentication.html (unless its Docker Bearer Token Realm is switched on)"
+)
 
 // Vendors are the registries that the scenarios run on. A vendor has here what a promotion is to succeed under; what
 // has to end it (a policy, a lost repository) is a trait that tests use by itself.
 var Vendors = []Vendor{
 	{"gitlab", "GitLab", []Trait{
-		referrersAPI(false, apiList), UnknownMediaTypes(), EmptyIndexFails(), SubjectsOnlyImages(), DigestTagIsImage(http.StatusCreated), ManifestLimit(256 << 10),
+		referrersAPI(false, gitlabAPI), UnknownMediaTypes(), EmptyIndexFails(), SubjectsOnlyImages(), DigestTagIsImage(http.StatusCreated), ManifestLimit(256 << 10),
 	}},
-	{"harbor", "Harbor", []Trait{referrersAPI(true, apiList), HeadBlobRedirected()}},
-	{"harbor-replicas", "Harbor, replicas that lag", []Trait{referrersAPI(true, apiList), ManifestsLag(4)}},
-	{"harbor-immutable", "Harbor, immutable tags", []Trait{referrersAPI(true, apiList), ImmutableTags(HarborImmutable, fixedNames)}},
-	{"ecr", "ECR", []Trait{referrersAPI(true, apiList), basicOnly(), ManifestLimit(256 << 10), LayerLimit(500)}},
-	{"ecr-immutable", "ECR, immutable tags", []Trait{referrersAPI(true, apiList), basicOnly(), ImmutableTags(ECRImmutable, fixedNames)}},
-	{"acr", "ACR", []Trait{referrersAPI(true, apiList), TokenAnswers(OnlyAccessToken)}},
-	{"acr-immutable", "ACR, locked tags", []Trait{referrersAPI(true, apiList), ImmutableTags(ACRImmutable, fixedNames)}},
-	{"gar", "Artifact Registry", []Trait{referrersAPI(true, apiList), ListWithManifests(3 << 20), TokenAnswers(ExpiresAsText)}},
-	{"ghcr", "GHCR", []Trait{referrersAPI(false, apiList), Throttled(25, RetryMicroseconds)}},
-	{"ghcr-new", "GHCR, a first push", []Trait{referrersAPI(false, apiList), ForbiddenIfMissing()}},
-	{"dockerhub", "Docker Hub", []Trait{referrersAPI(false, apiList), Throttled(25, RetryEpoch)}},
-	{"dockerhub-immutable", "Docker Hub, immutable tags", []Trait{referrersAPI(false, apiList), ImmutableTags(HubImmutable, fixedNames)}},
-	{"quay", "Quay", []Trait{referrersAPI(true, apiList), HistoryMustFit(), ChallengeForm(BlanksRoundEquals), TokenAnswers(ExpiresAsFraction)}},
-	{"artifactory", "Artifactory", []Trait{referrersAPI(true, apiList), HeadBlob(http.StatusMethodNotAllowed), ChallengeForm(BasicThenBearer), PageLimit(500)}},
-	{"artifactory-immutable", "Artifactory, no overwriting", []Trait{referrersAPI(true, apiList), ImmutableTags(ArtifactoryImmutable, fixedNames)}},
-	{"nexus", "Nexus", []Trait{referrersAPI(false, apiList), basicOnly(), HeadBlob(http.StatusBadRequest), TagsNull()}},
-	{"nexus-immutable", "Nexus, no redeploy", []Trait{referrersAPI(false, apiList), basicOnly(), ImmutableTags(NexusImmutable, fixedNames)}},
-	{"gitea", "Gitea, Forgejo", []Trait{referrersAPI(false, apiList), ImagesOnlyInIndex(), OverwrittenIsGoneButByDigest(), LowerCaseTags(), MissingRightIs401()}},
+	{"harbor", "Harbor", []Trait{referrersAPI(true, harborAPI), HeadBlobRedirected()}},
+	{"harbor-replicas", "Harbor, replicas that lag", []Trait{referrersAPI(true, harborAPI), ManifestsLag(4)}},
+	{"harbor-immutable", "Harbor, immutable tags", []Trait{referrersAPI(true, harborAPI), ImmutableTags(HarborImmutable, fixedNames)}},
+	{"ecr", "ECR", []Trait{referrersAPI(true, ecrAPI), basicOnly(ecrBasic), ManifestLimit(256 << 10), LayerLimit(500)}},
+	{"ecr-immutable", "ECR, immutable tags", []Trait{referrersAPI(true, ecrAPI), basicOnly(ecrBasic), ImmutableTags(ECRImmutable, fixedNames)}},
+	{"acr", "ACR", []Trait{referrersAPI(true, acrAPI), TokenAnswers(OnlyAccessToken)}},
+	{"acr-immutable", "ACR, locked tags", []Trait{referrersAPI(true, acrAPI), ImmutableTags(ACRImmutable, fixedNames)}},
+	{"gar", "Artifact Registry", []Trait{referrersAPI(true, garAPI), ListWithManifests(3 << 20), TokenAnswers(ExpiresAsText)}},
+	{"ghcr", "GHCR", []Trait{referrersAPI(false, ghcrAPI), Throttled(25, RetryMicroseconds)}},
+	{"ghcr-new", "GHCR, a first push", []Trait{referrersAPI(false, ghcrAPI), ForbiddenIfMissing()}},
+	{"dockerhub", "Docker Hub", []Trait{referrersAPI(false, hubAPI), Throttled(25, RetryEpoch)}},
+	{"dockerhub-immutable", "Docker Hub, immutable tags", []Trait{referrersAPI(false, hubAPI), ImmutableTags(HubImmutable, fixedNames)}},
+	{"quay", "Quay", []Trait{referrersAPI(true, quayAPI), HistoryMustFit(), ChallengeForm(BlanksRoundEquals), TokenAnswers(ExpiresAsFraction)}},
+	{"artifactory", "Artifactory", []Trait{referrersAPI(true, artifactoryAPI), HeadBlob(http.StatusMethodNotAllowed), ChallengeForm(BasicThenBearer), PageLimit(500)}},
+	{"artifactory-immutable", "Artifactory, no overwriting", []Trait{referrersAPI(true, artifactoryAPI), ImmutableTags(ArtifactoryImmutable, fixedNames)}},
+	{"nexus", "Nexus", []Trait{referrersAPI(false, nexusAPI), basicOnly(nexusBasic), HeadBlob(http.StatusBadRequest), TagsNull()}},
+	{"nexus-immutable", "Nexus, no redeploy", []Trait{referrersAPI(false, nexusAPI), basicOnly(nexusBasic), ImmutableTags(NexusImmutable, fixedNames)}},
+	{"gitea", "Gitea, Forgejo", []Trait{referrersAPI(false, giteaAPI), ImagesOnlyInIndex(), OverwrittenIsGoneButByDigest(), LowerCaseTags(), MissingRightIs401()}},
 	{"proxy", "behind a proxy", []Trait{
-		referrersAPI(false, apiList), BodyLimit(1<<20, true), HeaderLimit(8<<10, http.StatusBadRequest), OddLocationQuery(), ChallengeForm(NegotiateFirst),
+		referrersAPI(false, anyAPI), BodyLimit(1<<20, true), HeaderLimit(8<<10, http.StatusBadRequest), OddLocationQuery(), ChallengeForm(NegotiateFirst),
 	}},
-	{"cdn", "behind a CDN", []Trait{referrersAPI(false, apiList), ZippedAnswers(), Throttled(25, RetryDate)}},
-	{"no-subjects", "subjects refused (Docker Hub in 2023, ECR once)", []Trait{referrersAPI(false, apiList), SubjectRefused(http.StatusNotFound)}},
-	{"zot", "zot", []Trait{referrersAPI(true, apiList), OverwrittenIsGone(), SubjectFirst()}},
-	{"late", "tags that are seen late", []Trait{referrersAPI(false, apiList), TagsLate(lateInScripts)}},
-	{"racy", "a racy referrers API", []Trait{referrersAPI(true, apiList), RacyReferrers(2)}},
+	{"cdn", "behind a CDN", []Trait{referrersAPI(false, anyAPI), ZippedAnswers(), Throttled(25, RetryDate)}},
+	{"no-subjects", "subjects refused (Docker Hub in 2023, ECR once)", []Trait{referrersAPI(false, anyAPI), SubjectRefused(http.StatusNotFound)}},
+	{"zot", "zot", []Trait{referrersAPI(true, zotAPI), OverwrittenIsGone(), SubjectFirst()}},
+	{"late", "tags that are seen late", []Trait{referrersAPI(false, anyAPI), TagsLate(lateInScripts)}},
+	{"racy", "a racy referrers API", []Trait{referrersAPI(true, anyAPI), RacyReferrers(2)}},
 }
 
 // Others are the traits that no vendor of the list has: tests of the product use each by itself, mostly because it has
