@@ -39,7 +39,8 @@ func TestImmutableTag(t *testing.T) {
 }
 
 // Whatever status a registry refuses a tag with, the tag is immutable if it exists and the same
-// manifest is accepted by its digest.
+// manifest is accepted by its digest. No report tells how GitLab (protected tags), Quay and Artifact
+// Registry (immutable tags) word it: 409 and 422 stand for them, and for whatever a vendor changes.
 func TestImmutableTagByBehaviour(t *testing.T) {
 	t.Parallel()
 	first := NewManifest(string(types.OCIImageIndex), []byte(emptyIndex))
