@@ -21,7 +21,8 @@ func TestVendorDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(raw)
-	for name, text := range map[string]string{"vendors": vendorTable(), "traits": traitTable(), "others": otherTable()} {
+	parts := map[string]string{"vendors": vendorTable(), "traits": traitTable(), "others": otherTable(), "real": realTable(t)}
+	for name, text := range parts {
 		part := regexp.MustCompile(`(?s)(<!-- ` + name + ` -->\n).*?(<!-- /` + name + ` -->)`)
 		if !part.MatchString(page) {
 			t.Fatalf("%s has no part %q", registriesPage, name)
@@ -110,4 +111,62 @@ func otherTable() string {
 		b.WriteString(strings.TrimPrefix(traitRow("", t), "|  "))
 	}
 	return b.String()
+}
+
+const (
+	interopScript  = ".ci/interop"
+	interopResults = "testdata/interop.txt"
+)
+
+var interopCall = regexp.MustCompile(`(?m)^scenarios ([a-z0-9-]+) `)
+
+// realTable has a row for each registry that .ci/interop runs, as it has counted last.
+func realTable(t *testing.T) string {
+	t.Helper()
+	results, err := os.ReadFile(interopResults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, date := map[string]string{}, ""
+	var b strings.Builder
+	b.WriteString("| registry | settings | scenarios passed | failed | fail as known |\n| --- | --- | --- | --- | --- |\n")
+	for line := range strings.Lines(string(results)) {
+		if m := regexp.MustCompile(`-update on (\S+)\.`).FindStringSubmatch(line); m != nil {
+			date = m[1]
+		}
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, row, ok := strings.Cut(strings.TrimSpace(line), " | ")
+		if !ok || strings.Count(row, " | ") != 4 || rows[name] != "" {
+			t.Fatalf("%s: %q is not NAME | REGISTRY | SETTINGS | PASSED | FAILED | FAILED AS KNOWN, or is there twice", interopResults, line)
+		}
+		rows[name] = row
+		fmt.Fprintf(&b, "| %s |\n", row)
+	}
+	fmt.Fprintf(&b, "\nAs of %s.\n", date)
+	checkInterop(t, rows)
+	return b.String()
+}
+
+// checkInterop holds the rows to the registries that .ci/interop runs: each of them, and no other.
+func checkInterop(t *testing.T, rows map[string]string) {
+	t.Helper()
+	script, err := os.ReadFile(interopScript)
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := interopCall.FindAllStringSubmatch(string(script), -1)
+	if len(calls) == 0 {
+		t.Fatalf("%s runs nothing", interopScript)
+	}
+	for _, call := range calls {
+		if rows[call[1]] == "" {
+			t.Errorf("%s lacks %q, which %s runs: run %s -update", interopResults, call[1], interopScript, interopScript)
+		}
+		delete(rows, call[1])
+	}
+	for name := range rows {
+		t.Errorf("%s has %q, which %s does not run", interopResults, name, interopScript)
+	}
 }
