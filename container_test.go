@@ -337,7 +337,6 @@ func TestContainerMirror(t *testing.T) {
 	defer docker(t, "rmi", mirror)
 	registry := regtest.Serve(t, regtest.Options{})
 	image := regtest.Build(regtest.Spec{})
-	image.Sign(image.Root, ".sig", "key")
 	push(t, image, registry.Access("", ""), "team/app", "staging")
 	s := newMirrorStep(t, mirror, map[string]string{
 		"source": registry.Host() + "/team/app:staging", "target": "production", "github-token": jobToken,
