@@ -67,6 +67,15 @@ func (c *Chain) Validate() error {
 	return errors.Join(faults...)
 }
 
+// validFor is Validate, but a fault of the side's own inputs stands alone: the error line of a
+// repository has no room for what does not concern it.
+func (c *Chain) validFor(side Side) error {
+	if own := map[Side]Login{Source: c.Source, Target: c.Target}[side].validate(side); own != nil {
+		return own
+	}
+	return c.Validate()
+}
+
 func (l Login) validate(side Side) error {
 	switch {
 	case l.Username == "" && l.Password != "":
@@ -99,7 +108,7 @@ type place func(context.Context, Side, name.Repository) (Credential, error)
 // that has one, anonymous if none has. It may log in to a cloud, or run a
 // credential helper, each within 30 seconds.
 func (c *Chain) Find(ctx context.Context, side Side, repo name.Repository) (Credential, error) {
-	if err := c.Validate(); err != nil {
+	if err := c.validFor(side); err != nil {
 		return Credential{}, err
 	}
 	var notices []string

@@ -92,8 +92,8 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// isPolicy reports whether a policy of the registry forbids pulling an image (harbor#19408,
-// harbor#15885: 412, for manifests too).
+// isPolicy reports whether a policy of the registry forbids the operation, which is pulling an
+// image in most cases (harbor#19408, harbor#15885: 412, for manifests too).
 func (e *Error) isPolicy() bool {
 	return e.Status == http.StatusPreconditionFailed && e.Op != opWriteManifest || e.Code == "PROJECTPOLICYVIOLATION"
 }

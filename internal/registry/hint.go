@@ -86,6 +86,9 @@ func answerHint(host string, e *Error) string {
 		return host + " does not allow this tag to change: it is immutable, locked or protected.\n" +
 			"Exclude " + tag + " from the registry's rule for immutable tags, or write a new tag with each promotion (input fixed-tags). " +
 			"If there is no such rule, the credential may create tags but not overwrite them."
+	case e.isPolicy() && !isRead(e.Op):
+		return "A policy of " + host + " forbids this request; the message quotes its reason.\n" +
+			"Exempt the repository from the policy, or change the policy. Then run the promotion again."
 	case e.isPolicy():
 		return "A policy of " + host + " forbids pulling this image; the message quotes its reason.\n" +
 			"Such policies are about vulnerabilities, signatures or quarantine. Exempt the image from the policy, or change the policy. Then run the promotion again."
@@ -118,6 +121,11 @@ func answerHint(host string, e *Error) string {
 	}
 	return host + " refuses this request; the message quotes its reason, if it gave one.\n" +
 		"The log of " + host + " may say more."
+}
+
+// isRead reports whether an operation only reads.
+func isRead(op string) bool {
+	return !strings.HasPrefix(op, "write") && !strings.HasPrefix(op, "delete")
 }
 
 // temporaryHint is what to do about a status that did not pass while it was retried.
@@ -202,7 +210,7 @@ func connectionHint(host string, err error) string {
 		return "DNS does not know the host name " + wire.Cut(dns.Name, 80) + ".\n" +
 			"Check its spelling, and that the runner can resolve and reach it."
 	case errors.As(err, &dns):
-		return "DNS gave no answer for the host name " + host + ".\n" +
+		return "DNS gave no answer for the host name " + wire.Cut(cmp.Or(dns.Name, host), 80) + ".\n" +
 			"Check the spelling of the name, and the DNS server of the runner." + runAgain
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return host + " does not speak https on this port.\n" +

@@ -35,16 +35,17 @@ const (
 
 // failureKind is one way in which an operation fails, and the operation that shows it.
 type failureKind struct {
-	name     string
-	do       operation
-	on       string // the requests that fail, as a pattern of "METHOD https://host/path"
-	answer   answerFunc
-	login    bool // a credential is given
-	broken   bool // the inputs have a user name and no password
-	basic    bool // the registry asks for Basic authentication
-	endAfter time.Duration
-	noHint   bool // nothing is known to be wrong
-	runAgain bool // the hint is to run the promotion again
+	name      string
+	do        operation
+	on        string // the requests that fail, as a pattern of "METHOD https://host/path"
+	answer    answerFunc
+	login     bool // a credential is given
+	broken    bool // the inputs have a user name and no password
+	basic     bool // the registry asks for Basic authentication
+	endAfter  time.Duration
+	noHint    bool // nothing is known to be wrong
+	runAgain  bool // the hint is to run the promotion again
+	inAnother bool // only another run succeeds: this one has learned what it must not overwrite
 }
 
 // operation is what fails, at the source or at the target.
@@ -83,7 +84,7 @@ var (
 	}}
 	firstWrite = operation{credential.Target, func(ctx context.Context, r *Repository) error {
 		r = r.AllowMissing()
-		if _, err := r.GetManifest(ctx, "production"); !errors.Is(err, ErrNotFound) {
+		if _, err := r.GetManifest(ctx, "production"); err != nil && !errors.Is(err, ErrNotFound) {
 			return fmt.Errorf("not assumed missing: %w", err)
 		}
 		_, err := r.PutManifest(ctx, "production", NewManifest("application/vnd.oci.image.index.v1+json", []byte(emptyIndex)))
@@ -171,33 +172,33 @@ func healthy(r *http.Request, basic bool) (*http.Response, error) {
 	return saysError(http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")(r)
 }
 
-// message makes the kind of failure happen and returns the error.
-func (k failureKind) message(t *testing.T) error {
+// message makes the kind of failure happen and returns the error. Again makes the fault pass, and does the operation
+// in another run, and once more in the same one.
+func (k failureKind) message(t *testing.T) (again func() error, err error) {
 	t.Helper()
-	failing := regexp.MustCompile(k.on)
-	transport := roundTripper(func(r *http.Request) (*http.Response, error) {
-		if r.Context().Err() != nil {
-			return nil, r.Context().Err()
-		}
-		if k.on != "" && failing.MatchString(r.Method+" "+r.URL.String()) {
+	failing, passed := regexp.MustCompile(k.on), false
+	host := func(r *http.Request) (*http.Response, error) {
+		switch {
+		case passed:
+			return complete(r, k.basic)
+		case k.on != "" && failing.MatchString(r.Method+" "+r.URL.String()):
 			return k.answer(r)
 		}
 		return healthy(r, k.basic)
-	})
-	chain := &credential.Chain{}
-	if k.login {
-		chain = logins("bob", "hunter2")
 	}
-	if k.broken {
-		chain = logins("bob", "")
-	}
-	c := New(Options{Credentials: chain, Transport: transport})
-	repo, err := name.NewRepository(messageHost + "/acme/app")
+	r, err := k.open(t, host)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	r, err := c.Open(t.Context(), k.do.side, repo, Delete)
-	if err != nil {
+	again = func() error {
+		passed = true
+		other, err := k.open(t, host)
+		if err == nil {
+			err = k.do.run(t.Context(), other)
+		}
+		if err == nil && !k.inAnother {
+			err = k.do.run(t.Context(), r)
+		}
 		return err
 	}
 	ctx := t.Context()
@@ -206,7 +207,43 @@ func (k failureKind) message(t *testing.T) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, k.endAfter, errors.New("the run was canceled (SIGTERM)"))
 		defer cancel()
 	}
-	return k.do.run(ctx, r)
+	return again, k.do.run(ctx, r)
+}
+
+// open opens the repository in a new run, with the credential of the kind.
+func (k failureKind) open(t *testing.T, host answerFunc) (*Repository, error) {
+	t.Helper()
+	chain := &credential.Chain{}
+	if k.login {
+		chain = logins("bob", "hunter2")
+	}
+	if k.broken {
+		chain = logins("bob", "")
+	}
+	c := New(Options{Credentials: chain, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.Context().Err() != nil {
+			return nil, r.Context().Err()
+		}
+		return host(r)
+	})})
+	repo, err := name.NewRepository(messageHost + "/acme/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Open(t.Context(), k.do.side, repo, Delete)
+}
+
+// complete answers as healthy does, and has the content that the operations read.
+func complete(r *http.Request, basic bool) (*http.Response, error) {
+	switch {
+	case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/manifests/dev"):
+		return says(http.StatusOK, emptyIndex, "Content-Type", "application/vnd.oci.image.index.v1+json", "Docker-Content-Digest", sha([]byte(emptyIndex)))(r)
+	case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/blobs/"+sha(messageBlob)):
+		return says(http.StatusOK, string(messageBlob))(r)
+	case strings.HasSuffix(r.URL.Path, "/tags/list"):
+		return says(http.StatusOK, `{"name":"acme/app","tags":["dev","production"]}`)(r)
+	}
+	return healthy(r, basic)
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -285,8 +322,10 @@ func failureKinds() []failureKind {
 		{name: "a blob does not exist", do: readLargeBlob, on: onReadBlob, answer: saysError(404, "BLOB_UNKNOWN", "blob unknown to registry")},
 		{name: "the tag is immutable, by its code", do: writeTag, on: "PUT.*/production", answer: saysError(400, "TAG_INVALID", "The image tag 'production' already exists and cannot be overwritten because the repository is immutable.")},
 		{name: "the tag is immutable, by trial", do: writeTag, on: "PUT.*/production", answer: saysError(412, "PRECONDITION", "configured as immutable")},
-		{name: "a tag that was hidden exists", do: firstWrite, on: "/manifests/|/tags/list", answer: hiddenTag(), runAgain: true},
+		{name: "a tag that was hidden exists", do: firstWrite, on: "/manifests/|/tags/list", answer: hiddenTag(), runAgain: true, inAnother: true},
 		{name: "a policy forbids the pull", do: readTag, on: onManifest, answer: saysError(412, "PROJECTPOLICYVIOLATION", "current image with 3 vulnerabilities cannot be pulled"), runAgain: true},
+		{name: "a policy forbids the write", do: writeTag, on: "PUT", answer: saysError(412, "PROJECTPOLICYVIOLATION", "the project does not take this image"), runAgain: true},
+		{name: "a policy forbids the upload", do: writeLargeBlob, on: "POST", answer: saysError(412, "PROJECTPOLICYVIOLATION", "the project does not take this image"), runAgain: true},
 		{name: "too many requests", do: readTag, on: onManifest, answer: saysError(429, "TOOMANYREQUESTS", "slow down"), runAgain: true},
 		{name: "server errors", do: readTag, on: onManifest, answer: says(503, "<html><title>503 Service Temporarily Unavailable</title></html>", "Content-Type", "text/html"), runAgain: true},
 		{name: "content of a manifest is missing", do: writeTag, on: "PUT", answer: saysError(400, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry")},
@@ -365,15 +404,27 @@ func failureKinds() []failureKind {
 // longDigest matches digests, which the page leaves out.
 var longDigest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 
+// Bounds of the two lines that say what is wrong. The first line of the hint says it in the user's words, and is all
+// that a chat message shows of it: it has fewer than 120 characters, names of hosts and repositories included. The error
+// itself, which is for the log, names operation, side and full reference before the cause; without the reference it is
+// bounded too.
+const (
+	maxFirstLine = 119
+	maxError     = 210 // the cause quotes the registry's message
+)
+
+// atReference matches where an operation failed.
+var atReference = regexp.MustCompile(`at the (source|target) \S+`)
+
 // TestMessages writes down what a user reads for each kind of failure, for a reviewer to
-// read on one page. A chat message shows the first line of the hint alone.
+// read on one page, and holds the bounds. Where the hint is to run again, that succeeds once the fault has passed.
 func TestMessages(t *testing.T) {
 	kinds := failureKinds()
 	var page bytes.Buffer
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				err := k.message(t)
+				again, err := k.message(t)
 				if err == nil {
 					t.Fatal("no error")
 				}
@@ -385,6 +436,11 @@ func TestMessages(t *testing.T) {
 				}
 				page.WriteString("\n")
 				k.check(t, text, hint)
+				if k.runAgain {
+					if err := again(); err != nil {
+						t.Errorf("the hint is to run again, and that fails: %v", err)
+					}
+				}
 			})
 		})
 	}
@@ -413,13 +469,15 @@ func (k failureKind) check(t *testing.T, text, hint string) {
 	switch {
 	case strings.Contains(text, "\n"):
 		t.Errorf("the error has several lines: %s", text)
+	case len(atReference.ReplaceAllString(text, "")) > maxError:
+		t.Errorf("the error is longer than %d characters and the reference: %s", maxError, text)
 	case k.noHint && hint != "":
 		t.Errorf("a run that was ended has a hint: %s", hint)
 	case k.noHint:
 		return
 	case first == "":
 		t.Errorf("no hint for: %s", text)
-	case len(first) > 119:
+	case len(first) > maxFirstLine:
 		t.Errorf("the first line has %d characters: %s", len(first), first)
 	case !more || rest == "":
 		t.Errorf("the hint does not say what to do: %s", hint)
