@@ -1,7 +1,10 @@
 package credential
 
 import (
+	"cmp"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +37,7 @@ func TestHint(t *testing.T) {
 			[]string{"the target-username and target-password inputs", "write:packages", "single sign-on", "packages: write"},
 			[]string{"Manage Actions access"}},
 		{"ECR, anonymous", Source, privateAmazon, none, 401, false,
-			[]string{"aws-actions/configure-aws-credentials@v4", "arn:aws:iam::123456789012:role/", "aws-region: eu-west-1", "stays on the host", "source-username"},
+			[]string{"aws-actions/configure-aws-credentials@v5", "arn:aws:iam::123456789012:role/", "aws-region: eu-west-1", "stays on the host", "source-username"},
 			[]string{"create-repository"}},
 		{"ECR, refused", Target, privateAmazon, inputs, 403, false,
 			[]string{"ecr:PutImage", "aws ecr create-repository --region eu-west-1 --repository-name team/app"},
@@ -44,7 +47,7 @@ func TestHint(t *testing.T) {
 			[]string{"aws-region: us-east-1", "aws ecr-public create-repository --region us-east-1 --repository-name app"}, nil},
 		{"ECR Public, refused", Source, publicAmazon, inputs, 403, false, []string{"sts:GetServiceBearerToken"}, []string{"PutImage", "create-repository"}},
 		{"Google, anonymous", Target, googleRepository, none, 401, false,
-			[]string{"google-github-actions/auth@v2", "after actions/checkout", "roles/artifactregistry.writer", "_json_key"}, nil},
+			[]string{"google-github-actions/auth@v3", "after actions/checkout", "roles/artifactregistry.writer", "_json_key"}, nil},
 		{"Google, refused", Source, googleRepository, inputs, 403, false, []string{"roles/artifactregistry.reader"}, []string{"google-github-actions"}},
 		{"Azure, anonymous", Target, azureRepository, none, 401, false,
 			[]string{"AZURE_CLIENT_ID: ${{ vars.AZURE_CLIENT_ID }}", "id-token: write", "AZURE_CLIENT_SECRET", "AcrPush"}, nil},
@@ -74,6 +77,7 @@ func TestHint(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := Hint(test.side, repository(t, test.repo), test.credential, Refusal{test.status, test.loggedIn})
+			// The hint's first line is all of it that a chat message shows.
 			if first, _, _ := strings.Cut(got, "\n"); len(first) > 119 {
 				t.Errorf("the first line has %d characters: %s", len(first), first)
 			}
@@ -123,6 +127,36 @@ func TestHintSnippetsAreYAML(t *testing.T) {
 	}
 	if snippets < 8 {
 		t.Errorf("found %d snippets", snippets)
+	}
+}
+
+// usesAction matches a step of a workflow, with the action's name and version.
+var usesAction = regexp.MustCompile(`uses: ([a-z0-9-]+/[a-z0-9-]+)@(v[0-9]+)`)
+
+// TestHintsNameTheVersionsOfREADME: a user who reads both gets one version of each action.
+func TestHintsNameTheVersionsOfREADME(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := map[string]string{}
+	for _, use := range usesAction.FindAllStringSubmatch(string(readme), -1) {
+		if first := cmp.Or(versions[use[1]], use[2]); first != use[2] {
+			t.Errorf("README.md uses %s@%s and @%s", use[1], first, use[2])
+		}
+		versions[use[1]] = use[2]
+	}
+	named := map[string]bool{}
+	for _, repo := range []string{"ghcr.io/a/b", "a/b", "registry.example/a", privateAmazon, publicAmazon, googleRepository, azureRepository} {
+		hint := Hint(Target, repository(t, repo), Credential{Origin: anonymous}, Refusal{Status: 401})
+		for _, use := range usesAction.FindAllStringSubmatch(hint, -1) {
+			if named[use[1]] = true; versions[use[1]] != use[2] {
+				t.Errorf("the hint for %s uses %s@%s, README.md %q", repo, use[1], use[2], versions[use[1]])
+			}
+		}
+	}
+	if len(named) < 5 {
+		t.Errorf("the hints name only %v", named)
 	}
 }
 
