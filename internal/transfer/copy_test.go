@@ -703,10 +703,10 @@ func TestRegistryThatListsNothing(t *testing.T) {
 	for n := range 3 {
 		i.Attach(i.Root, "application/x", string(rune('a'+n)))
 	}
-	const waits = 4 * time.Second // five, which double from an eighth of a second
+	const waits = 4 * time.Second // five of them, each twice as long as the one before
 	for _, test := range []struct{ put, puts int }{
 		{201, 2}, // what the registry has acknowledged may be written once more
-		{400, 6},
+		{400, 6}, // it is written once, and tried as often as bytes that were damaged on the way
 	} {
 		t.Run(fmt.Sprint(test.put), func(t *testing.T) {
 			t.Parallel()
