@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -224,6 +225,36 @@ func TestConfirmAcceptsReadsThatLag(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestTagsThatAreSeenLate, as late as has been seen, are confirmed, put back and confirmed again, each with one write.
+func TestTagsThatAreSeenLate(t *testing.T) {
+	t.Parallel()
+	for _, exists := range []bool{true, false} {
+		t.Run(fmt.Sprintf("exists %v", exists), func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T, m *regtest.Memory) {
+				s := newTagged(t, exists, regtest.Options{Memory: m, Delete: true, Traits: []regtest.Trait{regtest.TagsLate(15 * time.Second)}})
+				time.Sleep(time.Minute) // the first write is seen
+				o := s.observe()
+				if got := o.Digest(); got.Hex != "" && got.String() != s.old {
+					t.Fatalf("observed %s, want %q", got, s.old)
+				}
+				if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+					t.Fatal(err)
+				}
+				if err := transfer.Confirm(t.Context(), s.proof, o); err != nil {
+					t.Error(err)
+				}
+				if state, err := transfer.PutBack(t.Context(), s.proof, o, true); state != transfer.Back || err != nil {
+					t.Errorf("put back: %v, %v", state, err)
+				}
+				if w := writes(s.at); len(w) != 2 {
+					t.Errorf("writes %v, want a move and what puts it back", w)
+				}
+			})
+		})
+	}
 }
 
 // lagging answers some reads of a tag as the first one was answered.

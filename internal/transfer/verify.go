@@ -313,8 +313,8 @@ func (t *target) lacks(ref, what string) error {
 }
 
 // lag is how long a registry may take until a read shows an earlier write; 15 s
-// have been seen.
-const lag = 15 * time.Second
+// have been seen, and the last read comes after them.
+const lag = 16 * time.Second
 
 // settled asks until the answer is good, for as long as reads may lag behind
 // writes: from the second time on past what the run has read. An error that time does
@@ -324,9 +324,11 @@ func settled(ctx context.Context, repo *registry.Repository, ask func(repo *regi
 	for pause := 100 * time.Millisecond; ; pause *= 2 {
 		good, err := ask(repo)
 		repo = repo.Uncached()
-		if waited += pause; good || !mayLag(err) || waited > lag {
+		if good || !mayLag(err) || waited >= lag {
 			return err
 		}
+		pause = min(pause, lag-waited)
+		waited += pause
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
