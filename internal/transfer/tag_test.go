@@ -344,7 +344,31 @@ func TestConfirmGivesUp(t *testing.T) {
 		if took := time.Since(began); took < 20*time.Second || took > 60*time.Second {
 			t.Errorf("gave up after %v", took)
 		}
+		if !strings.Contains(registry.HintOf(err), "run the promotion again") {
+			t.Errorf("hint %q", registry.HintOf(err))
+		}
+		l.stale.Store(0) // the hint is to run again: the old digest is shown, and then the new one
+		l.first.Store(nil)
+		putOld(t, s)
+		o = s.observe()
+		if err := transfer.Move(t.Context(), s.proof, o); err != nil {
+			t.Error(err)
+		}
+		if err := transfer.Confirm(t.Context(), s.proof, o); err != nil {
+			t.Error(err)
+		}
+		if got := holds(t, s.at, "production"); got != s.new {
+			t.Errorf("the tag holds %s", got)
+		}
 	})
+}
+
+// putOld makes the tag what it was before, as a registry does that has lost the move.
+func putOld(t *testing.T, s *tagged) {
+	t.Helper()
+	if err := regtest.PutTag(t.Context(), s.at.Access("", ""), targetRepo, "production", s.old); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestConfirmSeesOthers(t *testing.T) {
