@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/artifact-promotion/promote/internal/credential"
@@ -114,12 +115,15 @@ func TestConnections(t *testing.T) {
 	}
 }
 
-// A server that allows few streams gets further connections, not a queue.
+// A server that allows few streams gets further connections, not a queue, and no more are used than it takes.
 func TestStreamLimit(t *testing.T) {
 	t.Parallel()
 	var most gauge
+	var opened atomic.Int32
+	used := &connections{protos: map[string]map[string]bool{}}
 	all := make(chan struct{})
-	server := httptest.NewUnstartedServer(open200(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewUnstartedServer(open200(func(w http.ResponseWriter, r *http.Request) {
+		used.note(r)
 		most.enter()
 		defer most.leave()
 		if most.now.Load() == 30 {
@@ -131,6 +135,11 @@ func TestStreamLimit(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 10}
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			opened.Add(1)
+		}
+	}
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	roots := server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs //nolint:forcetypeassert // httptest's
@@ -143,5 +152,9 @@ func TestStreamLimit(t *testing.T) {
 	}
 	if err := g.Wait(); err != nil {
 		t.Error(err)
+	}
+	// net/http dials for each request that finds no free stream, and closes what it then does not need.
+	if n, dialed := len(used.protos["HTTP/2.0 manifests"]), opened.Load(); n != 3 || dialed > 2+30 {
+		t.Errorf("30 requests went by %d connections of %d that were opened, want 3 of at most 32", n, dialed)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 
 	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
@@ -49,5 +50,28 @@ func TestSiblingFailure(t *testing.T) {
 	}
 	if err.Error() != missing.Error() || HintOf(err) != missing.Hint {
 		t.Errorf("error %v, hint %q", err, HintOf(err))
+	}
+}
+
+func TestOriginal(t *testing.T) {
+	failure := &Error{Op: "read blob", Side: "source", Ref: "there", Status: http.StatusNotFound}
+	plain := errors.New("plain")
+	sibling := retry.SiblingError{Failure: failure}
+	for name, test := range map[string]struct{ err, want error }{
+		"nothing":                    {nil, nil},
+		"no sibling":                 {plain, plain},
+		"an Error":                   {failure, failure},
+		"a sibling":                  {sibling, failure},
+		"a sibling, wrapped":         {fmt.Errorf("verify: %w", sibling), failure},
+		"a sibling of an operation":  {&Error{Op: "write blob", Err: sibling}, failure},
+		"a sibling's sibling":        {retry.SiblingError{Failure: fmt.Errorf("verify: %w", sibling)}, failure},
+		"a sibling without an Error": {retry.SiblingError{Failure: plain}, plain},
+	} {
+		if got := Original(test.err); got != test.want { //nolint:errorlint // the very same
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+	if errors.Is(sibling, ErrNotFound) || !errors.Is(Original(sibling), ErrNotFound) {
+		t.Error("only the original says what was not found")
 	}
 }

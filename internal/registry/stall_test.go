@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -13,7 +15,9 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/credential"
+	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
 	"github.com/artifact-promotion/promote/internal/registry/internal/wire"
+	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
 // nowhere is a network that fails after a number of requests.
@@ -199,4 +203,67 @@ func TestSmallAnswerThatDrips(t *testing.T) {
 		}
 		took(t, began, wire.AttemptTimeout, wire.AttemptTimeout+time.Second)
 	})
+}
+
+// withoutWindow serves a registry over TLS and HTTP/2 that lets one byte of a body through until a handler reads it.
+func withoutWindow(t *testing.T, h http.HandlerFunc) *Repository {
+	t.Helper()
+	network := regtest.NewPipes()
+	server := httptest.NewUnstartedServer(h)
+	_ = server.Listener.Close()
+	server.Listener = network
+	server.EnableHTTP2 = true
+	server.Config.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 1}
+	server.StartTLS()
+	roots := server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs //nolint:forcetypeassert // httptest's
+	c := New(Options{Roots: roots, Dial: network.DialContext})
+	t.Cleanup(func() {
+		c.Close()
+		server.Close()
+		time.Sleep(30 * time.Second) // longer than net/http lingers on a connection
+	})
+	return repository(t, c, credential.Target, "example.com/acme/app", Push)
+}
+
+// A small body over HTTP/2 that the server's flow control does not let through is a stall: it is sent again.
+func TestFlowControlThatStalls(t *testing.T) {
+	t.Parallel()
+	manifest := NewManifest("application/vnd.oci.image.index.v1+json", []byte(emptyIndex))
+	for _, test := range []struct {
+		name   string
+		stalls int32
+	}{{"once", 1}, {"always", always}} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var puts atomic.Int32
+				r := withoutWindow(t, open200(func(w http.ResponseWriter, r *http.Request) {
+					if r.Method != http.MethodPut {
+						w.WriteHeader(http.StatusNotFound)
+						return
+					}
+					if r.ProtoMajor != 2 {
+						t.Errorf("a manifest is sent by %s", r.Proto)
+					}
+					if puts.Add(1) <= test.stalls {
+						<-r.Context().Done()
+						return
+					}
+					_, _ = io.Copy(io.Discard, r.Body)
+					w.WriteHeader(http.StatusCreated)
+				}))
+				began := time.Now()
+				_, err := r.PutManifest(t.Context(), "production", manifest)
+				if test.stalls == 1 {
+					if err != nil || puts.Load() != 2 {
+						t.Errorf("%d attempts, error %v", puts.Load(), err)
+					}
+					took(t, began, wire.AttemptTimeout, wire.AttemptTimeout+time.Second)
+					return
+				}
+				if !errors.Is(err, wire.ErrStalled) || puts.Load() != retry.MinAttempts {
+					t.Errorf("%d attempts, error %v, want %d and a stall", puts.Load(), err, retry.MinAttempts)
+				}
+			})
+		})
+	}
 }
