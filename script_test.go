@@ -469,12 +469,14 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func awaitRequest(ts *testscript.TestScript, r *regtest.Registry, what []string) {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
 	limit := time.After(5 * time.Minute)
-	for len(requestsOf(r, what)) == 0 {
+	for {
+		next := r.Arrival()
+		if len(requestsOf(r, what)) > 0 {
+			return
+		}
 		select {
-		case <-tick.C:
+		case <-next:
 		case <-limit:
 			ts.Fatalf("no request %v came", what)
 		}

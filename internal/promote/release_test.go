@@ -29,6 +29,7 @@ type fleet struct {
 	mu      sync.Mutex
 	refused func(*http.Request) bool // what is answered with 403
 	noticed func(*http.Request)      // is told of every request
+	served  func(*http.Request)      // is told of every request that was let through, when its answer is written
 }
 
 const ships = 3
@@ -61,7 +62,7 @@ func newFleet(t *testing.T, o regtest.Options) *fleet {
 func (f *fleet) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		f.mu.Lock()
-		noticed := f.noticed
+		noticed, served := f.noticed, f.served
 		f.mu.Unlock()
 		if noticed != nil {
 			noticed(q)
@@ -73,6 +74,9 @@ func (f *fleet) wrap(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, q)
+		if served != nil {
+			served(q)
+		}
 	})
 }
 
@@ -363,12 +367,11 @@ func TestReleaseThatCannotBePutBack(t *testing.T) {
 			<-moved
 		}
 	})
-	go func() {
-		for holds(t, f.target, repoOf(0), "production") != f.new[0].Root {
-			time.Sleep(time.Millisecond)
+	f.served = func(q *http.Request) {
+		if putOf(0, "production")(q) {
+			close(moved)
 		}
-		close(moved)
-	}()
+	}
 	d := run(t, f.request(t, "dev"))
 	expect(t, d, document.Failed)
 	expectTag(t, d, "app0:production", document.TagLeft, f.old[0].Root, f.new[0].Root)
@@ -377,6 +380,7 @@ func TestReleaseThatCannotBePutBack(t *testing.T) {
 	}
 	f.refuse(nil)
 	f.notice(nil)
+	f.served = nil
 	d = run(t, f.request(t, "next", 2))
 	expect(t, d, document.Promoted)
 	f.expectOne(t, "after the next", 0, f.old[0], nil)

@@ -53,8 +53,9 @@ func long(t testing.TB) {
 	}
 }
 
+// settled waits for goroutines to end, of which nothing tells. It leaves them the processor meanwhile.
 func settled(goroutines int) bool {
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if runtime.NumGoroutine() <= goroutines {
 			return true
 		}

@@ -54,6 +54,7 @@ type requestLog struct {
 	connections Connections
 	running     int
 	ended       bool
+	arriving    chan struct{} // closed when the next request arrives; nil: nobody waits for it
 }
 
 // connect is for http.Server.ConnState.
@@ -132,7 +133,21 @@ func (l *requestLog) add(r *http.Request) *entry {
 	}
 	l.entries = append(l.entries, e)
 	l.running++
+	if l.arriving != nil {
+		close(l.arriving)
+		l.arriving = nil
+	}
 	return e
+}
+
+// arrival returns a channel that is closed when the next request arrives.
+func (l *requestLog) arrival() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.arriving == nil {
+		l.arriving = make(chan struct{})
+	}
+	return l.arriving
 }
 
 func (l *requestLog) leave() {

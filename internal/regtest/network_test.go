@@ -206,32 +206,29 @@ func TestNetworkWakesBlockedRead(t *testing.T) {
 
 // What comes while the deadline is over waits for the next Read.
 func TestNetworkKeepsWhatComesAfterTheDeadline(t *testing.T) {
-	outcome := make(chan string, 1)
-	r := regtest.Serve(t, regtest.Options{Network: &regtest.Network{RTT: time.Millisecond}, Backend: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			outcome <- err.Error()
-			return
+	t.Parallel()
+	bubble(t, func(t *testing.T, m *regtest.Memory) {
+		outcome := make(chan string, 1)
+		r := regtest.Serve(t, regtest.Options{Memory: m, Network: &regtest.Network{RTT: time.Millisecond}, Backend: hijacker(func(conn net.Conn) {
+			_ = conn.SetReadDeadline(time.Unix(1, 0))
+			_, _ = conn.Write([]byte("go on"))
+			time.Sleep(time.Second)
+			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+			text := make([]byte, 5)
+			_, err := io.ReadFull(conn, text)
+			outcome <- fmt.Sprint(string(text), err)
+		})})
+		conn := dialIn(t, m, r)
+		if _, err := io.ReadFull(conn, make([]byte, 5)); err != nil {
+			t.Fatal(err)
 		}
-		defer func() { _ = conn.Close() }()
-		_ = conn.SetReadDeadline(time.Unix(1, 0))
-		_, _ = conn.Write([]byte("go on"))
-		<-time.After(50 * time.Millisecond)
-		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-		text := make([]byte, 5)
-		_, err = io.ReadFull(conn, text)
-		outcome <- fmt.Sprint(string(text), err)
-	})})
-	conn := dial(t, r)
-	if _, err := io.ReadFull(conn, make([]byte, 5)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.Write([]byte("hello")); err != nil {
-		t.Fatal(err)
-	}
-	if got := <-outcome; got != "hello<nil>" {
-		t.Errorf("read %s", got)
-	}
+		if _, err := conn.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-outcome; got != "hello<nil>" {
+			t.Errorf("read %s", got)
+		}
+	})
 }
 
 // Deadlines to come bind reads and writes alike.
@@ -334,14 +331,15 @@ func TestNetworkCloseWrite(t *testing.T) {
 
 // After Close the socket is gone, whatever the client does.
 func TestNetworkClosesTheSocket(t *testing.T) {
-	r := regtest.Serve(t, regtest.Options{Network: &regtest.Network{RTT: time.Millisecond}, Backend: hijacker(func(net.Conn) {})})
-	conn := dial(t, r)
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); <-time.After(time.Millisecond) {
-		if _, err := conn.Write([]byte("anyone?")); err != nil {
-			return
+	t.Parallel()
+	bubble(t, func(t *testing.T, m *regtest.Memory) {
+		r := regtest.Serve(t, regtest.Options{Memory: m, Network: &regtest.Network{RTT: time.Millisecond}, Backend: hijacker(func(net.Conn) {})})
+		conn := dialIn(t, m, r)
+		time.Sleep(time.Minute)
+		if _, err := conn.Write([]byte("anyone?")); err == nil {
+			t.Error("the socket is still there")
 		}
-	}
-	t.Error("the socket is still there")
+	})
 }
 
 func hijacker(use func(net.Conn)) http.Handler {
@@ -367,6 +365,20 @@ func dial(t *testing.T, r *regtest.Registry) *net.TCPConn {
 		t.Fatal(err)
 	}
 	return conn.(*net.TCPConn)
+}
+
+// dialIn is dial within a bubble.
+func dialIn(t *testing.T, m *regtest.Memory, r *regtest.Registry) net.Conn {
+	t.Helper()
+	conn, err := m.DialContext(t.Context(), "tcp", r.Host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", r.Host()); err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }
 
 // Connections that stay open, and bytes that nobody reads, do not hold Close up.

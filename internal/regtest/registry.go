@@ -259,6 +259,9 @@ func (r *Registry) Dial() func(ctx context.Context, network, address string) (ne
 // Requests lists everything that clients sent, in order of arrival, requests for tokens included.
 func (r *Registry) Requests() []Request { return r.log.list() }
 
+// Arrival returns a channel that is closed when the next request is in the log.
+func (r *Registry) Arrival() <-chan struct{} { return r.log.arrival() }
+
 // Connections counts how clients reached the registry, since the beginning or ResetRequests.
 func (r *Registry) Connections() Connections { return r.log.counted() }
 

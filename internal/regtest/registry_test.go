@@ -98,29 +98,32 @@ func TestTLS(t *testing.T) {
 
 // The store must not go while a handler works on it.
 func TestCloseWaitsForHandlers(t *testing.T) {
-	var over atomic.Bool
-	begun := make(chan struct{})
-	r, err := regtest.Start(regtest.Options{Backend: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		close(begun)
-		<-r.Context().Done()
-		<-time.After(50 * time.Millisecond)
-		over.Store(true)
-	})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		if answer, err := http.Get("http://" + r.Host()); err == nil {
-			_ = answer.Body.Close()
+	t.Parallel()
+	bubble(t, func(t *testing.T, m *regtest.Memory) {
+		var over atomic.Bool
+		begun := make(chan struct{})
+		r, err := regtest.Start(regtest.Options{Memory: m, Backend: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			close(begun)
+			<-r.Context().Done()
+			time.Sleep(time.Second)
+			over.Store(true)
+		})})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}()
-	<-begun
-	if err := r.Close(); err != nil {
-		t.Error(err)
-	}
-	if !over.Load() {
-		t.Error("a handler outlives the registry")
-	}
+		go func() {
+			if answer, err := r.Access("", "").Client.Get("http://" + r.Host()); err == nil {
+				_ = answer.Body.Close()
+			}
+		}()
+		<-begun
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		if !over.Load() {
+			t.Error("a handler outlives the registry")
+		}
+	})
 }
 
 func TestImmutableTags(t *testing.T) {

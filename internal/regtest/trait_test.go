@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/regtest"
@@ -649,53 +650,52 @@ func TestBlobsCollected(t *testing.T) {
 }
 
 func TestOneAtATime(t *testing.T) {
-	s := with(t, regtest.OneAtATime())
-	at := s.upload()
-	body, write := io.Pipe()
-	q, err := http.NewRequestWithContext(t.Context(), "PUT", complete(at, strings.Repeat("a", 128<<10)), body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	put := make(chan int)
-	go func() {
-		answer, err := http.DefaultClient.Do(q)
-		if err != nil {
-			put <- 0
-			return
+	t.Parallel()
+	bubble(t, func(t *testing.T, m *regtest.Memory) {
+		s := withOptions(t, regtest.Options{Memory: m, Traits: []regtest.Trait{regtest.OneAtATime()}})
+		transport := m.Transport()
+		defer transport.CloseIdleConnections()
+		client := &http.Client{Transport: transport}
+		status := func(method, address string, body io.Reader) <-chan int {
+			q, err := http.NewRequestWithContext(t.Context(), method, address, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := make(chan int, 1)
+			go func() {
+				defer close(got)
+				if answer, err := client.Do(q); err == nil {
+					_ = answer.Body.Close()
+					got <- answer.StatusCode
+				}
+			}()
+			return got
 		}
-		_ = answer.Body.Close()
-		put <- answer.StatusCode
-	}()
-	half := []byte(strings.Repeat("a", 64<<10)) // more than the client keeps back
-	if _, err := write.Write(half); err != nil {
-		t.Fatal(err)
-	}
-	for len(s.r.Requests()) == 0 || s.r.Requests()[len(s.r.Requests())-1].Received == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	got := make(chan int)
-	go func() {
-		answer, err := http.Get(s.url + "/blobs/" + s.layer().Digest)
+		begun, _ := askBy(t, client, "POST", s.url+"/blobs/uploads/", nil, "")
+		at, err := begun.Location()
 		if err != nil {
-			got <- 0
-			return
+			t.Fatal(err)
 		}
-		_ = answer.Body.Close()
-		got <- answer.StatusCode
-	}()
-	for q := s.r.Requests(); q[len(q)-1].Method != "GET"; q = s.r.Requests() {
-		time.Sleep(time.Millisecond)
-	}
-	select {
-	case status := <-got:
-		t.Errorf("a blob is read during an upload: %d", status)
-	default:
-	}
-	_, _ = write.Write(half)
-	_ = write.Close()
-	if a, b := <-put, <-got; a != 201 || b != 200 {
-		t.Errorf("statuses %d, %d", a, b)
-	}
+		body, write := io.Pipe()
+		put := status("PUT", complete(at.String(), strings.Repeat("a", 128<<10)), body)
+		half := []byte(strings.Repeat("a", 64<<10)) // more than the client keeps back
+		if _, err := write.Write(half); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		get := status("GET", s.url+"/blobs/"+s.layer().Digest, http.NoBody)
+		synctest.Wait()
+		select {
+		case got := <-get:
+			t.Errorf("a blob is read during an upload: %d", got)
+		default:
+		}
+		_, _ = write.Write(half)
+		_ = write.Close()
+		if a, b := <-put, <-get; a != 201 || b != 200 {
+			t.Errorf("statuses %d, %d", a, b)
+		}
+	})
 }
 
 func TestLocations(t *testing.T) {
