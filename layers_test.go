@@ -18,7 +18,7 @@ const module = "github.com/artifact-promotion/promote"
 
 // layers are the packages from the top down: each may import those below it only.
 var layers = []string{
-	"demo", "input", "runner", "promote", "config", "gate", "ledger", "writeahead", "template", "transfer", "graph", "referrer",
+	"demo", "input", "runner", "promote", "config", "gate", "ledger", "template", "transfer", "graph", "referrer",
 	"report", "document", "registry", "github", "credential", "proxy", "queue", "regtest",
 }
 

@@ -2,6 +2,8 @@ package promote_test
 
 import (
 	"flag"
+	"strings"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
@@ -11,7 +13,7 @@ var allVendors = flag.Bool("all-vendors", false, "cut, kill and race at every ve
 // vendorsCut are the vendors at which promotions are cut, killed and raced: two without the referrers API and two with
 // it, which take all that the program keeps in a registry.
 var vendorsCut = map[bool][]string{
-	false: {"ghcr-new", "late"},
+	false: {"ghcr-new", "late", "late by 5s", "late by 15s"},
 	true:  {"quay", "acr"},
 }
 
@@ -23,8 +25,15 @@ func vendorsFor(api bool, n int) []string {
 	return vendorsCut[api][n%len(vendorsCut[api]):][:1]
 }
 
-// traitsOf are the ways of a vendor; none has none.
+// traitsOf are the ways of a vendor; none has none. Tags are seen late by as much as is seen outside too.
 func traitsOf(vendor string) []regtest.Trait {
+	if by, ok := strings.CutPrefix(vendor, "late by "); ok {
+		after, err := time.ParseDuration(by)
+		if err != nil {
+			panic(err)
+		}
+		return []regtest.Trait{regtest.TagsLate(after)}
+	}
 	v, ok := regtest.FindVendor(vendor)
 	if !ok && vendor != "" {
 		panic("no vendor is called " + vendor)

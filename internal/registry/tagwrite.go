@@ -32,13 +32,15 @@ func (r *Repository) ReadTag(ctx context.Context, tag string) (TagReading, error
 		return err
 	})
 	var failure *Error
-	switch {
+	switch a := retry.AnswerOf(err); {
 	case err == nil:
 		return reading, nil
 	case errors.Is(err, ErrNotFound):
 		return TagReading{Began: reading.Began, Clock: reading.Clock}, nil
 	case errors.As(err, &failure): // made by an attempt
 		return TagReading{}, failure
+	case a != nil && ctx.Err() == nil: // the last retry was throttled or unavailable too
+		return TagReading{}, r.refuse("read manifest", tag, a)
 	}
 	return TagReading{}, r.fail("read manifest", tag, err)
 }
@@ -76,6 +78,9 @@ func (r *Repository) readTagOnce(ctx context.Context, tag string) (TagReading, e
 // The error for an immutable tag is ErrTagImmutable, unless the tag points to the digest
 // already.
 func (r *Repository) WriteTag(ctx context.Context, tag string, m Manifest, notAfter time.Time) error {
+	if err := r.confirmAssumedMissing(ctx, m); err != nil {
+		return err
+	}
 	c := r.call(http.MethodPut, "manifests/"+tag)
 	c.header = http.Header{"Content-Type": {m.MediaType}}
 	c.body = m.Raw
@@ -85,12 +90,29 @@ func (r *Repository) WriteTag(ctx context.Context, tag string, m Manifest, notAf
 	r.session.cache.wroteManifest(r, tag)
 	defer r.session.cache.wroteManifest(r, tag)
 	a, err := r.session.sendOnce(ctx, c)
+	if a := retry.AnswerOf(err); a != nil && wire.RetryAfter(a.Status, a.Header) > r.session.host.MaxThrottle() {
+		refused := r.refusal(opWriteManifest, tag, a)
+		refused.throttled = true
+		return refused
+	}
 	if err != nil {
-		return r.fail(opWriteManifest, tag, retry.ExhaustedError{Err: err})
+		return r.unclearWrite(ctx, tag, m, err)
 	}
 	if wasWritten(a) {
 		r.noteExists()
 		return nil
 	}
 	return r.refusedManifest(ctx, tag, m, a)
+}
+
+// unclearWrite is the error of a write to a tag that may pass when it is repeated. Some registries
+// refuse to change a tag with the code of a damaged manifest (kaniko#1095).
+func (r *Repository) unclearWrite(ctx context.Context, tag string, m Manifest, cause error) error {
+	var refused retry.Error
+	if errors.As(cause, &refused) && refused.Reason == retry.Refused && refused.Answer != nil {
+		if err := r.refusedManifest(ctx, tag, m, refused.Answer); err == nil || errors.Is(err, ErrTagImmutable) {
+			return err
+		}
+	}
+	return r.fail(opWriteManifest, tag, retry.ExhaustedError{Err: cause})
 }

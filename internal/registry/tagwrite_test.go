@@ -111,6 +111,57 @@ func TestWriteTag_Immutable(t *testing.T) {
 	}
 }
 
+// An immutable tag is known by every vendor's refusal, also by that of a damaged manifest.
+func TestWriteTag_ImmutableOfVendors(t *testing.T) {
+	t.Parallel()
+	first, second := twoManifests()
+	for _, how := range []regtest.Immutability{
+		regtest.ECRImmutable, regtest.HarborImmutable, regtest.ACRImmutable, regtest.NexusImmutable, regtest.ArtifactoryImmutable, regtest.ArtifactoryImmutable400, regtest.HubImmutable,
+	} {
+		t.Run(how.Words, func(t *testing.T) {
+			t.Parallel()
+			reg := regtest.Serve(t, regtest.Options{Traits: []regtest.Trait{regtest.ImmutableTags(how, func(string, string) bool { return true })}})
+			r := target(t, reg, "acme/app")
+			for _, test := range []struct {
+				m    Manifest
+				want error
+			}{{first, nil}, {first, nil}, {second, ErrTagImmutable}} {
+				if err := r.WriteTag(t.Context(), "v1", test.m, time.Now().Add(time.Hour)); !errors.Is(err, test.want) {
+					t.Errorf("error %v, want %v", err, test.want)
+				}
+			}
+		})
+	}
+}
+
+// A tag that was assumed missing, because the registry refused to read it, is not overwritten.
+func TestWriteTag_HiddenTag(t *testing.T) {
+	t.Parallel()
+	hide := true
+	reg := regtest.Serve(t, regtest.Options{Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.UserAgent() != regtest.Agent && r.Method == http.MethodGet && hide && r.URL.Path != "/v2/" {
+				w.WriteHeader(http.StatusForbidden)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}})
+	want := tagged(t, reg, regtest.Access{}, "acme/app", "dev")
+	r := target(t, reg, "acme/app").AllowMissing()
+	if got, err := r.ReadTag(t.Context(), "dev"); err != nil || got.Exists {
+		t.Fatalf("exists %v, error %v", got.Exists, err)
+	}
+	hide = false
+	first, _ := twoManifests()
+	if err := r.WriteTag(t.Context(), "dev", first, time.Now().Add(time.Hour)); err == nil {
+		t.Error("it was written")
+	}
+	if got, err := r.ReadTag(t.Context(), "dev"); err != nil || got.Manifest.Digest != want.Digest {
+		t.Errorf("the tag points to %v, error %v", got.Manifest.Digest, err)
+	}
+}
+
 // What this run reads later is what it wrote, not what the cache has.
 func TestWriteTag_ForgetsTheCache(t *testing.T) {
 	t.Parallel()
@@ -130,5 +181,19 @@ func TestWriteTag_ForgetsTheCache(t *testing.T) {
 	}
 	if got != second.Digest {
 		t.Errorf("read %s, want %s", got, second.Digest)
+	}
+}
+
+// A manifest that names a blob which the registry lacks is told apart from one that it never takes.
+func TestWriteTag_MissingContent(t *testing.T) {
+	t.Parallel()
+	r := target(t, regtest.Serve(t, regtest.Options{}), "acme/app")
+	m := NewManifest(string(types.OCIManifestSchema1), []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
+		`"config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}`))
+	if err := r.WriteTag(t.Context(), "dev", m, time.Now().Add(time.Minute)); !IsMissingContent(err) {
+		t.Errorf("error %v", err)
+	}
+	if IsMissingContent(errors.New("no answer")) {
+		t.Error("an error without an answer is taken for missing content")
 	}
 }
