@@ -14,12 +14,12 @@ import (
 )
 
 // What a record may cost in a registry without the referrers API. Where there is a ledger already: the
-// reads of its heads and of the tags, before the entry is written, after that, and after the outcome;
-// the record's blob; and the two writes of the head. A ledger that begins costs its two blobs and its
-// two empty heads besides, and looks whether it is lost rather than new.
+// reads of its heads and of the tags, before the entry is written, after that, and after the outcome; the
+// record's blob; and the two writes of the head. A ledger that begins costs its two blobs and its two empty
+// heads besides, and looks whether it is lost rather than new. A blob is one request, or two on distribution.
 const (
-	recording = 9
-	beginning = recording + 10
+	recording = 10
+	beginning = recording + 11
 )
 
 // mostRequests is what a promotion of the reference image may cost, tokens

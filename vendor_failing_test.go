@@ -39,8 +39,8 @@ func onEach(vendors string, row failing) (rows []failing) {
 var unfitAtOne = []failing{
 	{
 		vendor:    "ghcr-new",
-		scenarios: `history`,
-		why:       "The history of a repository that does not exist is not told from one that may not be read: the name is to be checked.",
+		scenarios: `audit_of_nothing history`,
+		why:       "The history, or the audit, of a repository that does not exist is not told from one that may not be read: the name is to be checked.",
 		shows:     "403 Forbidden: DENIED",
 	},
 	{

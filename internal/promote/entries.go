@@ -185,10 +185,13 @@ func (r *run) noteUnrecorded() {
 func (r *run) beginOne(ctx context.Context, p *promotion) error {
 	var beside sync.WaitGroup
 	var keepErr error
-	beside.Go(func() { keepErr = r.keep(ctx, p) })
+	view := p.viewWithTags()
+	if kept, held, needed := r.toKeep(p); needed { // chosen before the draft takes what the tags point to then
+		beside.Go(func() { keepErr = p.keep(ctx, kept, held) })
+	}
 	beside.Go(func() { r.askToAttach(ctx, p) })
 	var resolved []ledger.Entry
-	session, err := p.ledger.ledger.Begin(ctx, p.viewWithTags(), p.ledger.id, p.ownTagNames(),
+	session, err := p.ledger.ledger.Begin(ctx, view, p.ledger.id, p.ownTagNames(),
 		func(ctx context.Context, start ledger.Start) (ledger.Entry, error) {
 			resolved = start.Resolved
 			return r.draft(ctx, p, start)
@@ -434,17 +437,18 @@ func (r *run) keeps(p *promotion, entries []ledger.Entry) (ledger.Kept, bool) {
 	return ledger.Keep(entries, digestText(t.before), r.request.Keep)
 }
 
-// keep points a tag of the program's own to the image that is replaced, so that neither a clean-up
-// nor a registry that drops overwritten images takes it.
-func (r *run) keep(ctx context.Context, p *promotion) error {
-	kept, needed := r.keeps(p, p.ledger.view.Entries())
-	if !needed {
-		return nil
+// toKeep is the image that is replaced and that a tag of the program's own is to keep.
+func (r *run) toKeep(p *promotion) (kept ledger.Kept, held registry.Manifest, needed bool) {
+	if kept, needed = r.keeps(p, p.ledger.view.Entries()); !needed {
+		return kept, held, false
 	}
 	held, existed := p.firstMoving().before.Held()
-	if !existed || held.Raw == nil {
-		return nil
-	}
+	return kept, held, existed && held.Raw != nil
+}
+
+// keep points a tag of the program's own to an image, so that neither a clean-up nor a registry that
+// drops overwritten images takes it.
+func (p *promotion) keep(ctx context.Context, kept ledger.Kept, held registry.Manifest) error {
 	_, err := p.target.PutManifest(ctx, p.ledger.ledger.Key().Kept(kept.Slot), held)
 	if errors.Is(err, registry.ErrTagImmutable) {
 		return nil // nothing is overwritten there, and nothing needs to be kept

@@ -9,12 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/promote"
-	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
-	"github.com/google/go-containerregistry/pkg/name"
 )
 
 // fleet is three images, each on its way to a repository of its own, to a moving tag there that holds an old image and
@@ -148,20 +145,6 @@ func (f *fleet) expectTag(t *testing.T, what string, n int, tag, want string) {
 	if got := holds(t, f.target, repoOf(n), tag); got != want {
 		t.Errorf("%s: %s:%s holds %q, want %q", what, repoOf(n), tag, got, want)
 	}
-}
-
-// opened is a repository as the tests see it.
-func opened(t testing.TB, at *regtest.Registry, repo string) *registry.Repository {
-	t.Helper()
-	n, err := name.NewRepository(at.Host() + "/" + repo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := registry.New(registry.Options{UserAgent: regtest.Agent}).Open(t.Context(), credential.Target, n, registry.Push)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
 }
 
 func told(d document.Report, part string) bool {

@@ -153,13 +153,13 @@ func (p *promotion) inTurn(ctx context.Context, use func() error) error {
 }
 
 // readLedgersAgain reads the ledgers of promotions that are to move a tag.
-func (r *run) readLedgersAgain(ctx context.Context) error {
+func (r *run) readLedgersAgain(ctx context.Context, moving []*promotion) error {
 	if !r.keepsRecords() {
 		return nil
 	}
 	g, ctx := asking(ctx)
-	for _, p := range r.promotions {
-		if p.ledger.ledger != nil && p.moves() {
+	for _, p := range moving {
+		if p.ledger.ledger != nil {
 			g.Go(func() error {
 				return p.inTurn(ctx, func() error {
 					view, err := p.ledger.ledger.Read(ctx)

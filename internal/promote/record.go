@@ -135,10 +135,15 @@ func overridesOf(verdicts []document.Verdict) (gates []string) {
 	return gates
 }
 
-// members are all promotions of the release.
+// members are all promotions of the release. What a tag pointed to before, its own record says: the
+// others are still being read.
 func (r *run) members() (all []document.Member) {
 	for _, p := range r.promotions {
-		all = append(all, document.Member{Repository: p.target.Name(), Ledger: p.ledgerName(r.request), Digest: p.root.Digest.String(), Tags: p.recordTags()})
+		m := document.Member{Repository: p.target.Name(), Ledger: p.ledgerName(r.request), Digest: p.root.Digest.String()}
+		for _, t := range p.tags {
+			m.Tags = append(m.Tags, document.RecordTag{Name: t.text, Fixed: t.fixed, After: m.Digest})
+		}
+		all = append(all, m)
 	}
 	return all
 }

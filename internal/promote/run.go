@@ -3,6 +3,7 @@ package promote
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
@@ -289,7 +290,8 @@ func (r *run) observeWritten(ctx context.Context) error {
 		return nil
 	}
 	g, ctx := group(ctx)
-	g.Go(func() error { return r.readLedgersAgain(ctx) })
+	moving := slices.DeleteFunc(slices.Clone(r.promotions), func(p *promotion) bool { return !p.moves() }) // before the tags are read again
+	g.Go(func() error { return r.readLedgersAgain(ctx, moving) })
 	g.Go(func() error { return r.observe(ctx) })
 	return g.Wait()
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -138,10 +137,4 @@ func readRecords(ctx context.Context, at regtest.Access, repo, key string) (all 
 		all = append(all, recordOf{e.record, e.intent.Line.Digest, e.intent.Run.ID})
 	}
 	return all, err
-}
-
-// underWay reports whether a ledger says that tags are moving.
-func (w *world) underWay(ctx context.Context) (bool, error) {
-	entries, err := readEntries(ctx, w.at(w.target), w.parcels[0].repo, "production")
-	return slices.ContainsFunc(entries, func(e entry) bool { return e.outcome.State == "pending" }), err
 }
