@@ -48,8 +48,8 @@ func Open(store Store, key Key, run Run) *Ledger {
 	return &Ledger{store: store, key: key, run: run, lease: lease, leases: map[string]firstSeen{}, parsed: &sync.Map{}, random: mathrand.Float64}
 }
 
-// WithVersions has a reader look for versions of the heads too: they are there where tags became
-// immutable after the ledger was begun. A run that writes finds that out by a refusal.
+// WithVersions has a reader look for versions of the heads too: they are there where tags are
+// immutable. A run that writes finds that out by a refusal, or by heads that were never overwritten.
 func (l *Ledger) WithVersions() *Ledger {
 	l.versions = true
 	return l

@@ -168,11 +168,21 @@ func (e recordError) Unwrap() error { return e.err }
 
 // hint adds to what the registry's refusal calls for that a promotion need not be recorded.
 func (e recordError) hint() string {
-	text := hintOf(e.err)
-	if registry.IsRefusal(e.err) {
+	text := ledgerHint(e.err)
+	if registry.IsRefusal(e.err) && !errors.Is(e.err, registry.ErrTagImmutable) {
 		text = strings.TrimSpace(text + "\nIf the registry takes no ledger at all: with `record: optional` the promotion goes on without a record, and a notice says so.")
 	}
 	return text
+}
+
+// ledgerHint says what to do where a ledger could not be written. A ledger begins in versions where tags are
+// immutable, so that a refusal to change its tags means that they became so since.
+func ledgerHint(err error) string {
+	if errors.Is(err, registry.ErrTagImmutable) {
+		return "The tags of the ledger could be changed before. Exclude promotion-ledger.* and promotion-keep.* from the registry's rule for immutable tags, and run it again. " +
+			"If there is no such rule, the credential may create tags but not overwrite them."
+	}
+	return hintOf(err)
 }
 
 // noteUnrecorded says of a release without a record what that means.

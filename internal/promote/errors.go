@@ -35,7 +35,7 @@ func (e *unrecordedError) Unwrap() error { return e.err }
 
 func (e *unrecordedError) hint() string {
 	text := "Run it again, which writes the outcome, or let the next promotion there do it."
-	if more := registry.HintOf(e.err); more != "" {
+	if more := ledgerHint(e.err); more != "" {
 		text += "\n" + more
 	}
 	return text

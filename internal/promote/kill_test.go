@@ -35,7 +35,7 @@ func TestKill(t *testing.T) {
 		}
 	}
 	all = append(all, setting{name: "release", images: 3, layers: 1, layerSize: 10, verify: "blobs", bare: true})
-	all = atVendors(all)
+	all = atVendors(all, vendorsFor)
 	for n, s := range all {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

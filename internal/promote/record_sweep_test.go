@@ -58,7 +58,7 @@ func scenes() []scene {
 	}
 	var at []scene
 	for n, s := range all {
-		for _, vendor := range vendorsFor(s.atTarget(), n) {
+		for _, vendor := range vendorsInBubble(s.atTarget(), n) {
 			s := s
 			s.name, s.vendor = s.name+" at "+vendor, vendor
 			at = append(at, s)

@@ -191,7 +191,7 @@ func TestReleaseSweep(t *testing.T) {
 		{name: "release", images: 3},
 		{name: "release with tokens in one registry", images: 3, inside: true, auth: true, oneScope: true},
 		{name: "release to the API", images: 3, targetAPI: true},
-	}) {
+	}, vendorsInBubble) {
 		s.layers, s.layerSize, s.verify, s.bare = 1, 10, "blobs", true
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()

@@ -64,7 +64,7 @@ func sweeps() []setting {
 // completes it. Without -sweep a sample is made, always the same.
 func TestSweep(t *testing.T) {
 	long(t)
-	for _, s := range atVendors(sweeps()) {
+	for _, s := range atVendors(sweeps(), vendorsInBubble) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			sweep(t, s)
