@@ -362,7 +362,7 @@ func (x *trial) play(ctx context.Context) {
 		x.start(ctx)
 		ready, over := x.world.await()
 		if over {
-			if x.start(ctx); x.world.runs > 0 {
+			if x.start(ctx); x.world.left() > 0 {
 				continue
 			}
 			break

@@ -303,7 +303,9 @@ func (w *world) pending(run int) (reads, writes int) {
 
 // start runs something that may be killed.
 func (w *world) start(do func()) {
+	w.mu.Lock()
 	w.runs++
+	w.mu.Unlock()
 	go func() {
 		defer func() {
 			w.mu.Lock()
@@ -334,4 +336,11 @@ func (w *world) await() (ready []int, over bool) {
 // image is a manifest of some bytes.
 func image(text string) registry.Manifest {
 	return registry.NewManifest(string(types.OCIManifestSchema1), fmt.Appendf(nil, `{"schemaVersion":2,"annotations":{"name":%q}}`, text))
+}
+
+// left is how many runs have not ended.
+func (w *world) left() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.runs
 }

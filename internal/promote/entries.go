@@ -31,18 +31,20 @@ type storedRecord struct {
 // after an hour.
 const unreferenced = 20 * time.Minute
 
-// storeRecord stores the record of a promotion that is to move a tag, while its image is copied.
-// What it says may change until its entry is written; then it is stored again.
-func (r *run) storeRecord(ctx context.Context, p *promotion) error {
+// storeRecord makes the record of a promotion that is to move a tag, and returns what stores it while
+// the image is copied. What it says may change until its entry is written; then it is stored again.
+func (r *run) storeRecord(ctx context.Context, p *promotion) (store func() error) {
 	if p.ledger.ledger == nil || !r.keepsRecords() || !p.moves() || len(p.ownTags()) == 0 {
-		return nil
+		return func() error { return nil }
 	}
 	record := r.recordOf(ctx, p)
 	record.PreviousRecord = lastRecord(p.ledger.view.Entries())
-	if err := p.store(ctx, record); err != nil {
-		return r.unrecordable(p, err)
+	return func() error {
+		if err := p.store(ctx, record); err != nil {
+			return r.unrecordable(p, err)
+		}
+		return nil
 	}
-	return nil
 }
 
 // store stores a record, unless it says what the stored one says.

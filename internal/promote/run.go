@@ -234,7 +234,7 @@ func (r *run) copyAndVerify(ctx context.Context) error {
 				if err := created(ctx); err != nil {
 					return err
 				}
-				g.Go(func() error { return r.storeRecord(ctx, p) })
+				g.Go(r.storeRecord(ctx, p))
 				return nil
 			}
 			if p.target.AssumedMissing() { // the ledger creates it, and what was asked before then is refused
