@@ -432,6 +432,9 @@ func TestRunAgainByHand(t *testing.T) {
 		s.expectHolds("latest", "c")
 		d := run(t, s.back("", "production", "latest"))
 		expect(t, d, document.RolledBack)
+		if !told(d, "A rollback of "+s.to("production")+" to "+s.image("b").Root+" was interrupted; this run finishes it.") {
+			t.Errorf("notices %q", d.Notices)
+		}
 		s.expectHolds("production", "b")
 		s.expectHolds("latest", "b")
 		s.expectStory("b rolled-back", "b interrupted", "c promoted", "b promoted", "a promoted")

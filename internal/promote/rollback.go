@@ -128,9 +128,17 @@ func (r *run) backFromMidway() bool {
 			continue
 		}
 		found = true
-		r.note(fmt.Sprintf("A run was ended while it moved the tags of %s to %s: %s is where they go.", p.place(), cmp.Or(p.past.midway, p.past.to), p.past.to))
+		r.note(p.midwayText())
 	}
 	return found
+}
+
+// midwayText says what becomes of tags that a run has left half moved.
+func (p *promotion) midwayText() string {
+	if was := cmp.Or(p.past.midway, p.past.to); was != p.past.to {
+		return fmt.Sprintf("A run was interrupted while it moved the tags of %s to %s; this rollback moves them to %s.", p.place(), was, p.past.to)
+	}
+	return fmt.Sprintf("A rollback of %s to %s was interrupted; this run finishes it.", p.place(), p.past.to)
 }
 
 // finishesRelease has a promotion go where a rollback was to bring it that was ended once it had moved
