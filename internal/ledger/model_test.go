@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -39,20 +40,23 @@ type runner struct {
 	session  *Session
 	found    map[string]string
 	pointsTo map[string]string
-	began    bool    // it has begun to move tags
-	moved    bool    // it has moved one
-	shown    [2]head // the heads as it has read them last
-	known    head    // everything that it has read
-	hasRival bool    // its last look at the heads has shown another run, which came meanwhile
-	alarm    string  // what its last look at the heads has shown that forbids to move tags
-	over     bool    // it has ended, or was killed
+	began    bool        // it has begun to move tags
+	moved    bool        // it has moved one
+	shown    [2]head     // the heads as it has read them last
+	known    head        // everything that it has read
+	hasRival bool        // its last look at the heads has shown another run, which came meanwhile
+	alarm    string      // what its last look at the heads has shown that forbids to move tags
+	over     atomic.Bool // it has ended, or was killed
 	took     time.Duration
 	err      error // how it ended
 }
 
 func (r *runner) String() string { return string(rune('A' + r.n)) }
 
-func (r *runner) killed() bool { return r.world.killed[r.n] }
+func (r *runner) killed() bool {
+	_, killed := r.world.killed.Load(r.n)
+	return killed
+}
 
 // good is the state that the run ends with.
 func (r *runner) good() document.Outcome {
@@ -336,7 +340,7 @@ func (x *trial) faultsOf(run int) (all []step) {
 // start starts the runs that wait for another one to end.
 func (x *trial) start(ctx context.Context) {
 	for _, r := range x.runners {
-		if r.world != nil || r.after > 0 && !x.runners[r.after-1].over {
+		if r.world != nil || r.after > 0 && !x.runners[r.after-1].over.Load() {
 			continue
 		}
 		r.world = x.world
@@ -345,7 +349,7 @@ func (x *trial) start(ctx context.Context) {
 			began := time.Now()
 			r.err = r.promote(ctx)
 			r.took = time.Since(began)
-			if r.over = true; !r.killed() {
+			if r.over.Store(true); !r.killed() {
 				x.check(r)
 			}
 		})
@@ -414,7 +418,7 @@ func (x *trial) take(s step, ready []int, current int) int {
 		return current
 	case s.fault == kill:
 		x.kills--
-		x.runners[s.run].over = true
+		x.runners[s.run].over.Store(true)
 	case s.fault != none:
 		x.faults--
 		x.failures++
@@ -459,7 +463,7 @@ func (x *trial) isKnown(current int) bool {
 		maphash.WriteComparable(&h, x.used[f])
 	}
 	for _, r := range x.runners {
-		maphash.WriteComparable(&h, r.over)
+		maphash.WriteComparable(&h, r.over.Load())
 	}
 	maphash.WriteComparable(&h, x.edited[environmentTags[1]])
 	state := h.Sum64()
@@ -584,7 +588,7 @@ func (x *trial) watch(r *request) {
 // watchEnd sees that an entry has got a final state: nobody resolves that of a run which is at work.
 func (x *trial) watchEnd(r *request, e Entry) {
 	for _, owner := range x.runners {
-		if owner.world != nil && owner.session != nil && owner.session.id == e.ID && owner.n != r.run && !owner.over && !x.used[paused] {
+		if owner.world != nil && owner.session != nil && owner.session.id == e.ID && owner.n != r.run && !owner.over.Load() && !x.used[paused] {
 			x.fail("run %v resolves the entry of run %v, which is at work", x.runners[r.run], owner)
 		}
 	}
@@ -645,7 +649,7 @@ func (x *trial) check(r *runner) {
 
 // hasLoser reports whether another run has moved tags, and has not ended well.
 func (x *trial) hasLoser(r *runner) bool {
-	return slices.ContainsFunc(x.runners, func(o *runner) bool { return o != r && o.began && (!o.over || o.err != nil) })
+	return slices.ContainsFunc(x.runners, func(o *runner) bool { return o != r && o.began && (!o.over.Load() || o.err != nil) })
 }
 
 // isExpected reports whether a tag of a run that has ended well points to its image, or to one of a

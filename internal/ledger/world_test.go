@@ -29,7 +29,7 @@ type world struct {
 	written func(*request)                      // called after each write; nil: nothing watches
 	lapse   func(*request, time.Duration)       // called if a write rests on a read that is too old
 
-	killed   map[int]bool // none of their requests reaches the registry any more
+	killed   sync.Map // none of their requests reaches the registry any more
 	lastRead map[runTag]time.Time
 	seen     map[int]uint64 // hash of everything that a run has been answered: what it does next depends on nothing else
 }
@@ -82,7 +82,7 @@ var (
 )
 
 func newWorld() *world {
-	return &world{tags: map[string][]registry.Manifest{}, killed: map[int]bool{}, lastRead: map[runTag]time.Time{}, seen: map[int]uint64{}}
+	return &world{tags: map[string][]registry.Manifest{}, lastRead: map[runTag]time.Time{}, seen: map[int]uint64{}}
 }
 
 // steppedStore is the repository as one run sees it.
@@ -107,7 +107,7 @@ func (s steppedStore) WriteTag(ctx context.Context, tag string, m registry.Manif
 func (s steppedStore) send(ctx context.Context, r *request) (registry.TagReading, error) {
 	r.answer, r.sent = make(chan answer, 1), time.Now()
 	s.mu.Lock()
-	if s.killed[r.run] {
+	if _, killed := s.killed.Load(r.run); killed {
 		s.mu.Unlock()
 		return registry.TagReading{}, errKilled
 	}
@@ -264,7 +264,9 @@ func (w *world) ready() (runs []int) {
 func (w *world) let(run int, f fault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.killed[run] = w.killed[run] || f == kill
+	if f == kill {
+		w.killed.Store(run, true)
+	}
 	all := w.sorted(w.waiting)
 	w.waiting = slices.DeleteFunc(w.waiting, func(r *request) bool { return r.run == run })
 	nth := 0
