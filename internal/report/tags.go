@@ -117,10 +117,10 @@ func fateOf(r document.Report, p document.Promotion, tag document.Tag) string {
 
 // wouldBecome tells what a tag points to now from what counts as before: an unfinished run may have moved it.
 func wouldBecome(p document.Promotion, tag document.Tag) string {
-	switch {
-	case tag.After == "" || tag.After == tag.Before:
+	switch tag.After {
+	case "", tag.Before:
 		return "is " + held(tag.Before) + ", would become " + p.Digest
-	case tag.After == p.Digest:
+	case p.Digest:
 		return "is " + held(tag.After) + ", left by an unfinished run (was " + held(tag.Before) + ")"
 	default:
 		return "is " + held(tag.After) + ", left by an unfinished run (was " + held(tag.Before) + "), would become " + p.Digest
