@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/queue"
@@ -103,10 +104,11 @@ const (
 	writeTries = 12
 )
 
-// point writes a manifest to the tag, if the tag points to what the caller expects. An attempt
+// point writes a manifest to the tag, if the tag points to what the caller expects. A caller that
+// expects the manifest itself has it written all the same: the read may lag. An attempt
 // without an answer may have taken effect, and somebody else may have moved the tag since: before
 // the next attempt the tag is read again.
-func (o Observation) point(ctx context.Context, to registry.Manifest, from v1.Hash) error {
+func (o Observation) point(ctx context.Context, to registry.Manifest, from ...v1.Hash) error {
 	at, unanswered := o.at, error(nil)
 	for nth := range writeTries {
 		if time.Since(at) >= freshRead {
@@ -115,10 +117,10 @@ func (o Observation) point(ctx context.Context, to registry.Manifest, from v1.Ha
 				return err
 			}
 			at = reading.Began
-			switch now := reading.Manifest.Digest; now {
-			case to.Digest:
+			switch now := reading.Manifest.Digest; {
+			case slices.Contains(from, now):
+			case now == to.Digest:
 				return nil
-			case from:
 			default:
 				return &TakenError{Reference: o.Reference(), Holds: now}
 			}
@@ -241,7 +243,7 @@ func PutBack(ctx context.Context, p Proof, o Observation, moved bool) (Restored,
 	case !old && now.Digest() != p.manifest.Digest:
 		return Taken, &TakenError{Reference: o.Reference(), Holds: now.Digest()}
 	}
-	if err := o.write(ctx, now.Digest()); err != nil {
+	if err := o.write(ctx, p.manifest.Digest, now.Digest()); err != nil {
 		if old {
 			return Unknown, err
 		}
@@ -251,7 +253,7 @@ func PutBack(ctx context.Context, p Proof, o Observation, moved bool) (Restored,
 }
 
 // write makes the tag what it was, if it points to what the caller has read.
-func (o Observation) write(ctx context.Context, from v1.Hash) error {
+func (o Observation) write(ctx context.Context, from ...v1.Hash) error {
 	if o.held == nil {
 		return o.repo.DeleteTag(ctx, o.tag)
 	}
@@ -262,7 +264,7 @@ func (o Observation) write(ctx context.Context, from v1.Hash) error {
 			return err
 		}
 	}
-	return o.SeenAgain(time.Time{}).point(ctx, held, from)
+	return o.SeenAgain(time.Time{}).point(ctx, held, from...)
 }
 
 // restored reads the tag once more.
