@@ -19,30 +19,29 @@ import (
 // included, each blob before the manifest that names it and each child before
 // its index. It moves no tag but those of cosign's scheme and of lists of
 // referrers. The counts are of this call; what another call of the run brought
-// counts there. Ready, which may be nil, is called once it is known that nothing stands in the way,
-// and before anything is written; an error from it ends the copy.
+// counts there. Surveyed, which may be nil, is called once it is known that nothing
+// stands in the way, and before anything is written.
 //
 // oras-go's graph copy is the model: one recursive walk, each digest done once,
 // the semaphore held around transfers only. It carries no cosign tags, merges no
 // fallback tags of a target, and never sends a body again; regclient does the
 // first two but does not try again after a 503.
-func (e *Engine) Copy(ctx context.Context, g *graph.Graph, source, target *registry.Repository, ready func(context.Context) error) (document.Copied, error) {
+func (e *Engine) Copy(ctx context.Context, g *graph.Graph, source, target *registry.Repository, surveyed func()) (document.Copied, error) {
 	if g.IsOutline() {
 		return document.Copied{}, errOutline
 	}
-	if ready == nil {
-		ready = func(context.Context) error { return nil }
+	if surveyed == nil {
+		surveyed = func() {}
 	}
 	if source.Same(target) {
-		return document.Copied{}, ready(ctx)
+		surveyed()
+		return document.Copied{}, nil
 	}
 	c := &copying{engine: e, graph: g, source: source, target: e.target(target), nodes: map[v1.Hash]*step{}}
 	if err := c.survey(ctx); err != nil {
 		return document.Copied{}, err
 	}
-	if err := ready(ctx); err != nil {
-		return document.Copied{}, err
-	}
+	surveyed()
 	err := c.copy(ctx)
 	if ctx.Err() == nil { // the failure is one of this copy's own
 		err = registry.Original(err)
