@@ -131,7 +131,7 @@ func TestLibrariesInUse(t *testing.T) {
 var senders = []string{
 	"internal/credential/client.go Chain.ask",
 	"internal/credential/client.go within.RoundTrip",    // ends a request with the run
-	"internal/credential/google.go proxySeen.RoundTrip", // keeps why a proxy refused
+	"internal/credential/google.go lastError.RoundTrip", // keeps why a proxy refused
 	"internal/github/ask.go Client.ask",
 	"internal/registry/attempt.go attempt.send",
 	"internal/registry/internal/auth/ping.go guarded.send",

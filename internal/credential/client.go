@@ -3,6 +3,7 @@ package credential
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,13 +37,20 @@ func (c *Chain) client(ctx context.Context) *http.Client {
 	}
 }
 
-// mayPass is the library's judgement but for one error: a proxy that wants a login wants it each time.
+// mayPass is the library's judgement, but each attempt fails in the same way where a proxy wants a login, or the authority
+// of a certificate is not known.
 func mayPass(ctx context.Context, response *http.Response, err error) (bool, error) {
 	var login *proxy.LoginError
-	if errors.As(err, &login) {
+	if errors.As(err, &login) || isUntrusted(err) {
 		return false, err
 	}
 	return retryablehttp.DefaultRetryPolicy(ctx, response, err)
+}
+
+// isUntrusted reports whether the authority of a certificate is not known.
+func isUntrusted(err error) bool {
+	var unknown x509.UnknownAuthorityError
+	return errors.As(err, &unknown)
 }
 
 func (c *Chain) roundTripper() http.RoundTripper {

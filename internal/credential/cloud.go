@@ -52,8 +52,11 @@ func (c *Chain) cloud(ctx context.Context, side Side, repo name.Repository) (Cre
 	case err == nil:
 		return Credential{Auth: auth, Origin: how.origin}, nil
 	}
+	var authority untrusted
 	if hint := proxy.Hint("the login service", err); hint != "" {
 		how.check = strings.ReplaceAll(hint, "\n", " ")
+	} else if errors.As(err, &authority) {
+		how.check = "if the authority is your own, give its certificate in PEM form in the input ca-certificates; if it is not, a proxy may intercept TLS"
 	}
 	err = fmt.Errorf("log in to %s with %s: %w; %s", host, how.origin, err, how.check)
 	if side == Target || v == amazonECR {
@@ -64,6 +67,12 @@ func (c *Chain) cloud(ctx context.Context, side Side, repo name.Repository) (Cre
 
 // maxAnswer bounds what is repeated of a login service's words.
 const maxAnswer = 300
+
+// untrusted is the text of an error about a login service whose certificate is
+// signed by an unknown authority: no variable is wrong then.
+type untrusted string
+
+func (u untrusted) Error() string { return string(u) }
 
 // redact makes an error of a login service fit for a message: the first line
 // only, since AWS goes on with the signed headers, the session token among
@@ -86,6 +95,9 @@ func redact(ctx context.Context, err error, secrets ...string) error {
 	}
 	if len(text) > maxAnswer {
 		text = strings.ToValidUTF8(text[:maxAnswer], "") + "…"
+	}
+	if isUntrusted(err) {
+		return untrusted(text)
 	}
 	return errors.New(text)
 }

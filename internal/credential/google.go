@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/artifact-promotion/promote/internal/proxy"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"golang.org/x/oauth2"
 	oauth "golang.org/x/oauth2/google"
@@ -76,7 +75,7 @@ func (c *Chain) googleFileToken(ctx context.Context, path string) (string, error
 		return "", fmt.Errorf("%s is no credentials file that this program knows; expected JSON with a type such as service_account or external_account", path)
 	}
 	client := c.client(ctx)
-	seen := &proxySeen{inner: client.Transport}
+	seen := &lastError{inner: client.Transport}
 	client.Transport = seen
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, client)
 	found, err := oauth.CredentialsFromJSONWithType(ctx, data, file.Type, googleScope)
@@ -84,8 +83,8 @@ func (c *Chain) googleFileToken(ctx context.Context, path string) (string, error
 		return "", fmt.Errorf("read %s: %w", path, err)
 	}
 	token, err := found.TokenSource.Token()
-	if refused := seen.refused.Load(); err != nil && refused != nil {
-		return "", *refused
+	if unsent := seen.err.Load(); err != nil && unsent != nil {
+		return "", *unsent
 	}
 	if err != nil {
 		return "", googleWords(err)
@@ -93,16 +92,17 @@ func (c *Chain) googleFileToken(ctx context.Context, path string) (string, error
 	return token.AccessToken, nil
 }
 
-// proxySeen keeps why a forward proxy did not connect: of an error oauth2 hands on the text alone (x/oauth2 jwt, Token).
-type proxySeen struct {
-	inner   http.RoundTripper
-	refused atomic.Pointer[error]
+// lastError keeps why the last request was not answered: of an error oauth2 hands on the text alone (x/oauth2 jwt, Token).
+type lastError struct {
+	inner http.RoundTripper
+	err   atomic.Pointer[error]
 }
 
-func (s *proxySeen) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := s.inner.RoundTrip(r)
-	if refused := proxy.Find(err); refused != nil {
-		s.refused.Store(&refused)
+func (l *lastError) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := l.inner.RoundTrip(r)
+	l.err.Store(nil)
+	if err != nil {
+		l.err.Store(&err)
 	}
 	return response, err
 }
