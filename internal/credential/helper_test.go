@@ -104,6 +104,9 @@ func TestHelperRunsOnceForHost(t *testing.T) {
 
 // TestHelperEndsWithContext: also when a grandchild keeps the pipe.
 func TestHelperEndsWithContext(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long: it waits for a second")
+	}
 	fakeHelper(t, "fake", "sleep 100 & sleep 100")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()

@@ -57,6 +57,9 @@ func TestProxyThatWantsALogin(t *testing.T) {
 // TestProxyThatRefusesTheHost: the proxy is at fault, not the variables of the cloud. Such a refusal may pass: it is
 // tried again.
 func TestProxyThatRefusesTheHost(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long: it waits for a second")
+	}
 	t.Parallel()
 	for _, test := range []struct {
 		name, repo string

@@ -665,7 +665,7 @@ func TestOddEntries(t *testing.T) {
 	}
 }
 
-// long skips a test that takes a third of a second of processor time or more, where only short ones are asked for.
+// long skips a test that takes a quarter of a second of processor time or more, where only short ones are asked for.
 func long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

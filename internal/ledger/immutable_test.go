@@ -86,6 +86,7 @@ func TestImmutableRepository(t *testing.T) {
 
 // TestNewestVersionIsNotTheLedgers: who has not caught up loses nothing by it, and writes behind what is there.
 func TestNewestVersionIsNotTheLedgers(t *testing.T) {
+	long(t)
 	g := newRig(t, regtest.Options{Immutable: immutables["all tags"], Delete: true}, 1)
 	var want []string
 	for n := range 5 { // each with the page that is under the ledger's tag
@@ -291,7 +292,7 @@ func TestVersionsThatAreNone(t *testing.T) {
 	}
 }
 
-// long skips a test that takes a third of a second of processor time or more, where only short ones are asked for.
+// long skips a test that takes a quarter of a second of processor time or more, where only short ones are asked for.
 func long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

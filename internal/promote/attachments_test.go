@@ -37,6 +37,7 @@ func decorated() *regtest.Image {
 // TestAttachments: from every kind of registry to every kind, everything arrives,
 // is findable in the target's way, and a second run has nothing to do.
 func TestAttachments(t *testing.T) {
+	long(t)
 	for _, test := range []struct {
 		source, target bool
 		page           int64
@@ -111,6 +112,7 @@ func TestAttachmentsReported(t *testing.T) {
 }
 
 func TestAttachmentsNone(t *testing.T) {
+	long(t)
 	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := decorated()
 	push(t, i, source, "acme/app", "dev")

@@ -189,6 +189,7 @@ func (s *shop) push(image *regtest.Image, tag string) {
 // TestAuditOfATagThatNoRecordNames: an environment's tag is judged although others are
 // as recorded; one that is yet to be written is not called as recorded.
 func TestAuditOfATagThatNoRecordNames(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newShop(t, regtest.Options{Referrers: true})
 	a := picture("a")
@@ -210,6 +211,7 @@ func TestAuditOfATagThatNoRecordNames(t *testing.T) {
 // TestAuditOfBuilds: what no environment comes before is pushed to by builds, which
 // record nothing. Beside what is recorded it is said that it was not compared.
 func TestAuditOfBuilds(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newShop(t, regtest.Options{})
 	s.push(plain("built"), "dev")
@@ -234,6 +236,7 @@ func TestAuditOfBuilds(t *testing.T) {
 // TestAuditWithoutAList says that records may be there, where a registry lists no tags;
 // and says nothing of what was never recorded, where it refuses to list them.
 func TestAuditWithoutAList(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for status, want := range map[int]string{http.StatusNotFound: "ledger", http.StatusForbidden: "unreadable"} {
 		s := newShop(t, regtest.Options{Wrap: forUs(regtest.Answer(func(q *http.Request) bool {

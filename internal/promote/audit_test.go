@@ -56,6 +56,7 @@ func tells(t testing.TB, d document.Report, want string, says ...string) {
 
 // TestAuditFindsNothing where everything is as it was promoted, and writes nothing.
 func TestAuditFindsNothing(t *testing.T) {
+	long(t)
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		s := newShop(t, o)
@@ -368,6 +369,7 @@ func layerOf(i *regtest.Image) string {
 
 // TestAuditBesideAPromotion does not take one that is under way for one that was ended.
 func TestAuditBesideAPromotion(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newShop(t, regtest.Options{Referrers: true})
 	s.promote("production", picture("a"))
@@ -387,6 +389,7 @@ func TestAuditBesideAPromotion(t *testing.T) {
 // TestAuditOfSeveral has the findings of each in the order that was asked for; what cannot be read is one, and what
 // was not asked for is not looked at.
 func TestAuditOfSeveral(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newShop(t, regtest.Options{Wrap: refusing("secret/app")})
 	a, b := picture("a"), picture("b")
@@ -446,6 +449,7 @@ func TestAuditSeesALittle(t *testing.T) {
 
 // TestRepairFails is an error, with the findings beside it.
 func TestRepairFails(t *testing.T) {
+	long(t)
 	t.Parallel()
 	refuse := false
 	s := newShop(t, regtest.Options{Wrap: forUs(func(next http.Handler) http.Handler {
@@ -495,6 +499,7 @@ func TestAuditIsBounded(t *testing.T) {
 
 // TestStageWithoutTags of its own, as they are named anew each time, holds what its records say.
 func TestStageWithoutTags(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newShop(t, regtest.Options{Referrers: true})
 	a, b := picture("a"), picture("b")

@@ -63,6 +63,7 @@ func attestationWithSubject(t testing.TB, source *regtest.Registry) {
 
 // TestContent: whatever it is, it arrives with the same bytes and type, whole.
 func TestContent(t *testing.T) {
+	long(t)
 	for name, make := range map[string]func(testing.TB, *regtest.Registry){
 		"image":                       build(regtest.Spec{}),
 		"image without layers":        build(regtest.Spec{Layers: -1}),
@@ -154,6 +155,7 @@ const schema1 = `{"schemaVersion":1,"name":"acme/app","tag":"dev","architecture"
 
 // TestRefused: what cannot be promoted whole is refused before anything is written.
 func TestRefused(t *testing.T) {
+	long(t)
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}})
 	for name, test := range map[string]struct {
 		wrap    func(http.Handler) http.Handler

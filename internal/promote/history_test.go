@@ -165,6 +165,7 @@ func TestHistoryOfALostLedger(t *testing.T) {
 
 // TestHistoryRemarks what the list leaves out.
 func TestHistoryRemarks(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newShop(t, regtest.Options{})
 	s.promote("production", picture("a"))
@@ -181,6 +182,7 @@ func TestHistoryRemarks(t *testing.T) {
 
 // TestFindEverywhere puts first where the image has been.
 func TestFindEverywhere(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newShop(t, regtest.Options{Referrers: true})
 	a, b := picture("a"), picture("b")
@@ -243,6 +245,7 @@ func TestOneCannotBeRead(t *testing.T) {
 
 // TestTagsCannotBeListed: the ledger is shown, and that it may lack something.
 func TestTagsCannotBeListed(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newShop(t, regtest.Options{Wrap: forUs(regtest.Answer(on(http.MethodGet, "/tags/list"), http.StatusForbidden, "application/json", []byte("{}")))})
 	s.promote("production", picture("a"))
@@ -255,6 +258,7 @@ func TestTagsCannotBeListed(t *testing.T) {
 
 // TestHistoryEnds with its context.
 func TestHistoryEnds(t *testing.T) {
+	long(t)
 	t.Parallel()
 	over := errors.New("it is over")
 	for _, mode := range []promote.Mode{promote.History, promote.Audit} {

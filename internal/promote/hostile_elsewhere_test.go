@@ -115,6 +115,7 @@ func (w *wild) discreet(t *testing.T, all string) {
 // TestHostileElsewhere: another host that is reached by https may be where a registry keeps its content. It gets no
 // credential, and what it answers is believed no more than the registry is.
 func TestHostileElsewhere(t *testing.T) {
+	long(t)
 	for _, p := range pointings() {
 		if p.name == "a realm" || strings.Contains(p.name, "question") { // a token service gets the password: that is its use
 			continue
@@ -131,6 +132,7 @@ func TestHostileElsewhere(t *testing.T) {
 
 // TestHostileLoops: redirects that lead round, or on and on, end soon.
 func TestHostileLoops(t *testing.T) {
+	long(t)
 	on := func(part string) func(string) func(*wild, http.Handler) http.Handler {
 		return func(string) func(*wild, http.Handler) http.Handler {
 			return when(in(part), func(a assault) {

@@ -58,6 +58,7 @@ func TestHostileSpellings(t *testing.T) {
 // TestHostileRealms: a token service is where the password goes. It is not on the loopback of whoever asks a registry with
 // a public name, and has no user of its own.
 func TestHostileRealms(t *testing.T) {
+	long(t)
 	for _, p := range pointings() {
 		if p.name != "a realm" {
 			continue

@@ -233,6 +233,7 @@ func TestPutBackFirstThatFails(t *testing.T) {
 
 // TestGatedOffNothingIsPutBack: a dry run and a plan write nothing, and show what the tags will hold after the put-back.
 func TestPutBackIsPlanned(t *testing.T) {
+	long(t)
 	for _, only := range [][]int{{0, 1, 2}, {1}} {
 		f := newFleet(t, regtest.Options{Delete: true})
 		f.killed(t, 5)

@@ -266,6 +266,7 @@ func TestRecordComesFirst(t *testing.T) {
 
 // TestRecordThatCannotBeWritten: then nothing moves, whatever of it fails.
 func TestRecordThatCannotBeWritten(t *testing.T) {
+	long(t)
 	t.Parallel()
 	record := func(q *http.Request) bool {
 		return q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/promotion-record-")
@@ -321,6 +322,7 @@ func TestRecordThatCannotBeWritten(t *testing.T) {
 
 // TestRecordsBlobIsRefused: the image is at the target already, so that only the record is uploaded.
 func TestRecordsBlobIsRefused(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, status := range []int{http.StatusForbidden, http.StatusRequestEntityTooLarge} {
 		s := newWorks(t, regtest.Options{})

@@ -437,6 +437,7 @@ func TestReleaseOfWhichOneCannotBeCopied(t *testing.T) {
 
 // TestReleaseWithoutAJournal: where none can be written, nothing moves.
 func TestReleaseWithoutAJournal(t *testing.T) {
+	long(t)
 	for n := range ships {
 		f := newFleet(t, regtest.Options{})
 		f.refuse(putOf(n, ledger.TagFor("production")))

@@ -60,6 +60,7 @@ var stops = map[string]stop{
 
 // TestRerun of a promotion: a later attempt, an hour later, is the same promotion.
 func TestRerun(t *testing.T) {
+	long(t)
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		for name, stop := range stops {
@@ -105,6 +106,7 @@ func (s *works) expectDone(d document.Report, name string, release string) {
 
 // TestRerunWhereTagsCannotBeDeleted: what the first attempt wrote stays, and is what the second would write.
 func TestRerunWhereTagsCannotBeDeleted(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newWorks(t, regtest.Options{Wrap: forUs(regtest.Answer(func(q *http.Request) bool { return q.Method == http.MethodDelete }, http.StatusMethodNotAllowed, "application/json", []byte(`{"errors":[{"code":"UNSUPPORTED"}]}`)))})
 	s.promoted("a", "production", "latest")
@@ -150,6 +152,7 @@ func TestRerunOfASourceThatMoved(t *testing.T) {
 
 // TestRerunAfterAnother: what another run has brought meanwhile is replaced, and that is not the first promotion.
 func TestRerunAfterAnother(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newWorks(t, regtest.Options{})
 	r := s.bring("a", "production", dated)
@@ -193,6 +196,7 @@ func TestRerunOfOtherKinds(t *testing.T) {
 
 // TestRerunOfDatesAlone: no environment, and the only tags have a date in them.
 func TestRerunOfDatesAlone(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for name, stop := range map[string]struct {
 		match func(*http.Request) bool
@@ -235,6 +239,7 @@ func TestRerunOfAPlainTarget(t *testing.T) {
 
 // TestRerunOfARelease of three: every image keeps its record and its date, wherever the first attempt ended.
 func TestRerunOfARelease(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for name, match := range map[string]func(*http.Request) bool{
 		"at the second record": func(q *http.Request) bool {
@@ -449,6 +454,7 @@ func TestFinishedAndFailed(t *testing.T) {
 // TestRerunWhoseTagShowsNothing: the first tag held the image before, so that only the run itself can tell that the
 // other has moved.
 func TestRerunWhoseTagShowsNothing(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newWorks(t, regtest.Options{})
 	s.promoted("a", "production", "latest")
@@ -464,6 +470,7 @@ func TestRerunWhoseTagShowsNothing(t *testing.T) {
 
 // TestRerunOfWhatFailedAndWasNotListed: the first attempt's line says that it failed, and the second could not change it.
 func TestRerunOfWhatFailedAndWasNotListed(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newWorks(t, regtest.Options{})
 	s.promoted("a", "production", "latest")

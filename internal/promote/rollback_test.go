@@ -185,6 +185,7 @@ func TestRollbackOfALostLedger(t *testing.T) {
 
 // TestRollbackFromDrift: a tag that was moved by hand goes to what the records say.
 func TestRollbackFromDrift(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newWorks(t, regtest.Options{})
 	s.promoted("a")
@@ -201,6 +202,7 @@ func TestRollbackFromDrift(t *testing.T) {
 
 // TestRollbackWritesFixedTagsAnew, and lets alone what is taken.
 func TestRollbackWritesFixedTagsAnew(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newWorks(t, regtest.Options{Immutable: func(_, tag string) bool { return strings.HasPrefix(tag, "release-") || tag == "v1" }})
 	s.promoted("a", "production", dated)
@@ -374,6 +376,7 @@ func TestRollbackWhoseOldRecordIsGone(t *testing.T) {
 
 // TestRollbackRefused at a tag: what had moved is put back, and the next goes to the same image.
 func TestRollbackRefused(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newWorks(t, regtest.Options{})
 	for _, name := range []string{"a", "b", "c"} {
@@ -437,6 +440,7 @@ func (f *fleetAt) expectAll(want string) {
 
 // TestRollbackOfARelease: what the newest release has brought goes back together, and the rest stays.
 func TestRollbackOfARelease(t *testing.T) {
+	long(t)
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		o.Delete = true
@@ -487,6 +491,7 @@ func TestRollbackToARecordOfARelease(t *testing.T) {
 
 // TestRollbackOfAReleaseIsAllOrNothing under a tag that is refused, and where something is gone.
 func TestRollbackOfAReleaseIsAllOrNothing(t *testing.T) {
+	long(t)
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		o.Delete = true

@@ -34,6 +34,7 @@ func (s *stage) promoteLate(t testing.TB, ctx context.Context, tags ...string) d
 // TestLateWriteIsReverted: an attempt at a tag has no answer and lands seconds later, while the registry refuses the next
 // attempts. The run waits for it and reverts it, as often as one lands; the release's other tags are reverted meanwhile.
 func TestLateWriteIsReverted(t *testing.T) {
+	long(t)
 	t.Parallel()
 	seconds := time.Second
 	for name, after := range map[string][]time.Duration{

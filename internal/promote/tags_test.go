@@ -158,6 +158,7 @@ func TestMovingTagThatCannotBeChanged(t *testing.T) {
 
 // TestSecondTagFails: the first is put back.
 func TestSecondTagFails(t *testing.T) {
+	long(t)
 	refuse := func(tag string) func(http.Handler) http.Handler {
 		return forUs(regtest.Answer(on(http.MethodPut, "/manifests/"+tag), http.StatusForbidden, "application/json", []byte(`{"errors":[{"code":"DENIED"}]}`)))
 	}

@@ -21,6 +21,7 @@ func noLedger(q *http.Request) bool {
 
 // TestUnrecorded: the tags have moved and the line could not be written. A rerun writes it, and so does the next run.
 func TestUnrecorded(t *testing.T) {
+	long(t)
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		for _, status := range []int{http.StatusForbidden, http.StatusInternalServerError} {
@@ -117,6 +118,7 @@ func expectUnrecorded(t testing.TB, d document.Report) {
 
 // TestLedgerThatCannotBeChanged: its tag can be written once, and all is recorded nevertheless.
 func TestLedgerThatCannotBeChanged(t *testing.T) {
+	long(t)
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		for name, frozen := range map[string][]string{

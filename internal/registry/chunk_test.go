@@ -18,6 +18,7 @@ import (
 // If a proxy refuses large bodies, by an answer or by closing the connection, chunks are halved
 // until it accepts them. The accepted size is remembered.
 func TestChunks(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for name, answers := range map[string]bool{"413": true, "closed": false} {
 		t.Run(name, func(t *testing.T) {

@@ -248,6 +248,7 @@ func (g *gauge) leave() { g.now.Add(-1) }
 
 // Uploads, downloads and small requests each have a limit of their own.
 func TestCeilings(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, test := range []struct {
 		transfers int

@@ -17,6 +17,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,9 +34,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// TestMain fails if goroutines are left after every client and registry of the tests was closed.
+// TestMain fails if goroutines are left after every client and registry of the tests was closed. It lets eight tests run at
+// the same time, on a machine with fewer processors too: much of each is waiting.
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // -parallel on the command line comes after it
 	flag.Parse()
+	debug.SetGCPercent(400) // a fifth of the processor time goes to collecting otherwise
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	if code == 0 && flag.Lookup("test.fuzz").Value.String() == "" && !settled(before) {

@@ -111,6 +111,7 @@ func corrupt(w http.ResponseWriter, r *http.Request, next http.Handler) {
 func ends(r *http.Request) bool { return request(putBlob)(r) && r.ContentLength == 0 }
 
 func TestUploadAfterAFault(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, test := range []struct {
 		name             string

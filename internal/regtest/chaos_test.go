@@ -653,7 +653,7 @@ func TestChaosDelay(t *testing.T) {
 	}
 }
 
-// long skips a test that takes a third of a second of processor time or more, where only short ones are asked for.
+// long skips a test that takes a good part of a second of processor time, where only short ones are asked for.
 func long(t testing.TB) {
 	t.Helper()
 	if testing.Short() {

@@ -224,6 +224,7 @@ func expectConnections(t *testing.T, r *regtest.Registry, want int) {
 // TestMemoryTLS: images go in and come out of two registries of one network, over a slow line, with tokens. Whoever does
 // not know the network's authority is not connected.
 func TestMemoryTLS(t *testing.T) {
+	long(t)
 	t.Parallel()
 	bubble(t, func(t *testing.T, m *regtest.Memory) {
 		i := regtest.Build(regtest.Spec{LayerSize: 3 << 20})

@@ -405,6 +405,7 @@ func TestNetworkCloseIsQuick(t *testing.T) {
 
 // A registry's whole traffic goes over the network unharmed, TLS and authentication included.
 func TestNetworkCarriesRegistry(t *testing.T) {
+	long(t)
 	r := regtest.Serve(t, regtest.Options{
 		Referrers: true, TLS: true, Auth: oneUser(),
 		Network: &regtest.Network{RTT: 2 * time.Millisecond, BytesPerSecond: 100_000_000},

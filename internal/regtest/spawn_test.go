@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ func TestMain(m *testing.M) {
 	case "mute":
 		os.Exit(3)
 	}
+	debug.SetGCPercent(400) // a fifth of the processor time goes to collecting otherwise
 	os.Exit(m.Run())
 }
 
@@ -40,6 +42,7 @@ func childRegistry() int {
 }
 
 func TestSpawn(t *testing.T) {
+	long(t)
 	t.Setenv("REGTEST_CHILD", "registry")
 	backend, stop, err := regtest.Spawn(t.Context(), os.Args[0])
 	if err != nil {

@@ -361,6 +361,7 @@ func TestImmutableInEachVendorsWords(t *testing.T) {
 }
 
 func TestTagLists(t *testing.T) {
+	long(t)
 	s := with(t, regtest.PageLimit(500))
 	for query, status := range map[string]int{"?n=1000": 400, "?n=500": 200, "": 200} {
 		answer, text := s.get("/tags/list" + query)

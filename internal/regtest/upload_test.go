@@ -12,6 +12,7 @@ import (
 // A proxy that refuses large requests, and hides from the registry that its clients speak TLS, takes an image all
 // the same.
 func TestPushThroughProxy(t *testing.T) {
+	long(t)
 	r, err := regtest.Start(regtest.Options{TLS: true, Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.ContentLength > 1<<20 {

@@ -76,6 +76,7 @@ func TestCopyCounts(t *testing.T) {
 
 // TestCopyRepairs what an earlier run or a clean-up left undone.
 func TestCopyRepairs(t *testing.T) {
+	long(t)
 	i := small()
 	attached := i.Manifests[len(i.Manifests)-2].Digest
 	for name, remove := range map[string]func(ctx context.Context, at regtest.Access) error{
@@ -539,6 +540,7 @@ func lost(match func(ref string) bool) func(http.Handler) http.Handler {
 // TestManifestsThatAreLost by a registry that has acknowledged them are written again:
 // manifests, tags of cosign's scheme and lists of referrers.
 func TestManifestsThatAreLost(t *testing.T) {
+	long(t)
 	t.Parallel()
 	i := small()
 	list := strings.Replace(i.Root, ":", "-", 1)

@@ -177,6 +177,7 @@ func TestMergeOfTwoKeysAndOnePayload(t *testing.T) {
 
 // TestMergeRefused: what cannot be one is not overwritten, and nothing is written.
 func TestMergeRefused(t *testing.T) {
+	long(t)
 	index := func(t *testing.T, target *regtest.Registry, tag string) {
 		other := regtest.Build(regtest.Spec{Seed: "other", Platforms: []string{"linux/amd64"}})
 		push(t, other, target, targetRepo, tag)
@@ -329,6 +330,7 @@ func TestMergeWithARival(t *testing.T) {
 
 // TestMergedByARival: what holds the source's layers and others is complete; nothing is written.
 func TestMergedByARival(t *testing.T) {
+	long(t)
 	t.Parallel()
 	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	ours, _ := signed(".sig", "alice")

@@ -131,6 +131,7 @@ func TestBlobThatWasCollected(t *testing.T) {
 
 // A registry that never finds the blob is not sent it again and again.
 func TestBlobThatIsNeverFound(t *testing.T) {
+	long(t)
 	t.Parallel()
 	v := newVerified()
 	refuse := func(next http.Handler) http.Handler {
