@@ -115,6 +115,17 @@ func TestPageSaysWhatFails(t *testing.T) {
 	)
 }
 
+// What is run without the limit of memory shows what the limit costs, and is not held to it.
+func TestPageShowsWhatTheLimitCosts(t *testing.T) {
+	free := took(1, 10)
+	free.memory, free.cpu = 90<<20, 2*time.Second
+	page := pageOf(t, resultsOf(map[string]map[string][]figure{"crowd": {us: {took(1, 10)}}, "crowd-free": {us: {free}}}))
+	expectLines(t, page,
+		"| 200 images, without the limit of memory | 90 MiB | 2.00 s |",
+		"| peak memory in every case | 64 MiB | 20 MiB: 200 images | yes |",
+	)
+}
+
 func TestPageNamesItsCommand(t *testing.T) {
 	c, err := parse([]string{"-trace", "/elsewhere", "-runs", "2", "-cases", "cross,retag"})
 	if err != nil {
@@ -189,7 +200,7 @@ func TestWeighNamesTheRegistries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen, err := w.weighed(t.Context(), "grep", []string{"-q", `^127\.0\.0\.1 .*\bsource\.test\b`, systemHosts})
+	seen, err := w.weighed(t.Context(), "grep", []string{"-q", `^127\.0\.0\.1 .*\bsource\.test\b`, systemHosts}, nil)
 	if errors.Is(err, syscall.EPERM) || err != nil && strings.Contains(err.Error(), "run the bench as root") {
 		t.Log(err)
 	} else if err != nil || seen.Status != "" {

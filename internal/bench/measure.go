@@ -130,7 +130,7 @@ func (w *world) once(ctx context.Context, s scenario, t tool, attempt string) (f
 		if s.mode != "" {
 			args = append(args, "--mode="+s.mode)
 		}
-		one, err := w.weighed(ctx, binary, args)
+		one, err := w.weighed(ctx, binary, args, s.env)
 		if err != nil {
 			return f, err
 		}

@@ -14,6 +14,7 @@ type scenario struct {
 	name, title string
 	at          place
 	mode        string    // of ours; empty: promote
+	env         []string  // of ours, besides; not nil: not as users run it
 	holds       []holding // at the source
 	tools       []string  // who takes part; empty: all
 	once        []string  // who of them runs once only, because it takes long
@@ -79,6 +80,10 @@ var scenarios = slices.Concat(oneImage, []scenario{
 	{name: "plan", title: "a plan of 40 images", at: far, mode: "plan", holds: services(40), pairs: toOwn("plan", 40, service, "prod"), tools: []string{us}},
 	{name: "plan-again", title: "a plan of 40 images that are there", at: far, mode: "plan", holds: services(40), pairs: toOwn("many", 40, service, "prod"), tools: []string{us}},
 	{name: "crowd", title: "200 images", at: far, holds: services(200), pairs: toOwn("crowd", 200, service, "prod"), tools: []string{us}, once: []string{us}},
+	{
+		name: "crowd-free", title: "200 images, without the limit of memory", at: far, env: []string{"GOMEMLIMIT=1TiB"},
+		holds: services(200), pairs: toOwn("crowd-free", 200, service, "prod"), tools: []string{us}, once: []string{us},
+	},
 	{
 		name: "layer", title: "one large layer", at: near,
 		tools: []string{us, crane, "skopeo copy --all", "oras cp", "regctl image copy"},

@@ -62,13 +62,13 @@ const patience = 15 * time.Minute
 
 // weighed runs a program through weigh. That it fails stands in its status; an
 // error is a failure to measure.
-func (w *world) weighed(ctx context.Context, binary string, args []string) (weight, error) {
+func (w *world) weighed(ctx context.Context, binary string, args, env []string) (weight, error) {
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	file := filepath.Join(w.folder, "weight")
 	c := exec.CommandContext(bounded, w.bench, append([]string{"weigh", file, w.hosts(), binary}, args...)...)
 	c.SysProcAttr = ownMounts()
-	c.Env, c.Dir = w.environment(), w.folder
+	c.Env, c.Dir = append(w.environment(), env...), w.folder
 	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) } // weigh ends the program
 	c.WaitDelay = 10 * time.Second
 	out, err := c.CombinedOutput()
