@@ -271,9 +271,9 @@ func (r *results) memoryTable(p *page) {
 	}
 	p.say("## Memory")
 	p.say(`The peak of our process's resident memory, and its processor time. Nothing is staged on disk. The 200 images are as the
-40 above. The program limits its memory, except where the user sets GOMEMLIMIT: near the limit it collects garbage more often;
-the case without the limit shows what that costs in processor time. The large layer, of %s, goes between two registries that make it while it is read and hash and forget it while it
-is written, without a simulated network.`, gibibytes(r.layer))
+40 above. The program limits its memory, unless the user sets GOMEMLIMIT: near the limit it collects garbage more often. The
+case without the limit shows what that costs in processor time. The large layer, of %s, goes between two registries that make
+it while it is read and hash and forget it while it is written, without a simulated network.`, gibibytes(r.layer))
 	p.table([]string{"", "peak memory", "processor"}, rows)
 }
 
