@@ -280,7 +280,7 @@ func TestReadmeCountsFaults(t *testing.T) {
 	}
 	left := len(regexp.MustCompile(`(?m)^\s+regtest\.\w+: 0,`).FindAll(chaos, -1))
 	want := fmt.Sprintf("each of %d kinds", len(regtest.Faults())-left)
-	if left == 0 || !bytes.Contains(readme, []byte(want)) {
+	if !bytes.Contains(readme, []byte(want)) {
 		t.Errorf("the README does not say %q: there are %d faults, of which the runs leave out %d", want, len(regtest.Faults()), left)
 	}
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"flag"
+	"io"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/regtest"
@@ -18,13 +20,15 @@ import (
 //
 //	registry NAME [-api] [-page BYTES] [-delete] [-immutable PREFIX] [-tls]
 //		[-account USER:PASSWORD:REPOSITORY=ACTIONS]... [-basic] [-onescope] [-ttl DURATION]
-//		[-fault METHOD|PATHPART|STATUS[|TIMES]]... [-answer METHOD|PATHPART|STATUS|MEDIATYPE|FILE]...
+//		[-fault METHOD|PATHPART|STATUS[|TIMES[|AFTER]]]... [-answer METHOD|PATHPART|STATUS|MEDIATYPE|FILE]...
 //		[-corrupt PATHPART]... [-cut METHOD|PATHPART]... [-slow METHOD|PATHPART|DURATION]...
-//		[-meanwhile METHOD|PATHPART|REFERENCE|TAG]...
+//		[-hang METHOD|PATHPART]... [-meanwhile METHOD|PATHPART|REFERENCE|TAG]...
 //
+// A fault happens to every such request, or to TIMES of them, after AFTER that get by.
 // Without an account it is open to everyone; without -delete it deletes nothing;
 // -tls writes its authority's certificate to NAME.pem. Faults are for the program
-// alone, not for this file's own requests. -meanwhile has somebody else point a tag
+// alone, not for this file's own requests. The first request that is to hang has no answer
+// and no effect, for as long as its client waits. -meanwhile has somebody else point a tag
 // to what another of the same repository holds, just before such a request.
 func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
 	if up := worldOf(ts).up; up != nil && up.introduce(ts, args[0]) {
@@ -48,6 +52,7 @@ func startRegistry(ts *testscript.TestScript, _ bool, args []string) {
 	flags.Var(&f.corrupt, "corrupt", "")
 	flags.Var(&f.cut, "cut", "")
 	flags.Var(&f.slow, "slow", "")
+	flags.Var(&f.hang, "hang", "")
 	flags.Var(&f.meanwhile, "meanwhile", "")
 	name := args[0]
 	ts.Check(flags.Parse(args[1:]))
@@ -124,10 +129,10 @@ func authOf(ts *testscript.TestScript, accounts list, root regtest.Access) *regt
 }
 
 // trouble makes a registry fail, lie, or wait.
-type trouble struct{ status, answer, corrupt, cut, slow, meanwhile list }
+type trouble struct{ status, answer, corrupt, cut, slow, hang, meanwhile list }
 
 func (f trouble) isNone() bool {
-	return len(f.status)+len(f.answer)+len(f.corrupt)+len(f.cut)+len(f.slow)+len(f.meanwhile) == 0
+	return len(f.status)+len(f.answer)+len(f.corrupt)+len(f.cut)+len(f.slow)+len(f.hang)+len(f.meanwhile) == 0
 }
 
 func (f trouble) wraps(ts *testscript.TestScript) []func(http.Handler) http.Handler {
@@ -137,14 +142,17 @@ func (f trouble) wraps(ts *testscript.TestScript) []func(http.Handler) http.Hand
 		wraps = append(wraps, meanwhile(ts, byProgram(p[0], p[1]), p[2], p[3]))
 	}
 	for _, text := range f.status {
-		p := fields(ts, text, 3, 4)
+		p := fields(ts, text, 3, 5)
 		if len(p) == 3 {
 			wraps = append(wraps, always(p[0], p[1], number(ts, p[2])))
 			continue
 		}
-		for range number(ts, p[3]) {
-			wraps = append(wraps, regtest.FailOnce(byProgram(p[0], p[1]), number(ts, p[2])))
+		from := 0
+		if len(p) == 5 {
+			from = number(ts, p[4])
 		}
+		match := between(from, from+number(ts, p[3]), byProgram(p[0], p[1]))
+		wraps = append(wraps, regtest.Answer(match, number(ts, p[2]), "text/plain", nil))
 	}
 	for _, text := range f.answer {
 		p := fields(ts, text, 5, 5)
@@ -156,6 +164,10 @@ func (f trouble) wraps(ts *testscript.TestScript) []func(http.Handler) http.Hand
 	for _, text := range f.cut {
 		p := fields(ts, text, 2, 2)
 		wraps = append(wraps, cut(byProgram(p[0], p[1])))
+	}
+	for _, text := range f.hang {
+		p := fields(ts, text, 2, 2)
+		wraps = append(wraps, hang(between(0, 1, byProgram(p[0], p[1]))))
 	}
 	for _, text := range f.slow {
 		p := fields(ts, text, 3, 3)
@@ -186,6 +198,18 @@ func byProgram(method, part string) func(*http.Request) bool {
 	}
 }
 
+// between matches those of the requests that match whose number, from 0, is in a range.
+func between(from, to int, match func(*http.Request) bool) func(*http.Request) bool {
+	var seen atomic.Int32
+	return func(r *http.Request) bool {
+		if !match(r) {
+			return false
+		}
+		n := int(seen.Add(1)) - 1
+		return n >= from && n < to
+	}
+}
+
 func always(method, part string, status int) func(http.Handler) http.Handler {
 	return regtest.Answer(byProgram(method, part), status, "text/plain", nil)
 }
@@ -208,6 +232,20 @@ func delay(match func(*http.Request) bool, d time.Duration) func(http.Handler) h
 				}
 			}
 			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// hang leaves requests without an answer and without an effect.
+func hang(match func(*http.Request) bool) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !match(r) {
+				next.ServeHTTP(w, r)
+				return
+			}
+			_, _ = io.Copy(io.Discard, r.Body) // only then the server notices that its client is gone
+			<-r.Context().Done()
 		})
 	}
 }

@@ -21,7 +21,6 @@ import (
 
 	"github.com/artifact-promotion/promote/internal/github/githubtest"
 	"github.com/artifact-promotion/promote/internal/input"
-	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/artifact-promotion/promote/internal/runner/runnertest"
 	"github.com/goccy/go-yaml"
@@ -90,11 +89,13 @@ func scriptParams() testscript.Params {
 			"step":      runStep,
 			"run":       runPromote,
 			"interrupt": interrupt,
+			"crash":     crash,
 			"ended":     checkEnded,
 			"same":      checkSame,
 			"tag":       checkTag,
 			"show":      showManifest,
 			"blob":      showBlob,
+			"referrers": showReferrers,
 			"backdate":  backdate,
 			"requests":  countRequests,
 			"output":    checkOutput,
@@ -461,11 +462,18 @@ func checkCommands(ts *testscript.TestScript, log string) {
 // and sends it SIGINT, as the runner does when a job is cancelled.
 //
 //	interrupt NAME METHOD PATHPART
-func interrupt(ts *testscript.TestScript, _ bool, args []string) {
+func interrupt(ts *testscript.TestScript, _ bool, args []string) { signalAt(ts, args, os.Interrupt) }
+
+// crash waits likewise and ends the program at once, as a machine that goes down does.
+//
+//	crash NAME METHOD PATHPART
+func crash(ts *testscript.TestScript, _ bool, args []string) { signalAt(ts, args, os.Kill) }
+
+func signalAt(ts *testscript.TestScript, request []string, signal os.Signal) {
 	w := worldOf(ts)
-	awaitRequest(ts, w.registries[args[0]], args[1:])
+	awaitRequest(ts, w.registries[request[0]], request[1:])
 	w.interrupted = ts.BackgroundCmds()[0]
-	ts.Check(w.interrupted.Process.Signal(os.Interrupt))
+	ts.Check(w.interrupted.Process.Signal(signal))
 }
 
 func awaitRequest(ts *testscript.TestScript, r *regtest.Registry, what []string) {
@@ -507,7 +515,7 @@ func checkSame(ts *testscript.TestScript, neg bool, args []string) {
 		if err != nil {
 			ts.Fatalf("read %s: %v", reference, err)
 		}
-		trees = append(trees, tree.Without(ledger.RecordType)) // each promotion adds one, after it has copied
+		trees = append(trees, tree.Without("application/vnd.in-toto+json")) // each promotion adds a record, after it has copied
 	}
 	missing := regtest.Diff(trees[0], trees[1])
 	if neg == (len(missing) == 0) {

@@ -16,7 +16,13 @@ var unfit = slices.Concat(unfitAtOne, onEach(
 	`acr-immutable artifactory-immutable dockerhub-immutable ecr-immutable harbor-immutable nexus-immutable`, failing{
 		scenarios: `soak`,
 		why:       "The scenario dates a ledger back, which means to write its tag again, and the tag is immutable.",
-		shows:     "push manifest promotion-ledger-staging",
+		shows:     "push manifest promotion-ledger.env.staging",
+	},
+), onEach(
+	`acr-immutable artifactory-immutable dockerhub-immutable ecr-immutable harbor-immutable nexus-immutable`, failing{
+		scenarios: `kept_images`,
+		why:       "The scenario has the tags of kept images written in turn, and each can be written once. Nothing is overwritten there that would have to be kept.",
+		shows:     `promotion-keep.production.1 holds`,
 	},
 ))
 
@@ -33,8 +39,8 @@ func onEach(vendors string, row failing) (rows []failing) {
 var unfitAtOne = []failing{
 	{
 		vendor:    "ghcr-new",
-		scenarios: `history`,
-		why:       "The history of a repository that does not exist is not told from one that may not be read: the name is to be checked.",
+		scenarios: `audit_of_nothing history`,
+		why:       "The history, or the audit, of a repository that does not exist is not told from one that may not be read: the name is to be checked.",
 		shows:     "403 Forbidden: DENIED",
 	},
 	{
@@ -56,6 +62,18 @@ var unfitAtOne = []failing{
 		shows:     "is gone|MANIFEST_UNKNOWN",
 	},
 	{
+		vendor:    "zot",
+		scenarios: `rollback_release`,
+		why:       "zot forgets an image whose last tag was overwritten, also one that was rolled back from: there is no way forward to it again.",
+		shows:     "MANIFEST_UNKNOWN",
+	},
+	{
+		vendor:    "gitlab",
+		scenarios: `attachments_fallback_merged`,
+		why:       "GitLab resolves a tag sha256-<hex> to the image of that digest: there is no fallback list to merge.",
+		shows:     "test/build-report",
+	},
+	{
 		vendor:    "no-subjects",
 		scenarios: `attachments_fallback_merged`,
 		why:       "The registry refuses attachments that name their subject: there is no list of them to merge.",
@@ -63,78 +81,8 @@ var unfitAtOne = []failing{
 	},
 }
 
-// refusesRecords are scenarios that fail because the vendor refuses what the program keeps in a registry: records,
-// ledgers, journals. The change of their form empties this list.
-var refusesRecords = []failing{
-	{
-		vendor:    "acr-immutable",
-		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
-		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
-		shows:     "registry could not be told",
-	},
-	{
-		vendor:    "artifactory-immutable",
-		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
-		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
-		shows:     "registry could not be told",
-	},
-	{
-		vendor:    "dockerhub-immutable",
-		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
-		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
-		shows:     "registry could not be told",
-	},
-	{
-		vendor:    "ecr-immutable",
-		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
-		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
-		shows:     "registry could not be told",
-	},
-	{
-		vendor:    "gitea",
-		scenarios: `cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
-		why:       "Gitea refuses the journal of a release: an index may list image manifests only.",
-		shows:     "MANIFEST_INVALID",
-	},
-	{
-		vendor:    "gitlab",
-		scenarios: `attachments_cosign_merged attachments_fallback_merged attachments_none basic_auth buildkit_attestations command_line config_file cross_registry docker_login docker_schema2 drift environment fixed_tag foreign_layers going_back history large_layers metadata_action_tags mount nested_index one_platform other_repository plan plan_matrix plan_several private_ca registry_auth release rerun rollback rollback_release rollback_unrecorded several_images several_registries single_manifest soak tag_promotion target_env templates`,
-		why:       "GitLab refuses the record: its artifact type is not on GitLab's list, and its subject may be no index.",
-		shows:     "the record could not be written",
-	},
-	{
-		vendor:    "harbor-immutable",
-		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
-		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
-		shows:     "registry could not be told",
-	},
-	{
-		vendor:    "nexus-immutable",
-		scenarios: `artifacts cross_registry docker_schema2 environment fixed_tag metadata_action_tags plan plan_several registry_auth release rollback rollback_release several_images several_registries templates`,
-		why:       "A release's journal is one tag that is written twice, and the tag is immutable.",
-		shows:     "registry could not be told",
-	},
-	{
-		vendor:    "no-subjects",
-		scenarios: `artifacts attachments_cosign_merged attachments_none basic_auth buildkit_attestations command_line config_file cross_registry docker_login docker_schema2 drift environment fixed_tag foreign_layers going_back history large_layers metadata_action_tags mount nested_index one_platform other_repository plan plan_matrix plan_several private_ca registry_auth release rerun rollback rollback_release rollback_unrecorded several_images several_registries single_manifest soak tag_promotion target_env templates`,
-		why:       "The record has a subject, which the registry refuses.",
-		shows:     "the record could not be written|NOT_FOUND: not found",
-	},
-	{
-		vendor:    "zot",
-		scenarios: `artifacts attachments_none basic_auth buildkit_attestations cross_registry docker_login docker_schema2 drift environment foreign_layers history large_layers metadata_action_tags mount nested_index other_repository plan_matrix plan_several private_ca registry_auth release rerun rollback rollback_release several_images several_registries single_manifest`,
-		why:       "The record is written before its subject, the image, is there.",
-		shows:     "the record could not be written",
-		sometimes: true, // it is written beside the copy
-	},
-	{
-		vendor:    "zot",
-		scenarios: `attachments_cosign_merged command_line config_file fixed_tag one_platform soak tag_promotion target_env templates`,
-		why:       "The record is written before its subject, the image, is there.",
-		shows:     "the record could not be written",
-		sometimes: true,
-	},
-}
+// refusesRecords are scenarios that fail because the vendor refuses what the program keeps in a registry. There are none.
+var refusesRecords = []failing{}
 
 // productMustMend are scenarios that fail for another defect of the program: none is known.
 var productMustMend = []failing{}

@@ -30,10 +30,10 @@ var (
 // script says; attachments that the vendor refuses are missing at the source already; and numbers of requests are not
 // looked at, but for writes and reads that must not be made at all.
 var vendorScenarios = strings.Fields(`
-	artifacts attachments_none attachments_cosign_merged attachments_fallback_merged basic_auth buildkit_attestations command_line
+	artifacts attachments_none attachments_cosign_merged attachments_fallback_merged audit_of_nothing basic_auth buildkit_attestations command_line
 	config_file cross_registry docker_login docker_schema2 drift environment fixed_tag foreign_layers going_back history
-	large_layers metadata_action_tags mount nested_index one_platform other_repository plan plan_matrix plan_several private_ca
-	registry_auth release rerun rollback rollback_release rollback_unrecorded several_images several_registries single_manifest
+	kept_images large_layers metadata_action_tags mount nested_index one_platform other_repository plan plan_matrix plan_several private_ca
+	record_none registry_auth release rerun rollback rollback_release rollback_unrecorded rolled_back_gate several_images several_registries single_manifest
 	soak tag_promotion target_env templates`)
 
 // TestVendors runs scenarios on registries with the ways of vendors. What is known to fail stands in vendor_failing_test.go.

@@ -32,6 +32,9 @@ type Environment struct {
 	RequirePlan bool
 	ValidFor    time.Duration // of a plan
 	Overridable []string      // names of gates
+
+	Keep          int  // how many rollback targets get tags of the program's own; 0: none
+	AttachRecords bool // records are attached to images also where the registry has no referrers API
 }
 
 // Environment is the environment of a name, nil if there is none.

@@ -37,6 +37,8 @@ environments:
     tags: [prod]
     fixed-tags: ["{{version}}", "r-{{date 'YYYYMMDD'}}"]
     require-plan: true
+    keep: 5
+    attach-records: true
     valid-for: 1d12h
     overridable: [from, soak, checks]
     gates:
@@ -60,6 +62,9 @@ environments:
 	}
 	if dev.ValidFor != 7*24*time.Hour || dev.RequirePlan || prod.ValidFor != 36*time.Hour || !prod.RequirePlan {
 		t.Errorf("valid for %s and %s", dev.ValidFor, prod.ValidFor)
+	}
+	if dev.Keep != 3 || prod.Keep != 5 || dev.AttachRecords || !prod.AttachRecords {
+		t.Errorf("%d and %d rollback targets are kept, records attached: %v and %v", dev.Keep, prod.Keep, dev.AttachRecords, prod.AttachRecords)
 	}
 	if got := prod.RepositoryOf("app"); got != "registry.acme.example:5000/prod/app-x" {
 		t.Error(got)
@@ -262,8 +267,9 @@ func TestPatternsAreNarrow(t *testing.T) {
 
 func TestReserved(t *testing.T) {
 	for tag, want := range map[string]bool{
-		"promotion-journal": true, "promotion-journal-x": true, "promotion-ledger": true, "promotion-ledger.prod": true, "promotion-record-1": true,
-		"promotion-": false, "promotion": false, "xpromotion-ledger": false, "Promotion-ledger": false, "promotion-led": false,
+		"promotion-ledger.": true, "promotion-ledger.env.prod.a": true, "promotion-ledger.tag.qa.1": true, "promotion-keep.prod.1": true,
+		"promotion-": false, "promotion": false, "xpromotion-ledger.env.prod.a": false, "Promotion-ledger.env.prod.a": false, "promotion-led": false,
+		"promotion-ledger": false, "promotion-ledger-prod": false, "promotion-keep": false, "promotion-record-1": false,
 	} {
 		if ledger.Reserved(tag) != want {
 			t.Errorf("Reserved(%q) is %v", tag, !want)

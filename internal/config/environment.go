@@ -1,6 +1,8 @@
 package config
 
 import (
+	"strconv"
+
 	"github.com/artifact-promotion/promote/internal/template"
 )
 
@@ -33,7 +35,7 @@ func (r *reader) stages(environments *node) []*stage {
 }
 
 func (r *reader) stage(name, body *node) *stage {
-	s := &stage{Environment: &Environment{Name: name.text, ValidFor: DefaultValidFor}, name: name, body: body}
+	s := &stage{Environment: &Environment{Name: name.text, ValidFor: DefaultValidFor, Keep: DefaultKeep}, name: name, body: body}
 	if repository := body.get("repository"); repository != nil {
 		s.Repository, s.repositories = r.repository(repository)
 	}
@@ -41,6 +43,10 @@ func (r *reader) stage(name, body *node) *stage {
 	s.fixed = r.tags(body.list("fixed-tags"), s.Name, s.moving)
 	s.Tags, s.FixedTags = templates(s.moving), templates(s.fixed)
 	s.RequirePlan = body.isTrue("require-plan")
+	s.AttachRecords = body.isTrue("attach-records")
+	if keep := body.get("keep"); keep != nil {
+		s.Keep, _ = strconv.Atoi(keep.text) // its shape was checked
+	}
 	if validFor := body.get("valid-for"); validFor != nil {
 		s.ValidFor = r.duration(validFor, maxValidFor, "90d")
 	}

@@ -14,6 +14,13 @@ const (
 	maxTags         = 50
 )
 
+// DefaultKeep is how many rollback targets an environment keeps unless its config says another
+// number, of at most maxKeep.
+const (
+	DefaultKeep = 3
+	maxKeep     = 20
+)
+
 // maxNameOfEnvironment is that of a DNS label, which environments often become.
 const maxNameOfEnvironment = 63
 
@@ -77,11 +84,19 @@ var environmentShape = &shape{
 			"release-{{date 'YYYYMMDD-HHmmss'}}")},
 		{"gates", false, gatesShape},
 		{"require-plan", false, toggle("Only a plan that was made and approved before may be applied.")},
+		{"keep", false, &shape{
+			kind: number, form: "a number of rollback targets from 0 to 20", most: maxKeep, examples: []any{DefaultKeep},
+			about: "How many of the images that were replaced last stay reachable by tags of the program's own (promotion-keep.*), so that no clean-up takes them. 3 if nothing is said, 0 for none.",
+		}},
+		{"attach-records", false, toggle("Attach records to images also where the registry has no referrers API: that writes the fallback list.")},
 		{"valid-for", false, durationShape("How long a plan may be applied: 7 days if nothing is said, 90 at most.", "7d")},
 		{"overridable", false, &shape{
 			kind: list, form: "a list of gates that this environment has, such as [freeze]",
 			about: "Gates that override-gates with a reason may pass.", examples: []any{[]string{gate.Freeze}},
-			unique: true, item: &shape{kind: text, form: "one of " + listed(gate.Names), words: gate.Names},
+			unique: true, item: &shape{
+				kind: text, words: overridableGates,
+				form: "one of " + listed(overridableGates) + " (" + gate.RolledBack + " may be overridden without being listed)",
+			},
 		}},
 	},
 }

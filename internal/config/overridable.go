@@ -6,6 +6,10 @@ import (
 	"github.com/artifact-promotion/promote/internal/gate"
 )
 
+// overridableGates are the gates that an environment may let be overridden. Every environment has the
+// gate rolled-back, which may always be.
+var overridableGates = slices.DeleteFunc(slices.Clone(gate.Names), func(name string) bool { return name == gate.RolledBack })
+
 // overridables reads which gates may be passed: only gates that there are.
 func (r *reader) overridables(stages []*stage) {
 	for _, s := range stages {
@@ -28,7 +32,7 @@ func (r *reader) overridables(stages []*stage) {
 func (s *stage) gateNames() []string {
 	gates := s.body.pair("gates")
 	var names []string
-	for _, name := range gate.Names {
+	for _, name := range overridableGates {
 		switch {
 		case name == gate.From:
 			if s.body.pair("from") == nil {

@@ -18,6 +18,8 @@ type schema struct {
 	Type          string             `json:"type,omitempty"`
 	Enum          []string           `json:"enum,omitempty"`
 	Pattern       string             `json:"pattern,omitempty"`
+	Minimum       *int               `json:"minimum,omitempty"`
+	Maximum       int                `json:"maximum,omitempty"`
 	MinLength     int                `json:"minLength,omitempty"`
 	MaxLength     int                `json:"maxLength,omitempty"`
 	Items         *schema            `json:"items,omitempty"`
@@ -54,6 +56,9 @@ func (s *shape) schema() *schema {
 	switch s.kind {
 	case boolean:
 		out.Type = "boolean"
+	case number:
+		out.Type, out.Maximum = "integer", s.most
+		out.Minimum = new(int)
 	case list:
 		out.Type = "array"
 		out.Items, out.MinItems, out.MaxItems = s.item.schema(), 1, s.limit()

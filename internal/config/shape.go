@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -20,7 +21,7 @@ type shape struct {
 	pattern *regexp.Regexp // of the whole text
 	outline string         // a pattern for editors, of text that a reader of its own judges
 	words   []string       // the only texts there are
-	most    int            // characters of text, or items; 0: a limit for all
+	most    int            // characters of text, items, or a number itself; 0: a limit for all
 
 	item  *shape // of a list, or of a dictionary whose keys are names
 	names *shape // of these keys
@@ -92,6 +93,11 @@ func (r *reader) check(n *node, s *shape, owner *node) {
 		if n.text != "true" && n.text != "false" {
 			r.refuse(n, quote(n.text), s.form)
 		}
+	case s.kind == number:
+		// YAML reads 010 as 8.
+		if value, err := strconv.Atoi(n.text); err != nil || value < 0 || value > s.most || strconv.Itoa(value) != n.text {
+			r.refuse(n, n.text, s.form)
+		}
 	case s.kind == list:
 		r.checkList(n, s)
 	case s.item != nil:
@@ -106,8 +112,11 @@ func (r *reader) wrongKind(n *node, s *shape, owner *node) {
 	if s.kind == text && (n.kind == number || n.kind == boolean) {
 		expected = fmt.Sprintf("text: %q in quotes, if that is meant; it is %s", n.text, s.form)
 	}
-	if s.kind == boolean && n.kind == text {
+	switch {
+	case s.kind == boolean && n.kind == text:
 		expected += " (lower case, without quotes)"
+	case s.kind == number && n.kind == text:
+		expected += " (in digits, without quotes)"
 	}
 	if n.kind == nothing {
 		// Its place would be the line's end.

@@ -26,7 +26,7 @@ func (r *reader) tags(nodes []*node, environment string, others []tag) []tag {
 			continue
 		}
 		if ledger.Reserved(key) {
-			r.refuse(n, "the tag "+quote(n.text)+", which is reserved", "a tag that does not begin with promotion-journal, promotion-ledger or promotion-record")
+			r.refuse(n, "the tag "+quote(n.text)+", which is reserved", "a tag that does not begin with promotion-ledger. or promotion-keep.")
 			continue
 		}
 		seen[key] = n

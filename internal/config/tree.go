@@ -18,7 +18,7 @@ const (
 	boolean
 	list
 	dictionary
-	number // never right: a tag 1.0 must be in quotes
+	number // a tag 1.0 must be in quotes
 	nothing
 )
 

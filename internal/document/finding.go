@@ -7,7 +7,7 @@ type FindingKind string
 const (
 	FindingDrift          FindingKind = "drift"           // a tag does not hold what its last record says
 	FindingChain          FindingKind = "chain"           // a record was removed, altered or forked
-	FindingLedger         FindingKind = "ledger"          // the ledger is lost, damaged, or lacks records
+	FindingLedger         FindingKind = "ledger"          // the ledger is lost or damaged, or a promotion in it has not ended well
 	FindingMissing        FindingKind = "missing"         // there is neither a repository, or a tag in it, nor a record
 	FindingImage          FindingKind = "image"           // something of what the environment holds is gone
 	FindingRollbackTarget FindingKind = "rollback-target" // something of what a rollback needs is gone
@@ -22,9 +22,8 @@ type Finding struct {
 	Image       string      `json:"image,omitempty"` // its name in the config's images
 	Reference   string      `json:"reference"`       // of the tag, image or ledger that it is about
 	Digest      string      `json:"digest,omitempty"`
-	Message     string      `json:"message"`            // what is wrong, as a sentence for people
-	Hint        string      `json:"hint,omitempty"`     // what to do
-	Repaired    bool        `json:"repaired,omitempty"` // this run has mended it
+	Message     string      `json:"message"`        // what is wrong, as a sentence for people
+	Hint        string      `json:"hint,omitempty"` // what to do
 }
 
 // Uncompared is what an audit was asked for and could hold against no record.

@@ -12,7 +12,7 @@ type History struct {
 	Ledger      string `json:"ledger"`            // reference of the tag that it was read from
 	Lines       []Line `json:"lines"`             // newest first; those that were asked for
 	Older       bool   `json:"older,omitempty"`   // there are more that a limit left out
-	LeftOut     int    `json:"leftOut,omitempty"` // records whose tags are not known to have moved
+	LeftOut     int    `json:"leftOut,omitempty"` // entries that cannot be relied on
 	Missing     bool   `json:"missing,omitempty"` // nothing was ever recorded there
 }
 

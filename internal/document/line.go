@@ -11,12 +11,11 @@ type Outcome string
 
 // The outcomes. Only the first two say that the environment holds the image.
 const (
-	OutcomePending     Outcome = "pending"     // its tags are about to move, or its run was ended while they did
-	OutcomeInterrupted Outcome = "interrupted" // its run was ended while its tags moved: some have, or point to something else
 	OutcomePromoted    Outcome = "promoted"
 	OutcomeRolledBack  Outcome = "rolled-back"
-	OutcomeFailed      Outcome = "failed"      // a tag had moved; Report says in what state they were left
-	OutcomeUnconfirmed Outcome = "unconfirmed" // the run that wrote the record said no more, and nothing else does
+	OutcomeFailed      Outcome = "failed"      // nothing of it is in place
+	OutcomeInterrupted Outcome = "interrupted" // it ended while its tags moved: some have, or point to something else
+	OutcomePending     Outcome = "pending"     // its tags are about to move, or it ended while they did and nobody has looked since
 )
 
 // Good reports whether the environment came to hold the image.
@@ -38,13 +37,13 @@ type Line struct {
 	Actor          string    `json:"actor,omitempty"`
 	Reason         string    `json:"reason,omitempty"` // at most 200 bytes of it
 	Run            string    `json:"run,omitempty"`    // URL of the run's page
+	Entry          string    `json:"entry,omitempty"`  // ID of its entry in the ledger
 	Record         string    `json:"record"`           // digest of the record
 	Size           int64     `json:"size"`             // of the record, in bytes
 	Bytes          int64     `json:"bytes,omitempty"`  // of the image's blobs; 0: not known
 	PreviousRecord string    `json:"previousRecord,omitempty"`
-	Release        string    `json:"release,omitempty"`   // digest that the records of one release share; empty: it moved alone
-	RecordTag      string    `json:"recordTag,omitempty"` // names the record's manifest; empty: not known
-	Fault          string    `json:"fault,omitempty"`     // why the line cannot be relied on; such a line counts for nothing
+	Release        string    `json:"release,omitempty"` // digest that the records of one release share; empty: it moved alone
+	Fault          string    `json:"fault,omitempty"`   // why the line cannot be relied on; such a line counts for nothing
 }
 
 // The most that a line takes of a record's text, in bytes.
@@ -61,7 +60,7 @@ func LineOf(r Record, digest string, size int64, outcome Outcome) Line {
 		From: oneLine(r.Source.Reference, maxWord), Repository: oneLine(r.Repository, maxName),
 		Digest: r.Digest, PreviousDigest: r.PreviousDigest, Tags: fewTags(r.Tags),
 		Actor: oneLine(r.Job.Actor, maxWord), Reason: oneLine(r.Reason, maxReason), Run: oneLine(r.Job.URL, maxWord),
-		Record: digest, Size: size, Bytes: r.Bytes, PreviousRecord: r.PreviousRecord, Release: r.Release,
+		Entry: r.Entry, Record: digest, Size: size, Bytes: r.Bytes, PreviousRecord: r.PreviousRecord, Release: r.Release,
 	}
 	if r.Job.TriggeringActor != "" {
 		line.Actor = oneLine(r.Job.TriggeringActor, maxWord)

@@ -41,6 +41,7 @@ type Record struct {
 	Mode        Mode
 	Environment string  // empty: none was named, and the first moving tag stands for it
 	Ledger      string  // what its ledger is called: the environment, else that tag
+	Entry       string  // ID of its entry there
 	Policy      *Policy // the config that its gates are from; nil: none
 
 	From           *Held // what the environment before held; nil: there is none
@@ -65,15 +66,24 @@ type Record struct {
 	Attachments        []string
 	AttachmentsOmitted int
 
-	Restores       string // digest of the record of what had brought the image there before; empty: it is no rollback, or no record tells
-	Release        string // digest that the records of one release share; empty: it moved alone
-	PreviousRecord string // digest of the record before it in the ledger; empty: there was none
+	Restores       string   // digest of the record of what had brought the image there before; empty: it is no rollback, or no record tells
+	Release        string   // digest that the records of one release share; empty: it moved alone
+	Members        []Member // of the release, this one included
+	PreviousRecord string   // digest of the record before it in the ledger; empty: there was none
 }
 
 // Policy is a config file as a record names it.
 type Policy struct {
 	URI    string // its path, with @ref where it was read at one
 	Digest string // of its bytes
+}
+
+// Member is one promotion of a release.
+type Member struct {
+	Repository string      `json:"repository"`
+	Ledger     string      `json:"ledger"`
+	Digest     string      `json:"digest"`
+	Tags       []RecordTag `json:"tags"`
 }
 
 // RecordTag is one tag, and what it was to become.
@@ -126,6 +136,7 @@ type recordMember struct {
 	Mode            Mode        `json:"mode"`
 	Environment     string      `json:"environment,omitempty"`
 	Ledger          string      `json:"ledger"`
+	Entry           string      `json:"entry,omitempty"`
 	From            *Held       `json:"from,omitempty"`
 	Source          Source      `json:"source"`
 	Tags            []RecordTag `json:"tags"`
@@ -144,6 +155,7 @@ type recordMember struct {
 	Omitted         int         `json:"attachmentsOmitted,omitempty"`
 	Restores        string      `json:"restores,omitempty"`
 	Release         string      `json:"release,omitempty"`
+	Members         []Member    `json:"members,omitempty"`
 	PreviousRecord  string      `json:"previousRecord,omitempty"`
 }
 
@@ -205,7 +217,7 @@ func (r Record) statement() statement {
 
 func (r Record) member() *recordMember {
 	return &recordMember{
-		SchemaVersion: 1, Mode: r.Mode, Environment: r.Environment, Ledger: r.Ledger,
+		SchemaVersion: 1, Mode: r.Mode, Environment: r.Environment, Ledger: r.Ledger, Entry: r.Entry,
 		From: r.From, Source: r.Source, Tags: append([]RecordTag{}, r.Tags...), PreviousDigest: r.PreviousDigest,
 		Actor: r.Job.Actor, TriggeringActor: r.Job.TriggeringActor, Approvers: r.Approvers,
 		Run: recordRun{
@@ -214,7 +226,7 @@ func (r Record) member() *recordMember {
 		},
 		Reason: r.Reason, Gates: r.Gates, Overrides: r.Overrides,
 		Started: r.Started, Ended: r.Ended, Bytes: r.Bytes, Attachments: r.Attachments, Omitted: r.AttachmentsOmitted,
-		Restores: r.Restores, Release: r.Release, PreviousRecord: r.PreviousRecord,
+		Restores: r.Restores, Release: r.Release, Members: r.Members, PreviousRecord: r.PreviousRecord,
 	}
 }
 

@@ -74,7 +74,7 @@ func (s statement) record() (Record, error) {
 	}
 	return Record{
 		Version: p.Verifier.Version[verifierID], Repository: s.Subject[0].Name, Digest: digest,
-		Mode: m.Mode, Environment: m.Environment, Ledger: m.Ledger, Policy: named,
+		Mode: m.Mode, Environment: m.Environment, Ledger: m.Ledger, Entry: m.Entry, Policy: named,
 		From: m.From, Source: m.Source, Tags: m.Tags, PreviousDigest: m.PreviousDigest,
 		Job: Job{
 			Repository: m.Run.Repository, RunID: m.Run.ID, Attempt: m.Run.Attempt, Name: m.Run.Job, URL: m.Run.URL,
@@ -82,7 +82,7 @@ func (s statement) record() (Record, error) {
 		},
 		Approvers: m.Approvers, Reason: m.Reason, Gates: m.Gates, Overrides: m.Overrides,
 		Started: m.Started, Ended: m.Ended, Bytes: m.Bytes, Attachments: m.Attachments, AttachmentsOmitted: m.Omitted,
-		Restores: m.Restores, Release: m.Release, PreviousRecord: m.PreviousRecord,
+		Restores: m.Restores, Release: m.Release, Members: m.Members, PreviousRecord: m.PreviousRecord,
 	}, nil
 }
 
@@ -134,7 +134,28 @@ func (r Record) check() error {
 	if err := r.checkAttachments(); err != nil {
 		return err
 	}
-	return r.checkTags()
+	if err := r.checkMembers(); err != nil {
+		return err
+	}
+	return checkTags(r.Tags)
+}
+
+// maxMembers is how many promotions a release has at most, for a record.
+const maxMembers = 2000
+
+func (r Record) checkMembers() error {
+	if len(r.Entry) > maxName || len(r.Members) > maxMembers {
+		return fmt.Errorf("its entry has %d bytes, or its release %d members", len(r.Entry), len(r.Members))
+	}
+	for _, m := range r.Members {
+		if m.Repository == "" || len(m.Repository) > maxName || len(m.Ledger) > maxName || !planDigest.MatchString(m.Digest) {
+			return fmt.Errorf("a member of its release is %s, which is not a promotion", quote(m.Repository))
+		}
+		if err := checkTags(m.Tags); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkAttachments lets a newer version name more of them than this one does.
@@ -198,12 +219,12 @@ func (r Record) checkDigests() error {
 // tagForm is what a tag looks like (distribution-spec, "Pulling manifests").
 var tagForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 
-func (r Record) checkTags() error {
-	if n := len(r.Tags); n == 0 || n > maxTags {
+func checkTags(tags []RecordTag) error {
+	if n := len(tags); n == 0 || n > maxTags {
 		return fmt.Errorf("it has %d tags, expected 1 to %d", n, maxTags)
 	}
 	seen := map[string]bool{}
-	for _, tag := range r.Tags {
+	for _, tag := range tags {
 		switch {
 		case !tagForm.MatchString(tag.Name):
 			return fmt.Errorf("it names the tag %s, which cannot be one", quote(tag.Name))

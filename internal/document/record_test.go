@@ -16,7 +16,7 @@ func fullRecord() Record {
 	free := time.Date(2026, 11, 23, 8, 0, 0, 0, time.FixedZone("CET", 3600))
 	return Record{
 		Version: "v1.2.3", Repository: "registry.acme.example/prod/app", Digest: digestN(1), Mode: ModeRollback,
-		Environment: "production", Ledger: "production", Policy: &Policy{URI: ".github/promotion.yml@main", Digest: digestN(2)},
+		Environment: "production", Ledger: "production", Entry: "0123456789abcdef", Policy: &Policy{URI: ".github/promotion.yml@main", Digest: digestN(2)},
 		From:   &Held{Environment: "staging", Reference: "ghcr.io/acme/app:staging", Digest: digestN(1)},
 		Source: Source{Reference: "ghcr.io/acme/app:staging", Repository: "ghcr.io/acme/app", Tag: "staging"},
 		Tags: []RecordTag{
@@ -36,6 +36,12 @@ func fullRecord() Record {
 		Overrides: []string{"freeze"},
 		Started:   time.Date(2026, 11, 22, 15, 30, 0, 0, time.FixedZone("CET", 3600)), Ended: time.Date(2026, 11, 22, 14, 30, 2, 5e6, time.UTC),
 		Bytes: 84_000_000, Attachments: []string{digestN(6), digestN(7)}, AttachmentsOmitted: 3, Release: digestN(4), PreviousRecord: digestN(5),
+		Members: []Member{
+			{Repository: "registry.acme.example/prod/app", Ledger: "production", Digest: digestN(1), Tags: []RecordTag{
+				{Name: "release-20261122-143000", Fixed: true, After: digestN(1)}, {Name: "production", Before: digestN(3), After: digestN(1)},
+			}},
+			{Repository: "registry.acme.example/prod/worker", Ledger: "production", Digest: digestN(8), Tags: []RecordTag{{Name: "production", After: digestN(8)}}},
+		},
 	}
 }
 
@@ -207,6 +213,14 @@ func TestHostileRecord(t *testing.T) {
 		"too many omitted":     {replaced(`"attachmentsOmitted":3`, `"attachmentsOmitted":4000000000`), "attachmentsOmitted"},
 		"release":              {replaced(`"release":"`, `"release":"x`), "release"},
 		"what from held":       {replaced(`"from":{"environment":"staging","reference":"ghcr.io/acme/app:staging","digest":"`, `"from":{"environment":"staging","digest":"x`), "from.digest"},
+		"a long entry":         {replaced(`"entry":"`, `"entry":"`+long), "entry"},
+		"too many members":     {replaced(`"members":[`, `"members":[`+strings.Repeat(`{},`, maxMembers)), "members"},
+		"a member nowhere":     {replaced(`{"repository":"registry.acme.example/prod/worker"`, `{"repository":""`), "member"},
+		"a member's long name": {replaced(`{"repository":"registry.acme.example/prod/worker"`, `{"repository":"`+long+`"`), "member"},
+		"a member's ledger":    {replaced(`prod/worker","ledger":"`, `prod/worker","ledger":"`+long), "member"},
+		"a member's digest":    {replaced(`prod/worker","ledger":"production","digest":"`, `prod/worker","ledger":"production","digest":"x`), "member"},
+		"a member's tags":      {replaced(digestN(8)+`","tags":[{"name":"production","after":"`+digestN(8)+`"}]`, digestN(8)+`","tags":[]`), "tags"},
+		"a member's tag":       {replaced(digestN(8)+`","tags":[{"name":"production"`, digestN(8)+`","tags":[{"name":"../x"`), "tag"},
 		"policy":               {replaced(`"policy":{"uri":".github/promotion.yml@main","digest":{"sha256":"`, `"policy":{"uri":"x","digest":{"sha256":"x`), "policy.digest"},
 		"a gate's status":      {replaced(`"status":"pending"`, `"status":"maybe"`), "status"},
 		"bytes":                {replaced(`"bytes":84000000`, `"bytes":-1`), "negative"},
@@ -233,6 +247,9 @@ func TestRecordThatCannotBeWritten(t *testing.T) {
 		"a gate":        func(r *Record) { r.Gates[0].Status = "maybe" },
 		"an attachment": func(r *Record) { r.Attachments = []string{"latest"} },
 		"restores":      func(r *Record) { r.Restores = "latest" },
+		"a member":      func(r *Record) { r.Members[1].Digest = "latest" },
+		"its tags":      func(r *Record) { r.Members[1].Tags = nil },
+		"an entry":      func(r *Record) { r.Entry = strings.Repeat("x", 2000) },
 	} {
 		r := fullRecord()
 		change(&r)
@@ -274,7 +291,7 @@ func TestLineOf(t *testing.T) {
 	want := Line{
 		Time: r.Ended, Environment: "production", Mode: ModeRollback, Outcome: OutcomeRolledBack, From: "staging",
 		Repository: r.Repository, Digest: digestN(1), PreviousDigest: digestN(3), Tags: []string{"production", "release-20261122-143000"},
-		Actor: "grace", Reason: r.Reason, Run: r.Job.URL, Record: digestN(9), Size: 7, PreviousRecord: digestN(5),
+		Actor: "grace", Reason: r.Reason, Run: r.Job.URL, Entry: "0123456789abcdef", Record: digestN(9), Size: 7, PreviousRecord: digestN(5),
 		Release: digestN(4), Bytes: 84_000_000,
 	}
 	if got := LineOf(r, digestN(9), 7, OutcomeRolledBack); !reflect.DeepEqual(got, want) {
@@ -290,7 +307,7 @@ func TestLineOf(t *testing.T) {
 		len(got.Reason) > 200 || len(got.Reason) < 198 || len(got.Tags) < 50 || len(strings.Join(got.Tags, ",")) > 1024 {
 		t.Errorf("%+v", got)
 	}
-	for o, good := range map[Outcome]bool{OutcomePromoted: true, OutcomeRolledBack: true, OutcomeFailed: false, OutcomeUnconfirmed: false, "": false, "lost": false} {
+	for o, good := range map[Outcome]bool{OutcomePromoted: true, OutcomeRolledBack: true, OutcomeFailed: false, OutcomeInterrupted: false, OutcomePending: false, "": false, "lost": false} {
 		if o.Good() != good {
 			t.Errorf("%q is good: %v", o, !good)
 		}

@@ -16,7 +16,7 @@ const (
 	Listed       Result = "listed"        // the history was read
 	Clean        Result = "clean"         // an audit without findings
 	Findings     Result = "findings"      // an audit with findings
-	Unrecorded   Result = "unrecorded"    // everything is promoted, and the ledger does not list it yet
+	Unrecorded   Result = "unrecorded"    // everything is promoted, and the ledger does not say so yet
 	Denied       Result = "denied"        // a gate, a digest mismatch, drift, or a fixed tag
 	Invalid      Result = "invalid"       // bad input
 	Failed       Result = "failed"        // anything else; Report.Promotions says what state the target is in
@@ -85,14 +85,15 @@ type Promotion struct {
 	Attachments []Attachment `json:"attachments,omitempty"`
 	Content     Content      `json:"content"`
 	Copied      Copied       `json:"copied"`
-	Verified    string       `json:"verified,omitempty"` // manifests, blobs or content; empty until verified
-	Image       string       `json:"image,omitempty"`    // its name in the config's images
-	From        *Held        `json:"from,omitempty"`     // what the environment before holds
-	Gates       []Verdict    `json:"gates,omitempty"`    // every gate's verdict
-	Missing     *Missing     `json:"missing,omitempty"`  // of a plan: what a copy would bring
-	Record      string       `json:"record,omitempty"`   // digest of the record; empty: none was written
-	Recorded    bool         `json:"recorded,omitempty"` // the ledger lists the record
-	Brought     *Line        `json:"brought,omitempty"`  // of a rollback: what brought the image there before; nil: no record tells
+	Verified    string       `json:"verified,omitempty"`    // manifests, blobs or content; empty until verified
+	Image       string       `json:"image,omitempty"`       // its name in the config's images
+	From        *Held        `json:"from,omitempty"`        // what the environment before holds
+	Gates       []Verdict    `json:"gates,omitempty"`       // every gate's verdict
+	Missing     *Missing     `json:"missing,omitempty"`     // of a plan: what a copy would bring
+	Record      string       `json:"record,omitempty"`      // digest of the record; empty: none was written
+	Recorded    bool         `json:"recorded,omitempty"`    // the ledger lists the record
+	LedgerHeads []string     `json:"ledgerHeads,omitempty"` // digests of the ledger's heads, as the run left them
+	Brought     *Line        `json:"brought,omitempty"`     // of a rollback: what brought the image there before; nil: no record tells
 }
 
 // Source is where an image was read from.

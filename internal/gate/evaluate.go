@@ -28,7 +28,7 @@ func (p Policy) Evaluate(e Evidence) []document.Verdict {
 	for _, judge := range []func(Evidence) []document.Verdict{
 		judgeFrom, p.judgeSoak, p.judgePlatforms, p.judgeFreeze, p.judgeChecks,
 		p.judgeApprovals, p.judgeMaxAge, p.judgeDeny, p.judgeNoDowngrade, p.judgeLabels,
-		p.judgeExpressions,
+		p.judgeExpressions, judgeRolledBack,
 	} {
 		verdicts = append(verdicts, judge(e)...)
 	}

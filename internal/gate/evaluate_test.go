@@ -127,7 +127,7 @@ func TestEvaluateJudgesEveryGateInOrder(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 	}
-	want := append(slices.Clone(Names[:len(Names)-1]), Expressions+"one", Expressions+"two")
+	want := append(slices.Clone(Names[:len(Names)-2]), Expressions+"one", Expressions+"two") // nothing was rolled back from
 	if !slices.Equal(order, want) {
 		t.Errorf("%v, want %v", order, want)
 	}
@@ -142,7 +142,8 @@ func TestEvaluateGoesOn(t *testing.T) {
 		From: document.Fail, Soak: document.Fail, Platforms: document.Fail, Freeze: document.Pending, Checks: document.Unknown, Approvals: document.Unknown,
 		MaxAge: document.Unknown, Deny: document.Unknown, NoDowngrade: document.Unknown, Labels: document.Unknown, Expressions: document.Unknown,
 	}
-	got := policy.Evaluate(Evidence{Now: now, From: &Held{}, Previous: &Image{Digest: digestB}})
+	want[RolledBack] = document.Fail
+	got := policy.Evaluate(Evidence{Now: now, From: &Held{}, Previous: &Image{Digest: digestB}, RolledBack: &Rollback{}})
 	if len(got) != len(Names)+1 {
 		t.Errorf("%d verdicts: %+v", len(got), got)
 	}
@@ -207,6 +208,8 @@ func TestFrom(t *testing.T) {
 		{"records not readable", func(e *Evidence) { e.From.LedgerErr = errors.New("ledger\nlost") }, document.Unknown,
 			"the records of staging could not be read beside ghcr.io/acme/app:staging: ledger lost; see that the run may read"},
 		{"records not readable are not none", func(e *Evidence) { e.From.LedgerErr, e.From.Recorded = errors.New("x"), false }, document.Unknown, "could not be read"},
+		{"a promotion that has not ended", func(e *Evidence) { e.From.Open = "a promotion of x\nhas not ended" }, document.Unknown, "a promotion of x has not ended"},
+		{"it held it, whatever moves now", func(e *Evidence) { e.From.Planned, e.From.Open = true, "x" }, document.Pass, "held it when the plan was made"},
 		{"no records", unrecorded, document.Pass, "staging holds it (ghcr.io/acme/app:staging); only its tag says so: no record tells"},
 		{"none that says what it holds", func(e *Evidence) { e.From.Record = "" }, document.Pass, "only its tag says so"},
 		{"no records, and another", func(e *Evidence) { unrecorded(e); e.From.Digest = digestB }, document.Fail, "staging holds sha256:bbbbbbbbbbbb"},

@@ -11,8 +11,9 @@ type Evidence struct {
 	Source      Source
 	Target      Target
 	Image       Image
-	Previous    *Image // what the target's first moving tag holds; nil: it does not exist, or was not needed
-	From        *Held  // nil: the environment has none before it
+	Previous    *Image    // what the target's first moving tag holds; nil: it does not exist, or was not needed
+	RolledBack  *Rollback // from this image, which the environment does not hold since; nil: there was none
+	From        *Held     // nil: the environment has none before it
 	Checks      CheckEvidence
 	Approvals   ApprovalEvidence
 	Order       OrderEvidence
@@ -62,6 +63,7 @@ type Held struct {
 	Record    string    // digest that it holds as the last record says
 	Since     time.Time // when it came to hold Record, without a break
 	LedgerErr error     // they could not be read
+	Open      string    // a promotion that has not ended may move its tags, and what to do; empty: none
 }
 
 // CheckEvidence is what GitHub says about a commit.

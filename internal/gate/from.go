@@ -34,6 +34,8 @@ func (h Held) judgeRecord() []document.Verdict {
 	switch {
 	case h.LedgerErr != nil:
 		return unknown(From, h.unreadRecords())
+	case h.Open != "":
+		return unknown(From, plain(h.Open))
 	case !h.recorded():
 		return pass(From, fmt.Sprintf("%s holds it (%s); only its tag says so: no record tells what it holds", env, ref))
 	case h.Record != h.Digest:

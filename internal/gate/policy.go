@@ -19,10 +19,14 @@ const (
 	NoDowngrade = "no-downgrade"
 	Labels      = "labels"
 	Expressions = "expressions"
+
+	// RolledBack keeps a digest away that the environment was rolled back from. Every environment
+	// has it.
+	RolledBack = "rolled-back"
 )
 
 // Names are all gates, in the order in which they are judged and shown.
-var Names = []string{From, Soak, Platforms, Freeze, Checks, Approvals, MaxAge, Deny, NoDowngrade, Labels, Expressions}
+var Names = []string{From, Soak, Platforms, Freeze, Checks, Approvals, MaxAge, Deny, NoDowngrade, Labels, Expressions, RolledBack}
 
 // Policy is what one environment asks of an image. The zero value asks nothing.
 // That the image must be what the environment before holds is not in it: the

@@ -24,6 +24,8 @@ func (p Policy) judgeSoak(e Evidence) []document.Verdict {
 		return fail(Soak, fmt.Sprintf("%s %s not hold the image (%s), which is %s; promote it to %s first", env, does(h.Planned), plain(h.Reference), short(e.Image.Digest), env))
 	case h.LedgerErr != nil:
 		return unknown(Soak, h.unreadRecords())
+	case h.Open != "":
+		return unknown(Soak, plain(h.Open))
 	case !h.recorded():
 		return fail(Soak, fmt.Sprintf("nobody knows since when %s holds it: only its tag %s shows that it does; promote it to %s with this action, which records it, or override this gate if the config lets you", env, plain(h.Reference), env))
 	case h.Record != h.Digest && h.Planned:

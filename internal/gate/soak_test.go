@@ -43,6 +43,7 @@ func TestSoak(t *testing.T) {
 		{"records not readable", func(e *Evidence) { e.From.LedgerErr = errors.New("no\nroute") }, document.Unknown, "the records of staging could not be read beside ghcr.io/acme/app:staging: no route; see"},
 		{"planned, records not readable", func(e *Evidence) { e.From.Planned, e.From.LedgerErr = true, errors.New("x") }, document.Unknown, "could not be read"},
 		{"records not readable are not none", func(e *Evidence) { unrecorded(e); e.From.LedgerErr = errors.New("x") }, document.Unknown, "could not be read"},
+		{"a promotion that has not ended", func(e *Evidence) { e.From.Open = "a promotion of x\nhas not ended" }, document.Unknown, "a promotion of x has not ended"},
 		{"since never", func(e *Evidence) { e.From.Since = time.Time{} }, document.Unknown, "its record does not say (it is 2026-11-22 12:00 UTC)"},
 		{"still to come", heldFor(-clockSkew - time.Second), document.Unknown, "its record says since 2026-11-22 12:05 UTC, which is still to come (it is 2026-11-22 12:00 UTC)"},
 		{"nowhere to soak", func(e *Evidence) { e.From = nil }, document.Unknown, "there is no environment before this one"},

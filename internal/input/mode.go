@@ -23,7 +23,6 @@ var own = []struct {
 	{"since", promote.History, "lists what was recorded since then"},
 	{"limit", promote.History, "lists as many"},
 	{"find", promote.History, "lists where that image has been"},
-	{"repair", promote.Audit, "mends what can be mended"},
 }
 
 // foreign are the inputs that a mode has no use for, and why. What it says would be
@@ -41,12 +40,12 @@ var foreign = map[promote.Mode]struct {
 		"a rollback goes to an image that was there before; the input to says which, if not the previous one",
 	},
 	promote.History: {
-		[]string{"source", "digest", "metadata", "fixed-tags", "attachments", "verify", "dry-run", "reason", "override-gates"},
+		[]string{"source", "digest", "metadata", "fixed-tags", "attachments", "verify", "dry-run", "reason", "override-gates", "record"},
 		"a history only reads what was recorded",
 	},
 	promote.Audit: {
-		[]string{"source", "digest", "metadata", "fixed-tags", "attachments", "verify", "dry-run", "reason", "override-gates"},
-		"an audit compares what is there with what was recorded, and writes nothing without repair",
+		[]string{"source", "digest", "metadata", "fixed-tags", "attachments", "verify", "dry-run", "reason", "override-gates", "record"},
+		"an audit compares what is there with what was recorded, and writes nothing",
 	},
 }
 

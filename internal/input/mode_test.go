@@ -127,7 +127,7 @@ func TestRollbackIsHeldToDenials(t *testing.T) {
 	if err != nil {
 		t.Fatalf("an incident waits for a plan: %v", err)
 	}
-	want := &promote.Gates{Policy: gate.Policy{Deny: deny}, Overridable: []string{"freeze", "checks"}, Overrides: []string{"checks"}}
+	want := &promote.Gates{Policy: gate.Policy{Deny: deny}, Overridable: []string{"freeze", "checks", "rolled-back"}, Overrides: []string{"checks"}}
 	if got := settings.Request.Gates; !reflect.DeepEqual(got, want) {
 		t.Errorf("gates are %+v, want %+v", got, want)
 	}
@@ -209,7 +209,7 @@ func TestStages(t *testing.T) {
 				if got, want := holding(r.Stages), strings.Join(tt.want, "\n"); got != want {
 					t.Errorf("stages are\n%s\nwant\n%s", got, want)
 				}
-				if r.Mode != mode || r.Items != nil || r.Gates != nil || r.To != (promote.To{}) || r.Repair {
+				if r.Mode != mode || r.Items != nil || r.Gates != nil || r.To != (promote.To{}) {
 					t.Errorf("request is %+v", r)
 				}
 			})
@@ -230,8 +230,8 @@ func TestQuery(t *testing.T) {
 	if want := (promote.Query{Since: now.Add(-12 * time.Hour), Find: hashOf(t, digestA)}); err != nil || settings.Request.Query != want {
 		t.Errorf("query is %+v, error %v", settings.Request.Query, err)
 	}
-	settings, err = settle(acme(), env{"mode": "audit", "repair": "true"})
-	if err != nil || !settings.Request.Repair || settings.Request.Query != (promote.Query{}) {
+	settings, err = settle(acme(), env{"mode": "audit"})
+	if err != nil || settings.Request.Query != (promote.Query{}) {
 		t.Errorf("request is %+v, error %v", settings.Request, err)
 	}
 }
@@ -281,7 +281,7 @@ func TestModeFaults(t *testing.T) {
 		{"config none", nil, back(env{"config": "none"}), "target", []string{"nothing, and `config: none`", "without a config nothing says in which repository", "target: registry.acme.example/prod/app:production"}},
 		{"only tags that nothing is known for", hidden, back(nil), "target-env", []string{"{{source-tag}}"}},
 		{"unknown image", fleet(), back(env{"images": "wep"}), "images", []string{"the closest is web"}},
-		{"override of what cannot be", acme(), back(env{"override-gates": "deny"}), "override-gates", []string{"lets be overridden: freeze, checks"}},
+		{"override of what cannot be", acme(), back(env{"override-gates": "deny"}), "override-gates", []string{"lets be overridden (overridable in the config): freeze, checks, rolled-back"}},
 		{"override for a tag", nil, tag(back(env{"override-gates": "freeze"}), "a.io/x:1"), "override-gates", []string{"without target-env"}},
 		{"images for a tag", nil, tag(back(env{"images": "app"}), "a.io/x:1"), "images", []string{"without target-env"}},
 		{"a tag that an environment owns", acme(), tag(back(nil), "registry.acme.example/prod/app:production"), "target", []string{`environment "production" owns`, "target-env: production"}},
@@ -292,7 +292,7 @@ func TestModeFaults(t *testing.T) {
 		{"a template", nil, tag(back(nil), "a.io/x:{{version}}"), "target", []string{"which has a template in its tag"}},
 		{"a digest", nil, tag(back(nil), "a.io/x@"+digestA), "target", []string{"which has a digest"}},
 		{"an arrow", nil, tag(back(nil), "a.io/x:1=>a.io/x:2"), "target", []string{`repository "a.io/x:1=>a.io/x"`}},
-		{"a ledger", nil, tag(history(nil), "a.io/x:promotion-ledger-qa"), "target", []string{"a tag that records are kept under"}},
+		{"a ledger", nil, tag(history(nil), "a.io/x:promotion-ledger.tag.qa.a"), "target", []string{"a tag that the program keeps for itself"}},
 		{"no reference", nil, tag(history(nil), "a.io/x:"), "target", []string{"whose tag is empty"}},
 
 		{"to with a repository", acme(), back(env{"to": "registry.acme.example/prod/app:v1.4.1"}), "to", []string{"a whole reference", "here v1.4.1", "to: v1.4.1"}},
@@ -305,7 +305,8 @@ func TestModeFaults(t *testing.T) {
 		{"to without sha256", acme(), back(env{"to": strings.Repeat("a1", 32)}), "to", []string{"sha256: before it", "to: sha256:a1a1"}},
 		{"to that is no tag", acme(), back(env{"to": ".x y"}), "to", []string{`".x y"; expected previous, the digest`}},
 		{"to with a template", acme(), back(env{"to": "{{version}}"}), "to", []string{`"{{version}}"`}},
-		{"to as a record's tag", acme(), back(env{"to": "promotion-record-production-1"}), "to", []string{"the digest of the record"}},
+		{"to as a tag of the ledger", acme(), back(env{"to": "promotion-ledger.env.production.a"}), "to", []string{"the digest of the record"}},
+		{"to as a tag that keeps an image", acme(), back(env{"to": "promotion-keep.production.1"}), "to", []string{"or of the image"}},
 		{"hostile to", acme(), back(env{"to": "a/\x1b[31m:\u202ex"}), "to", []string{`\x1b[31m:\u202ex`}},
 
 		{"since in words", acme(), history(env{"since": "yesterday"}), "since", []string{`"yesterday"; expected a time such as 2026-11-01T08:00:00Z, a date`}},
@@ -330,7 +331,7 @@ func TestModeFaults(t *testing.T) {
 		{"find nothing", acme(), history(env{"find": "ghcr.io/acme/app@"}), "find", []string{"an empty digest"}},
 		{"find twice", acme(), history(env{"find": "ghcr.io/acme/app@" + digestA + "@" + digestA}), "find", nil},
 		{"find in no repository", acme(), history(env{"find": "GHCR.io/Acme/App@" + digestA}), "find", []string{"lower case"}},
-		{"repair in words", acme(), audit(env{"repair": "yes"}), "repair", []string{`"yes"; expected true or false`}},
+		{"record in words", acme(), back(env{"record": "require"}), "record", []string{`"require"; expected one of required, optional, none; the closest is required`}},
 
 		{"history without config", nil, env{"mode": "history"}, "target-env", []string{"nothing, which means every environment of .github/promotion.yml", "not there: no .github/promotion.yml in /", "or target with one registry/path:tag", "mode: history"}},
 		{"audit without config at a ref", nil, env{"mode": "audit", "config": "x.yml@main"}, "target-env", []string{"no x.yml at main in the repository at that ref", "mode: audit"}},
@@ -367,7 +368,7 @@ func TestModeFaults(t *testing.T) {
 func TestInputsOfOtherModes(t *testing.T) {
 	values := env{
 		"source": "a.io/x:1", "digest": digestA, "metadata": `{"image.name": "ghcr.io/acme/app:1", "containerimage.digest": "` + digestA + `"}`, "fixed-tags": "v1", "plan": "H4sI", "to": "v1", "since": "30d", "limit": "10",
-		"find": digestA, "repair": "true", "reason": "CHG-1", "override-gates": "freeze", "dry-run": "true", "attachments": "none", "verify": "content",
+		"find": digestA, "record": "none", "reason": "CHG-1", "override-gates": "freeze", "dry-run": "true", "attachments": "none", "verify": "content",
 	}
 	runs := map[string]env{
 		"promote": {"target-env": "staging"}, "plan": {"target-env": "staging"}, "apply": handed(planned(nil), nil),
@@ -375,7 +376,7 @@ func TestInputsOfOtherModes(t *testing.T) {
 	}
 	only := map[string]string{ // the modes that an input is for
 		"source": "promote plan", "digest": "promote plan", "metadata": "promote plan", "fixed-tags": "promote plan", "plan": "apply", "to": "rollback",
-		"since": "history", "limit": "history", "find": "history", "repair": "audit", "reason": "promote plan apply rollback",
+		"since": "history", "limit": "history", "find": "history", "record": "promote plan apply rollback", "reason": "promote plan apply rollback",
 		"override-gates": "promote plan apply rollback", "dry-run": "promote plan apply rollback", "attachments": "promote plan rollback", "verify": "promote plan rollback",
 	}
 	for mode, run := range runs {
@@ -410,7 +411,7 @@ func TestDefaultsAreForEveryMode(t *testing.T) {
 			e[in.Name] = in.initial()
 		}
 	}
-	e["dry-run"], e["repair"] = "False", "FALSE"
+	e["dry-run"], e["summary"] = "False", "TRUE"
 	if _, err := settle(acme(), e); err != nil {
 		t.Error(err)
 	}

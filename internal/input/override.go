@@ -28,16 +28,19 @@ func (r *reader) readOverrides() {
 	}
 }
 
+// overridable are the gates that may be overridden: those of the config, and the one that keeps a
+// digest away that was rolled back from.
+func overridable(e *config.Environment) []string {
+	return append(slices.Clone(e.Overridable), gate.RolledBack)
+}
+
 // checkOverrides holds the overrides to what the environment lets be overridden.
 func (r *reader) checkOverrides(e *config.Environment) {
 	for _, name := range r.overrides {
-		if slices.Contains(e.Overridable, name) {
+		if slices.Contains(overridable(e), name) {
 			continue
 		}
-		expected := "no override: environment " + plain(e.Name) + " lets no gate be overridden (overridable in the config)"
-		if len(e.Overridable) > 0 {
-			expected = "gates that environment " + plain(e.Name) + " lets be overridden: " + oneOf(e.Overridable)
-		}
+		expected := "gates that environment " + plain(e.Name) + " lets be overridden (overridable in the config): " + oneOf(overridable(e))
 		r.refuse("override-gates", quote(name), expected, "")
 	}
 }

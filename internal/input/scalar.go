@@ -32,8 +32,17 @@ func (r *reader) readScalars(getenv func(string) string, now time.Time) {
 		RunNumber:   strings.TrimSpace(getenv("GITHUB_RUN_NUMBER")),
 		Started:     now,
 		ValidFor:    config.DefaultValidFor,
-		Repair:      r.boolean("repair"),
+		Record:      r.recording(),
 	}
+}
+
+// recording is what to do where the ledger cannot be written. An environment has another default,
+// see [stage.gate]: a plan may be what names it.
+func (r *reader) recording() promote.Recording {
+	if !r.given("record") {
+		return promote.RecordOptional
+	}
+	return promote.Recording(r.choice("record", string(promote.RecordRequired), string(promote.RecordOptional), string(promote.RecordNone)))
 }
 
 // boolean reads YAML 1.2's core schema, as getBooleanInput of @actions/core

@@ -56,15 +56,19 @@ func (s *stage) complete() {
 	s.gate()
 }
 
-// gate holds the request to the environment's gates.
+// gate holds the request to the environment's gates, and to its ledger.
 func (s *stage) gate() {
 	s.checkOverrides(s.Environment)
 	policy := s.Gates
 	if s.settings.Request.Mode == promote.Rollback {
 		policy = policy.ForRollback()
 	}
-	s.settings.Request.Gates = &promote.Gates{Policy: policy, Overridable: s.Overridable, Overrides: s.overrides}
+	s.settings.Request.Gates = &promote.Gates{Policy: policy, Overridable: overridable(s.Environment), Overrides: s.overrides}
+	s.settings.Request.Keep, s.settings.Request.AttachRecords = s.Keep, s.AttachRecords
 	s.settings.Request.ValidFor = s.ValidFor
+	if !s.given("record") {
+		s.settings.Request.Record = promote.RecordRequired
+	}
 }
 
 // orders are the images to promote: what sources were given for, else what the

@@ -168,8 +168,9 @@ func TestEnvironmentFaults(t *testing.T) {
 
 		{"override of an unknown gate", acme(), env{"target-env": "production", "override-gates": "freze", "reason": "x"}, "override-gates", []string{`"freze"; expected gates: from, soak, platforms,`, "the closest is freeze"}},
 		{"override without a reason", acme(), env{"target-env": "production", "override-gates": "freeze"}, "reason", []string{"override-gates is given"}},
-		{"override of what cannot be", acme(), env{"target-env": "production", "override-gates": "freeze,deny", "reason": "x"}, "override-gates", []string{`"deny"; expected gates that environment production lets be overridden: freeze, checks`}},
-		{"override where nothing can be", bare, env{"target-env": "production", "override-gates": "freeze", "reason": "x"}, "override-gates", []string{"lets no gate be overridden"}},
+		{"override of what cannot be", acme(), env{"target-env": "production", "override-gates": "freeze,deny", "reason": "x"}, "override-gates", []string{`"deny"; expected gates that environment production lets be overridden (overridable in the config): freeze, checks, rolled-back`}},
+		{"override where nothing can be", bare, env{"target-env": "production", "override-gates": "freeze", "reason": "x"}, "override-gates", []string{`"freeze"; expected gates that environment production lets be overridden (overridable in the config): rolled-back`}},
+		{"record in words", acme(), env{"target-env": "production", "record": "require"}, "record", []string{`"require"; expected one of required, optional, none; the closest is required`}},
 		{"override without target-env", acme(), good(env{"target": "qa", "override-gates": "freeze", "reason": "x"}), "override-gates", []string{"without target-env"}},
 		{"override without config", nil, env{"source": "a.io/x:1", "config": "none", "target-env": "x", "override-gates": "freeze", "reason": "x"}, "override-gates", []string{"together with `config: none`"}},
 
@@ -194,13 +195,56 @@ func TestEnvironmentFaults(t *testing.T) {
 	}
 }
 
+// TestRecording: an environment of the config is promoted to with a record or not at all, whoever names
+// it, unless the input says otherwise.
+func TestRecording(t *testing.T) {
+	kept := acme()
+	kept.Environments[2].Keep, kept.Environments[2].AttachRecords = 5, true
+	tests := []struct {
+		name   string
+		config *config.Config
+		env    env
+		want   promote.Recording
+		keep   int
+	}{
+		{"an environment", kept, env{"target-env": "production"}, promote.RecordRequired, 5},
+		{"an environment that a plan names", kept, handed(planned(nil), nil), promote.RecordRequired, 5},
+		{"a rollback", kept, back(nil), promote.RecordRequired, 5},
+		{"a tag", nil, good(env{"target": "qa"}), promote.RecordOptional, 0},
+		{"a tag beside a config", kept, good(env{"target": "qa"}), promote.RecordOptional, 0},
+		{"a tag that is rolled back", nil, back(env{"target-env": "", "target": "a.io/x:qa"}), promote.RecordOptional, 0},
+		{"a tag that a plan names", nil, handed(planned(func(p *document.Plan) {
+			p.Environment, p.Config, p.Promotions[0].From = "", nil, nil
+		}), nil), promote.RecordOptional, 0},
+		{"no config", nil, env{"source": "a.io/x:1", "config": "none", "target-env": "x"}, promote.RecordOptional, 0},
+	}
+	for _, tt := range tests {
+		for given, want := range map[string]promote.Recording{
+			"": tt.want, "required": promote.RecordRequired, "optional": promote.RecordOptional, "none": promote.RecordNone,
+		} {
+			e := env{"record": given}
+			for k, v := range tt.env {
+				e[k] = v
+			}
+			settings, err := settle(tt.config, e)
+			if err != nil {
+				t.Errorf("%s, record %q: %v", tt.name, given, err)
+				continue
+			}
+			if r := settings.Request; r.Record != want || r.Keep != tt.keep || r.AttachRecords != (tt.keep > 0) {
+				t.Errorf("%s, record %q: %s, keeps %d, attaches %v; want %s and %d", tt.name, given, r.Record, r.Keep, r.AttachRecords, want, tt.keep)
+			}
+		}
+	}
+}
+
 func TestGatesOfTheEnvironment(t *testing.T) {
 	settings, err := settle(acme(), env{"target-env": "production", "override-gates": "checks\nfreeze,checks", "reason": "INC-1", "config": "ci/x.yml@main"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := settings.Request
-	want := &promote.Gates{Policy: gate.Policy{MaxAge: time.Hour}, Overridable: []string{"freeze", "checks"}, Overrides: []string{"checks", "freeze"}}
+	want := &promote.Gates{Policy: gate.Policy{MaxAge: time.Hour}, Overridable: []string{"freeze", "checks", "rolled-back"}, Overrides: []string{"checks", "freeze"}}
 	if !reflect.DeepEqual(r.Gates, want) || r.ValidFor != time.Minute || r.NoGates || r.TargetEnv != "production" || r.Mode != promote.Promote {
 		t.Errorf("gates are %+v, valid for %v; request is %+v", r.Gates, r.ValidFor, r)
 	}

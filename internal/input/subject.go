@@ -76,7 +76,7 @@ func parseTag(entries []item) (repository name.Repository, tag template.Template
 	case !template.ValidTag(w.tag.String()):
 		f = &Fault{Given: quote(text) + ", which has a template in its tag", Expected: "the tag itself: there is no image that a template could be filled in from"}
 	case ledger.Reserved(w.tag.String()):
-		f = &Fault{Given: quote(text) + ", a tag that records are kept under", Expected: "the tag that they are about"}
+		f = &Fault{Given: quote(text) + ", a tag that the program keeps for itself", Expected: "the tag that they are about"}
 	default:
 		return *w.repository, *w.tag, nil
 	}

@@ -64,8 +64,8 @@ func TestActionFileIsRead(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	names := inputNames()
-	want := strings.Fields("mode source digest metadata target target-env config images plan to since limit find repair fixed-tags source-username source-password target-username target-password " +
-		"registry-auth ca-certificates attachments verify dry-run reason override-gates concurrency timeout github-token summary")
+	want := strings.Fields("mode source digest metadata target target-env config images plan to since limit find fixed-tags source-username source-password target-username target-password " +
+		"registry-auth ca-certificates attachments verify record dry-run reason override-gates concurrency timeout github-token summary")
 	if !slices.Equal(names, want) {
 		t.Errorf("inputs are %v, want %v", names, want)
 	}
@@ -94,7 +94,7 @@ func TestOutputs(t *testing.T) {
 	for _, out := range document.Outputs {
 		names = append(names, out.Name)
 	}
-	if got, want := strings.Join(names, " "), "result message changed digest previous-digest image images tags plan plan-digest matrix record results"; got != want {
+	if got, want := strings.Join(names, " "), "result message changed digest previous-digest image images tags plan plan-digest matrix record ledger-head results"; got != want {
 		t.Errorf("outputs are %s, want %s", got, want)
 	}
 }

@@ -44,7 +44,7 @@ func parseTo(text string) (promote.To, *Fault) {
 	case !template.ValidTag(text):
 		f = &Fault{Given: quote(text), Expected: toForms}
 	case ledger.Reserved(text):
-		f = &Fault{Given: quote(text) + ", a tag that records are kept under", Expected: "the digest of the record, or of the image"}
+		f = &Fault{Given: quote(text) + ", a tag that the program keeps for itself", Expected: "the digest of the record, or of the image"}
 	default:
 		to.Tag = text
 	}

@@ -3,45 +3,49 @@ package ledger
 import (
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
 )
 
-// Damage is what can be wrong with a chain of records.
+// Damage is what can be wrong with a ledger.
 type Damage string
 
 // The kinds of damage.
 const (
-	Removed    Damage = "removed"    // the record before this one is in no line
-	Altered    Damage = "altered"    // the line or the record is not what was written
-	Forked     Damage = "forked"     // another record names the same one before it
-	Disordered Damage = "disordered" // the line stands before the one that it follows
+	Removed Damage = "removed" // an entry is missing
+	Altered Damage = "altered" // an entry or its record is not what was written
+	Forked  Damage = "forked"  // two entries follow the same one
+	Moved   Damage = "moved"   // a tag was moved by something that is not in the ledger
 )
 
 // Finding is something wrong with a ledger.
 type Finding struct {
-	Damage  Damage `json:"damage"`
-	Record  string `json:"record"`  // digest of the record whose line shows it
-	Message string `json:"message"` // what it means, and what may be behind it
+	Damage  Damage
+	Record  string // digest of the record whose entry shows it
+	Message string
 }
 
-// Check finds what was done to a ledger besides adding to it. Records are bytes by
-// digest, for as many lines as they were read of. What was cut off at the end, only
-// the records' tags show (see [Book.CatchUp]).
+// Check finds what was done to a ledger besides adding to it, and tags that moved between its
+// entries. Records are bytes by digest, for as many entries as they were read of.
 //
-// Two runs at once both follow the same record: that is a fork too, and only whoever
-// knows the runs can tell it from a forged one.
+// Two runs at once both follow the same entry: that is a fork too, and only who knows the runs can
+// tell it from a forged one.
 func Check(h History, records map[string][]byte) []Finding {
-	c := chain{History: h, at: map[string]int{}, follows: map[string]string{}}
-	for i, line := range h.Lines {
-		if _, twice := c.at[line.Record]; !twice {
-			c.at[line.Record] = i
-		}
+	c := chain{History: h, listed: map[string]bool{}, followed: map[string]Entry{}, points: map[string]string{}}
+	for _, e := range h.Entries {
+		c.listed[e.Line.Record] = true
 	}
-	for i, line := range h.Lines {
-		c.judge(i, line)
-		if raw, read := records[line.Record]; read {
-			c.compare(line, raw)
+	for n, e := range h.Entries {
+		if e.Fault != "" {
+			c.add(Altered, e, "an entry cannot be relied on: %s", e.Fault)
+			continue
+		}
+		c.checkNumber(n, e)
+		c.checkPrevious(n, e)
+		c.checkTags(e)
+		if raw, read := records[e.Line.Record]; read {
+			c.compare(e, raw)
 		}
 	}
 	return c.findings
@@ -49,63 +53,76 @@ func Check(h History, records map[string][]byte) []Finding {
 
 type chain struct {
 	History
-	at       map[string]int    // each record's first line
-	follows  map[string]string // the first record that names one as the one before it
+	listed   map[string]bool   // records
+	followed map[string]Entry  // the first entry that follows a record
+	points   map[string]string // digest by tag, as the last entry about it says; a tag that no entry is about is not there
 	findings []Finding
 }
 
-func (c *chain) add(d Damage, line document.Line, format string, args ...any) {
-	c.findings = append(c.findings, Finding{d, line.Record, fmt.Sprintf(format, args...)})
+func (c *chain) add(d Damage, e Entry, format string, args ...any) {
+	c.findings = append(c.findings, Finding{d, e.Line.Record, fmt.Sprintf(format, args...)})
 }
 
-func (c *chain) judge(i int, line document.Line) {
-	if line.Fault != "" {
-		c.add(Altered, line, "line %d cannot be relied on: %s", i+1, line.Fault)
-		return
-	}
-	before, listed := c.at[line.PreviousRecord]
-	begins := i == 0 && (line.PreviousRecord == "" || c.Rebuilt || !c.Whole)
+// checkNumber finds holes in the numbers.
+func (c *chain) checkNumber(n int, e Entry) {
+	expected := 1
 	switch {
-	case c.at[line.Record] != i:
-		c.add(Forked, line, "lines %d and %d are of the same record", c.at[line.Record]+1, i+1)
-		return
-	case begins:
-	case line.PreviousRecord != "" && !listed:
-		c.add(Removed, line, "line %d follows the record %s, which is in no line: somebody has removed it, or its run ended before it was listed", i+1, line.PreviousRecord)
-	case listed && before >= i, i > 0 && line.Time.Before(c.Lines[i-1].Time):
-		c.add(Disordered, line, "line %d stands before the one that it follows, or is older than the one before it", i+1)
-	}
-	if line.Outcome == document.OutcomeUnconfirmed {
-		return // it counts for nothing: what a run announced, and then announced anew as another came first
-	}
-	if other, twice := c.follows[line.PreviousRecord]; twice {
-		c.add(Forked, line, "line %d follows the same record as %s does: two runs at once promoted there, or somebody has added one", i+1, other)
+	case n > 0 && c.Entries[n-1].Fault == "":
+		expected = c.Entries[n-1].Number + 1
+	case n > 0 || !c.Whole:
 		return
 	}
-	c.follows[line.PreviousRecord] = line.Record
+	if e.Number > expected {
+		c.add(Removed, e, "entry %d comes after entry %d: %d between them are missing", e.Number, expected-1, e.Number-expected)
+	}
 }
 
-// compare holds a line against its record. What became of the record, and when, only
-// the line says.
-func (c *chain) compare(line document.Line, raw []byte) {
-	if "sha256:"+hash(string(raw)) != line.Record {
-		c.add(Altered, line, "the registry's bytes are not those of the record")
+// checkPrevious follows the chain of records.
+func (c *chain) checkPrevious(n int, e Entry) {
+	previous := e.Line.PreviousRecord
+	if previous == "" {
+		if n > 0 {
+			c.add(Forked, e, "entry %d follows no entry, although there are older ones", e.Number)
+		}
 		return
 	}
+	if !c.listed[previous] && (n > 0 || c.Whole) {
+		c.add(Removed, e, "entry %d follows the record %s, which is not in the ledger", e.Number, previous)
+	}
+	if other, twice := c.followed[previous]; twice {
+		c.add(Forked, e, "entries %d and %d follow the same record %s", other.Number, e.Number, previous)
+		return
+	}
+	c.followed[previous] = e
+}
+
+// checkTags follows the chain of what each tag points to.
+func (c *chain) checkTags(e Entry) {
+	for _, t := range e.Tags {
+		last, known := c.points[t.Name]
+		if known && t.Found != last && e.State().Good() {
+			c.add(Moved, e, "entry %d found tag %s at %s, and the entry before it left it at %s", e.Number, t.Name, orNothing(t.Found), orNothing(last))
+		}
+		switch {
+		case e.State().Good():
+			c.points[t.Name] = t.After
+		case e.State() == document.OutcomeInterrupted:
+			c.points[t.Name] = t.Held
+		}
+	}
+}
+
+// compare holds an entry against its record.
+func (c *chain) compare(e Entry, raw []byte) {
 	r, err := document.ParseRecord(raw)
 	if err != nil {
-		c.add(Altered, line, "%s", err.Error())
+		c.add(Altered, e, "the record of entry %d is not readable: %v", e.Number, err)
 		return
 	}
-	want := document.LineOf(r, line.Record, int64(len(raw)), line.Outcome)
-	want.Moved, want.RecordTag, want.Fault = line.Moved, line.RecordTag, line.Fault
-	if !reflect.DeepEqual(want, line) {
-		c.add(Altered, line, "the line says something else than the record")
-		return
-	}
-	if wrong := map[document.Mode]document.Outcome{
-		document.ModePromote: document.OutcomeRolledBack, document.ModeRollback: document.OutcomePromoted,
-	}; wrong[r.Mode] == line.Outcome {
-		c.add(Altered, line, "the line says %s of a %s", line.Outcome, r.Mode)
+	want := document.LineOf(r, e.Line.Record, int64(len(raw)), e.State())
+	got := e.Line
+	want.Moved, got.Moved = time.Time{}, time.Time{}
+	if !reflect.DeepEqual(want, got) || r.Entry != e.ID {
+		c.add(Altered, e, "entry %d does not say what its record says", e.Number)
 	}
 }

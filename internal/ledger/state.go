@@ -156,3 +156,6 @@ func Brought(lines []document.Line, digest string) (brought *document.Line) {
 	}
 	return brought
 }
+
+// WasLeft reports whether the environment was rolled back from a digest, and has not held it since.
+func (s State) WasLeft(digest string) bool { return s.left[digest] }

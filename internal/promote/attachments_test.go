@@ -2,11 +2,11 @@ package promote_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/artifact-promotion/promote/internal/document"
-	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
@@ -120,7 +120,7 @@ func TestAttachmentsNone(t *testing.T) {
 	r.Attachments = false
 	d := run(t, r)
 	expect(t, d, document.Promoted)
-	if tree := read(t, target, "prod/app", "production").Without(ledger.RecordType); len(tree.Nodes) != 5 || len(tree.DigestTags) != 0 {
+	if tree := read(t, target, "prod/app", "production").Without(inToto); len(tree.Nodes) != 5 || len(tree.DigestTags) != 0 {
 		t.Errorf("%d manifests and tags %v at the target", len(tree.Nodes), tree.DigestTags)
 	}
 	// Later they come after.
@@ -148,7 +148,7 @@ func TestStaleEntries(t *testing.T) {
 	if len(d.Notices) != 1 || !strings.Contains(d.Notices[0], gone) || !strings.Contains(d.Notices[0], "is gone") {
 		t.Errorf("notices %q", d.Notices)
 	}
-	tree := read(t, target, "prod/app", "production").Without(ledger.RecordType)
+	tree := read(t, target, "prod/app", "production").Without(inToto)
 	if got := tree.Referrers(i.Root); len(got) != 1 || got[0] != kept {
 		t.Errorf("attached at the target: %v, want %s", got, kept)
 	}
@@ -204,13 +204,13 @@ func TestFallbackTagIsMerged(t *testing.T) {
 	push(t, ours, source, "acme/app", "dev")
 	push(t, theirs, target, "prod/app", "old")
 	expect(t, run(t, request(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production")), document.Promoted)
-	got := read(t, target, "prod/app", "production").Without(ledger.RecordType).Fallback[ours.Root]
+	got := read(t, target, "prod/app", "production").Without(inToto).Fallback[ours.Root]
 	if len(got) != 2 || !strings.Contains(strings.Join(got, " "), a) || !strings.Contains(strings.Join(got, " "), b) {
 		t.Errorf("listed %v, want %s and %s", got, a, b)
 	}
 }
 
-// TestAnotherSBOM is refused before anything is written.
+// TestAnotherSBOM is refused before anything is written but an empty ledger.
 func TestAnotherSBOM(t *testing.T) {
 	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	ours, theirs := regtest.Build(regtest.Spec{}), regtest.Build(regtest.Spec{})
@@ -223,7 +223,12 @@ func TestAnotherSBOM(t *testing.T) {
 	if len(d.Faults) != 1 {
 		t.Errorf("faults %+v", d.Faults)
 	}
-	untouched(t, target)
+	if w := reservedWrites(target); slices.ContainsFunc(w, func(w string) bool { return w != "ledger" }) {
+		t.Errorf("written %q", w)
+	}
+	if all := rows(t, target, "prod/app", "production"); len(all) > 0 {
+		t.Errorf("entries %v", all)
+	}
 }
 
 // TestSignaturesAreMerged end to end, with the tag moved last.

@@ -14,25 +14,20 @@ import (
 )
 
 // audit compares what the registry holds with what the records say, for every stage
-// that was asked for. It writes nothing unless it is to repair. What cannot be read
-// is a finding; only the end of the run, or a repair that failed, is an error.
+// that was asked for. It writes nothing. What cannot be read is a finding; only the end of the run
+// is an error.
 func (r *run) audit(ctx context.Context) error {
 	r.Step("Audit")
 	var all []*auditing
-	for _, s := range r.stations(ctx, r.asked(), r.auditAccess) {
-		all = append(all, &auditing{station: s, now: r.now(), mend: r.request.Repair})
+	for _, s := range r.stations(ctx, r.asked(), func(Stage) registry.Access { return registry.Pull }) {
+		all = append(all, &auditing{station: s, now: r.now()})
 	}
 	each(all, func(a *auditing) { a.audit(ctx) })
-	var failed []error
 	for _, a := range all {
 		r.take(a)
-		failed = append(failed, a.err)
 	}
 	r.judgeBuilds(all)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return errors.Join(failed...)
+	return context.Cause(ctx)
 }
 
 func (r *run) asked() (stages []Stage) {
@@ -42,13 +37,6 @@ func (r *run) asked() (stages []Stage) {
 		}
 	}
 	return stages
-}
-
-func (r *run) auditAccess(Stage) registry.Access {
-	if r.request.Repair {
-		return registry.Push
-	}
-	return registry.Pull
 }
 
 // take reports a stage. Of one that was broken off nothing is known.
@@ -62,23 +50,17 @@ func (r *run) take(a *auditing) {
 	r.findings = append(r.findings, a.findings...)
 	r.audited = append(r.audited, a.compared...)
 	r.uncompared = append(r.uncompared, a.uncompared...)
-	text := report.Count(len(a.findings), "finding") + " in " + report.Count(len(a.history.Lines), "record")
+	text := report.Count(len(a.findings), "finding") + " in " + report.Count(len(a.lines), "record")
 	if len(a.compared) == 0 {
 		text += ", nothing was compared"
 	}
 	r.Info(a.called() + ": " + text)
 }
 
-// auditResult is clean if something was compared, and nothing was found, or all of it
-// was mended.
+// auditResult is clean if something was compared, and nothing was found.
 func (r *run) auditResult() document.Result {
-	if len(r.audited) == 0 {
+	if len(r.audited) == 0 || len(r.findings) > 0 {
 		return document.Findings
-	}
-	for _, f := range r.findings {
-		if !f.Repaired {
-			return document.Findings
-		}
 	}
 	return document.Clean
 }
@@ -86,10 +68,11 @@ func (r *run) auditResult() document.Result {
 // auditing is one stage of an audit.
 type auditing struct {
 	*station
-	now  time.Time
-	mend bool
+	now   time.Time
+	names tagList
 
 	history ledger.History
+	lines   []document.Line             // of the history
 	known   bool                        // the ledger was read
 	state   ledger.State                // of the history
 	records map[string]*document.Record // that were read; nil: what was there is none
@@ -99,10 +82,8 @@ type auditing struct {
 	builds     bool // nothing is recorded of the environment, and none comes before it
 
 	findings []document.Finding
-	mendable []int // findings that a repair mends
 	notes    []string
-	err      error // of a repair
-	done     bool  // else the run was ended before
+	done     bool // else the run was ended before
 }
 
 // audit makes the findings, in an order that is always the same.
@@ -112,7 +93,10 @@ func (a *auditing) audit(ctx context.Context) {
 		a.unreadable(a.reference(), a.openErr)
 		return
 	}
+	listed := make(chan tagList, 1)
+	go func() { listed <- a.list() }()
 	a.look(ctx)
+	a.names = <-listed
 	if a.heldErr != nil {
 		a.unreadable(a.reference(), a.heldErr)
 		return
@@ -121,53 +105,37 @@ func (a *auditing) audit(ctx context.Context) {
 	if a.known {
 		a.judgeTags()
 		a.judgeChain(ctx)
-		a.judgeLedger()
+		a.judgeLedger(ctx)
 		a.judgeSilence(ctx)
-		a.repair(ctx)
 	}
 	a.judgeImages(ctx)
 }
 
-// readLedger reads all of it, with what it lacks.
+// readLedger reads all of it.
 func (a *auditing) readLedger(ctx context.Context) {
-	if a.pageErr != nil {
-		a.damaged(a.pageErr)
-		return
-	}
 	if a.names.err != nil {
 		a.unreadable(a.Repository.Name(), a.names.err)
 	}
-	referrers, err := a.referrers(ctx)
-	if err != nil {
-		a.unreadable(a.imageReference(a.holds()), err)
-	}
-	a.catchUp(ctx, referrers)
-	a.history, err = a.read(ctx, 0, nil)
+	err := a.viewErr
 	if err == nil {
-		err = a.caughtBy
+		a.history, err = a.read(ctx, 0, nil)
 	}
 	if err != nil {
 		a.damaged(err)
 	}
-	a.known = len(a.history.Lines) > 0 || err == nil
-	a.state = ledger.Replay(a.history.Lines)
+	a.lines = ledger.Lines(a.history.Entries)
+	a.known = len(a.lines) > 0 || err == nil
+	a.state = ledger.Replay(a.lines)
 }
 
-// damaged tells a ledger that is not one from a registry that could not be asked.
+// damaged tells a tag that is no ledger from a registry that could not be asked.
 func (a *auditing) damaged(err error) {
-	if !isDamaged(err) {
-		a.unreadable(a.book.Reference(), err)
+	var e *ledger.Error
+	if !errors.As(err, &e) {
+		a.unreadable(a.ledger.Reference(), err)
 		return
 	}
-	a.find(document.Finding{
-		Kind: document.FindingLedger, Reference: a.book.Reference(), Message: err.Error(), Hint: registry.HintOf(err),
-	})
-}
-
-// isDamaged reports whether the registry answered, and what it holds is no ledger.
-func isDamaged(err error) bool {
-	var e *registry.Error
-	return errors.As(err, &e) && e.Op == "read ledger" && e.Status == 0
+	a.find(document.Finding{Kind: document.FindingLedger, Reference: e.Reference, Message: err.Error(), Hint: e.Hint})
 }
 
 func (a *auditing) unreadable(reference string, err error) {
@@ -185,23 +153,6 @@ func (a *auditing) find(f document.Finding) {
 
 func (a *auditing) imageReference(digest string) string {
 	return a.Repository.Name() + "@" + digest
-}
-
-// repair writes what the ledger lacks, if that is asked for and anything is known to be
-// lacking.
-func (a *auditing) repair(ctx context.Context) {
-	if !a.mend || len(a.mendable) == 0 || a.caughtBy != nil {
-		return
-	}
-	_, err := a.book.Write(ctx, a.page)
-	a.notes = append(a.notes, a.book.Notices()...)
-	if err != nil {
-		a.err = fmt.Errorf("repair the ledger of %s: %w", a.called(), err)
-		return
-	}
-	for _, n := range a.mendable {
-		a.findings[n].Repaired = true
-	}
 }
 
 // hashOf is a digest as a registry is asked for it, false if the text is none.

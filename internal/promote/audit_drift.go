@@ -28,7 +28,7 @@ func (a *auditing) judgeTags() {
 
 // lastOf is the last line that says that it moved a tag.
 func (a *auditing) lastOf(tag string) (document.Line, bool) {
-	for _, line := range slices.Backward(a.history.Lines) {
+	for _, line := range slices.Backward(a.lines) {
 		if line.Fault == "" && line.Outcome.Good() && slices.Contains(line.Tags, tag) {
 			return line, true
 		}
@@ -41,8 +41,8 @@ func (a *auditing) drifted(tag, holds string, last document.Line) {
 	at := laterOf(last.Time, last.Moved)
 	switch attempt, open := a.attempt(tag, holds, last); {
 	case open:
-		f.Message = fmt.Sprintf("%s holds %s, and not %s as its last good record of %s says. A %s of %s, recorded at %s%s, %s: it has moved the tag, or somebody else has.",
-			f.Reference, orGone(holds), last.Digest, moment(at), attempt.Mode, attempt.Digest, moment(attempt.Time), inRun(attempt), fate(attempt.Outcome))
+		f.Message = fmt.Sprintf("%s holds %s, and not %s as its last good record of %s says. The %s of %s, recorded at %s%s, %s: it has moved the tag, or somebody else has.",
+			f.Reference, orGone(holds), last.Digest, moment(at), kindOf(attempt.Mode), attempt.Digest, moment(attempt.Time), inRun(attempt), fate(attempt.Outcome))
 		f.Hint = "Decide which of the two is to run there, then promote it again, or roll back: either is recorded, and moves all tags together."
 	case holds == "":
 		f.Message = fmt.Sprintf("%s does not exist. Its last record says that it holds %s: it was removed outside of promotion, at some time after %s%s.", f.Reference, last.Digest, moment(at), inRun(last))
@@ -57,7 +57,7 @@ func (a *auditing) drifted(tag, holds string, last document.Line) {
 // attempt is a later record that may account for what a tag holds, although nobody
 // knows that its tags have moved.
 func (a *auditing) attempt(tag, holds string, last document.Line) (document.Line, bool) {
-	for _, line := range slices.Backward(a.history.Lines) {
+	for _, line := range slices.Backward(a.lines) {
 		switch {
 		case line.Record == last.Record:
 			return document.Line{}, false
@@ -70,10 +70,14 @@ func (a *auditing) attempt(tag, holds string, last document.Line) (document.Line
 
 // fate says what became of an attempt.
 func fate(o document.Outcome) string {
-	if o == document.OutcomeFailed {
+	switch o {
+	case document.OutcomeFailed:
 		return "failed"
+	case document.OutcomeInterrupted:
+		return "was interrupted"
+	default:
+		return "never said how it ended"
 	}
-	return "never said how it ended"
 }
 
 func inRun(line document.Line) string {

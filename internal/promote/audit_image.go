@@ -89,7 +89,7 @@ func (a *auditing) examine(ctx context.Context, e *exam) {
 // of what brought the image there. One of a rollback lists nothing.
 func (a *auditing) examineRecord(ctx context.Context, e *exam) {
 	line := *e.line
-	if brought := ledger.Brought(a.history.Lines, e.digest); brought != nil {
+	if brought := ledger.Brought(a.lines, e.digest); brought != nil {
 		line = *brought
 	}
 	r, read := a.records[line.Record]

@@ -5,19 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
-	"github.com/artifact-promotion/promote/internal/report"
 	"golang.org/x/sync/errgroup"
 )
 
 const (
-	// recordsRead is how many records are held against their lines, the newest. Of
-	// older ones the chain of the lines is checked alone.
+	// recordsRead is how many records are held against their entries, the newest. Of older ones
+	// the entries are checked alone.
 	recordsRead = 200
 	// recordsAtOnce is how many of them are read at the same time.
 	recordsAtOnce = 8
@@ -25,101 +23,136 @@ const (
 	maxFindings = 20
 )
 
-// underWay is how long a record that nothing is known of may belong to a promotion
-// that is moving its tags right now.
+// underWay is how long an open entry may belong to a run that is moving its tags right now.
 const underWay = 5 * time.Minute
 
-// ledgerHint is what to do where a ledger lacks what its records say.
-const ledgerHint = "Run the audit with `repair: true`, or promote to the environment: both add what is missing."
-
-// judgeLedger finds out whether the ledger lists every record.
-func (a *auditing) judgeLedger() {
-	f := document.Finding{Kind: document.FindingLedger, Reference: a.book.Reference()}
-	behind := a.behind()
-	switch {
-	case a.caught.Rebuilt:
-		f.Message = fmt.Sprintf("The ledger of %s is gone, although there are records: somebody, or a clean-up, has deleted it. It can be made again from %s.", a.called(), report.Count(len(a.history.Lines), "record"))
-		f.Hint = ledgerHint + " Exclude promotion-ledger* and promotion-record* from every clean-up."
-		a.lacks(f)
-	case len(behind) > 0:
-		f.Message = fmt.Sprintf("The ledger of %s does not say what became of %s, %s%s: a run was ended before it could write it, two wrote at once, or somebody has cut it.",
-			a.called(), report.Count(len(behind), "record"), moment(behind[len(behind)-1].Time), inRun(behind[len(behind)-1]))
-		f.Hint = ledgerHint
-		a.lacks(f)
+// judgeLedger finds out whether the ledger is complete, and says how everything ended.
+func (a *auditing) judgeLedger(ctx context.Context) {
+	if missing := a.view.Missing(); a.view.Exists() && missing != "" {
+		a.find(document.Finding{
+			Kind: document.FindingLedger, Reference: a.tagReference(missing),
+			Message: fmt.Sprintf("One of the two heads of the ledger of %s is missing: somebody, or a clean-up, has deleted it. The other one has every entry, unless that was the newer one.", a.called()),
+			Hint:    "Exclude promotion-ledger.* from every clean-up. The next promotion writes it again.",
+		})
 	}
-	a.judgeUnreadable()
-}
-
-// lacks adds a finding that a repair can mend.
-func (a *auditing) lacks(f document.Finding) {
-	a.mendable = append(a.mendable, len(a.findings))
-	a.find(f)
-}
-
-// behind are the lines that the ledger lacks, but for one that may be written yet.
-func (a *auditing) behind() []document.Line {
-	return slices.DeleteFunc(slices.Clone(a.caught.Lines), func(line document.Line) bool {
-		if line.Outcome != document.OutcomeUnconfirmed || a.now.Sub(line.Time) > underWay {
-			return false
+	if err := a.ledger.LostError(a.history); err != nil {
+		var e *ledger.Error
+		errors.As(err, &e)
+		a.find(document.Finding{Kind: document.FindingLedger, Reference: e.Reference, Message: err.Error(), Hint: e.Hint})
+	}
+	for _, e := range a.history.Entries {
+		if e.IsOpen() {
+			a.judgeOpen(e)
 		}
-		a.notes = append(a.notes, fmt.Sprintf("A promotion to %s may be under way%s: the audit of it shows one moment.", a.called(), inRun(line)))
-		return true
+	}
+	a.judgeInterrupted()
+	a.judgeAttached(ctx)
+}
+
+// judgeOpen says of an entry without an outcome that its run is at work, or has died.
+func (a *auditing) judgeOpen(e ledger.Entry) {
+	if a.now.Sub(laterOf(e.Begun, e.Renewed)) <= underWay {
+		a.notes = append(a.notes, fmt.Sprintf("A promotion to %s may be under way%s: the audit of it shows one moment.", a.called(), inRun(e.Line)))
+		return
+	}
+	a.find(document.Finding{
+		Kind: document.FindingLedger, Reference: a.ledger.Reference(), Digest: e.Line.Digest,
+		Message: fmt.Sprintf("The %s of %s to %s, begun %s%s, never ended: its run died while its tags moved.", kindOf(e.Line.Mode), e.Line.Digest, a.called(), moment(e.Begun), inRun(e.Line)),
+		Hint:    "Promote to the environment again, or roll back: either finds out what the run has left, and says so in the ledger.",
 	})
 }
 
-// judgeUnreadable finds what stands in the place of records.
-func (a *auditing) judgeUnreadable() {
-	bad := a.caught.Unreadable
-	slices.SortFunc(bad, func(x, y ledger.Unreadable) int { return strings.Compare(x.Reference, y.Reference) })
-	for n, u := range bad {
-		if n == maxFindings {
-			a.more(document.FindingLedger, len(bad)-n, "records cannot be read")
-			return
+// kindOf is a mode as a noun.
+func kindOf(m document.Mode) string {
+	if m == document.ModeRollback {
+		return "rollback"
+	}
+	return "promotion"
+}
+
+// judgeInterrupted names the tags that an interrupted run has left, and that nobody has moved since.
+func (a *auditing) judgeInterrupted() {
+	settled := map[string]bool{}
+	for _, e := range slices.Backward(a.history.Entries) {
+		for _, t := range e.Tags {
+			if e.Fault == "" && e.State() == document.OutcomeInterrupted && !settled[t.Name] && t.Held != "" && t.Held == t.After && t.Held != t.Found {
+				a.find(document.Finding{
+					Kind: document.FindingLedger, Reference: a.tagReference(t.Name), Digest: t.Held,
+					Message: fmt.Sprintf("%s points to %s since a %s that was interrupted %s%s: it is not complete.", a.tagReference(t.Name), t.Held, kindOf(e.Line.Mode), moment(e.Begun), inRun(e.Line)),
+					Hint:    "Run that promotion again, or roll back: either moves all tags together.",
+				})
+			}
+			if e.Fault == "" && e.State() != document.OutcomeFailed {
+				settled[t.Name] = true
+			}
+		}
+	}
+}
+
+// judgeAttached finds records that are attached to the image which the stage holds, say that they
+// are of this ledger, and are not in it.
+func (a *auditing) judgeAttached(ctx context.Context) {
+	if a.holds() == "" || !a.history.Whole {
+		return
+	}
+	found, err := a.finder.Find(ctx, a.held[0].Digest(), true, nil)
+	if err != nil {
+		a.unreadable(a.imageReference(a.holds()), err)
+		return
+	}
+	for _, d := range found.Referrers {
+		name, record, ok := ledger.AttachedRecord(d)
+		known := slices.ContainsFunc(a.lines, func(l document.Line) bool { return l.Record == record })
+		if !ok || known || name != a.ledger.Key().String() {
+			continue
 		}
 		a.find(document.Finding{
-			Kind: document.FindingLedger, Reference: u.Reference,
-			Message: fmt.Sprintf("Where a record of %s should be, there is none that can be read: %v", a.called(), u.Err),
-			Hint:    "Somebody has overwritten or damaged it. Look at what is there; once it is explained, delete that tag.",
+			Kind: document.FindingLedger, Reference: a.Repository.Name() + "@" + d.Digest.String(), Digest: record,
+			Message: fmt.Sprintf("The image %s has a record attached that says that it is of %s, and the ledger does not have it: it was forged, or somebody has cut the ledger.", a.holds(), a.called()),
+			Hint:    "Find out who may push to this repository. Nothing relies on attached records.",
 		})
 	}
 }
 
 // more says how many findings are not told one by one.
 func (a *auditing) more(kind document.FindingKind, n int, what string) {
-	a.find(document.Finding{Kind: kind, Reference: a.book.Reference(), Message: fmt.Sprintf("%d more %s.", n, what)})
+	a.find(document.Finding{Kind: kind, Reference: a.ledger.Reference(), Message: fmt.Sprintf("%d more %s.", n, what)})
 }
 
-// judgeChain holds the newest lines against their records, and each line against those
-// around it.
+// judgeChain holds the newest entries against their records, and each entry against those around
+// it.
 func (a *auditing) judgeChain(ctx context.Context) {
-	lines := a.history.Lines
-	raws, gone, err := a.readRecords(ctx, lines[max(len(lines)-recordsRead, 0):])
+	raws, gone, err := a.readRecords(ctx, a.lines[max(len(a.lines)-recordsRead, 0):])
 	found := append(ledger.Check(a.history, raws), gone...)
 	for n, f := range found {
 		if n == maxFindings {
-			a.more(document.FindingChain, len(found)-n, "lines are not as they were written")
+			a.more(document.FindingChain, len(found)-n, "entries are not as they were written")
 			break
 		}
 		a.find(document.Finding{
-			Kind: document.FindingChain, Reference: a.book.Reference(), Digest: f.Record,
-			Message: fmt.Sprintf("The records of %s are no whole chain (%s): %s", a.called(), f.Damage, f.Message),
+			Kind: document.FindingChain, Reference: a.ledger.Reference(), Digest: f.Record,
+			Message: fmt.Sprintf("The ledger of %s is not as it was written (%s): %s", a.called(), f.Damage, f.Message),
 			Hint:    chainHint(f.Damage),
 		})
 	}
 	if err != nil {
-		a.unreadable(a.book.Reference(), err)
+		a.unreadable(a.ledger.Reference(), err)
 	}
 }
 
 func chainHint(d ledger.Damage) string {
-	if d == ledger.Forked {
-		return "Look at the runs of both records. Two that ran at once are harmless: a concurrency group in the workflow lets them wait for each other. If you know one of them not, somebody has written it: find out who may push to this repository."
+	switch d {
+	case ledger.Forked:
+		return "Look at the runs of both entries. Two that ran at once are harmless: a concurrency group in the workflow lets them wait for each other. If you do not know one of them, somebody has written it: find out who may push to this repository."
+	case ledger.Moved:
+		return "Somebody has moved the tag outside of promotion, and a later promotion has overwritten that. Find out who may push to this repository."
+	default:
+		return "Find out who may push to this repository, and whether a clean-up takes promotion-ledger.*. What the ledger says of that promotion is not to be relied on."
 	}
-	return "Find out who may push to this repository, and whether a clean-up takes promotion-record* or promotion-ledger*. What the ledger says of that record is not to be relied on."
 }
 
-// readRecords reads the records of lines. What is not there, or is not what its digest
-// says, is told as a finding; an error says that some could not be read.
+// readRecords reads the records of lines. What is not there, or is not what its digest says, is told
+// as a finding; an error says that some could not be read.
 func (a *auditing) readRecords(ctx context.Context, lines []document.Line) (raws map[string][]byte, gone []ledger.Finding, err error) {
 	answers := make([]reading, len(lines))
 	g, ctx := errgroup.WithContext(ctx)
@@ -157,17 +190,21 @@ type reading struct {
 }
 
 func (a *auditing) readRecord(ctx context.Context, line document.Line) (reading, error) {
-	r, raw, err := ledger.Open(a.repo, a.finder, a.Ledger).Record(ctx, line) // a book is not for several at once
 	wrong := func(d ledger.Damage, what string) (reading, error) {
 		return reading{wrong: &ledger.Finding{Damage: d, Record: line.Record, Message: fmt.Sprintf("the record %s, of %s, %s", line.Record, moment(line.Time), what)}}, nil
 	}
+	blob, ok := recordBlob(line)
+	if !ok {
+		return wrong(ledger.Altered, "is not named by a digest and a size")
+	}
+	r, raw, err := readRecord(ctx, a.repo, blob)
 	switch {
 	case err == nil:
 		return reading{raw: raw, record: &r}, nil
-	case raw != nil: // the chain's check says what is wrong with them
+	case raw != nil: // the check of the chain says what is wrong with them
 		return reading{raw: raw}, nil
 	case errors.Is(err, registry.ErrNotFound):
-		return wrong(ledger.Removed, "is gone")
+		return wrong(ledger.Removed, "is missing")
 	case errors.Is(err, registry.ErrMismatch):
 		return wrong(ledger.Altered, fmt.Sprintf("has other bytes: %v", err))
 	default:

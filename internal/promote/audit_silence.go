@@ -3,9 +3,11 @@ package promote
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/ledger"
 )
 
 // judgeSilence finds what no record could be held against. Where nothing is recorded
@@ -17,8 +19,10 @@ func (a *auditing) judgeSilence(ctx context.Context) {
 	tag, holds := a.existing()
 	switch {
 	case a.names.err != nil || !a.history.Whole:
-	case len(a.history.Lines) > 0:
+	case len(a.lines) > 0:
 		a.judgeUnnamed()
+	case a.view.Orphan() != "":
+		a.lost(a.view.Orphan())
 	case holds == "" && len(a.names.tags) == 0:
 		a.absent(ctx)
 	case a.From == "" && a.Environment != "" && (holds != "" || len(a.Tags) == 0):
@@ -41,6 +45,21 @@ func (a *auditing) existing() (tag, holds string) {
 }
 
 func (a *auditing) tagReference(tag string) string { return a.Repository.Name() + ":" + tag }
+
+// lost finds a ledger of which everything was deleted but a segment, or an image that it has kept.
+func (a *auditing) lost(orphan string) {
+	a.find(document.Finding{
+		Kind: document.FindingLedger, Reference: a.ledger.Reference(),
+		Message: lostText(a.ledger, a.tagReference(orphan)) + " Who promoted what there before cannot be told any more.",
+		Hint: "Find out who may delete in this repository, and exclude promotion-ledger.* from every clean-up. If the registry can restore deleted tags, restore both before anything is promoted: " +
+			"the next promotion begins a new ledger.",
+	})
+}
+
+// lostText says how it is known that a ledger was deleted.
+func lostText(l *ledger.Ledger, orphan string) string {
+	return fmt.Sprintf("Both heads of the ledger %s are missing, although there was one, as the tag %s shows: somebody, or a clean-up, has deleted them.", l.Reference(), orphan)
+}
 
 // absent finds a repository in which there is nothing to see. Most registries answer in
 // the same way for one that is not there and for one that nobody may know of; some list
@@ -102,7 +121,7 @@ func (a *auditing) expected() string {
 	default:
 		text += "the tags " + strings.Join(a.Tags, ", ") + " and "
 	}
-	text += "the ledger " + a.book.Reference() + "."
+	text += "the ledger " + a.ledger.Reference() + "."
 	if !a.names.all {
 		text += " The registry did not list every tag, so records may be there that were not seen."
 	}
@@ -114,7 +133,7 @@ func (a *auditing) otherLedgers() string {
 	const shown = 3
 	var all []string
 	for _, tag := range a.names.tags {
-		if strings.HasPrefix(tag, "promotion-ledger-") && len(all) < shown {
+		if strings.HasPrefix(tag, "promotion-ledger.") && strings.HasSuffix(tag, ".a") && len(all) < shown {
 			all = append(all, tag)
 		}
 	}
@@ -130,6 +149,8 @@ func (a *auditing) judgeUnnamed() {
 		holds := digestText(a.held[n])
 		switch {
 		case recorded:
+		case a.movesNow(tag, holds):
+			a.pass(a.tagReference(tag), "a promotion that moves it has not ended")
 		case holds != "" || nothing:
 			a.unnamed(tag, holds)
 		default:
@@ -138,11 +159,18 @@ func (a *auditing) judgeUnnamed() {
 	}
 	if nothing && len(a.Tags) == 0 {
 		a.find(document.Finding{
-			Kind: document.FindingLedger, Reference: a.book.Reference(),
+			Kind: document.FindingLedger, Reference: a.ledger.Reference(),
 			Message: a.about() + "no record says that a promotion ended well, so that there is nothing to compare.",
 			Hint:    "Look at the runs that the history lists, and promote to it again.",
 		})
 	}
+}
+
+// movesNow reports whether a tag points to what an open entry has found there, or moves it to.
+func (a *auditing) movesNow(tag, holds string) bool {
+	return slices.ContainsFunc(a.history.Entries, func(e ledger.Entry) bool {
+		return e.IsOpen() && slices.ContainsFunc(e.Tags, func(t ledger.Tag) bool { return t.Name == tag && (t.After == holds || t.Found == holds) })
+	})
 }
 
 func (a *auditing) unnamed(tag, holds string) {

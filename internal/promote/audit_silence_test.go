@@ -54,7 +54,7 @@ func TestAuditOfNothing(t *testing.T) {
 		"no repository": {
 			make: func(*shop) {},
 			want: document.FindingMissing, reference: "/shop/app",
-			says: []string{"production: repository REPO has no tags or does not exist. Expected: the tag production and the ledger REPO:promotion-ledger-production."},
+			says: []string{"production: repository REPO has no tags or does not exist. Expected: the tag production and the ledger REPO:promotion-ledger.env.production.a."},
 			hint: "Check the repository's name and that this credential may read it.",
 		},
 		"everything deleted": {
@@ -65,13 +65,13 @@ func TestAuditOfNothing(t *testing.T) {
 		"everything of the environment deleted": {
 			make: func(s *shop) { lost(s, "staging") },
 			want: document.FindingMissing, reference: "/shop/app:production",
-			says: []string{"production: nothing was ever recorded, and REPO:production does not exist. Expected: the tag production and the ledger REPO:promotion-ledger-production."},
-			hint: "The repository has promotion-ledger-staging. Check the names.",
+			says: []string{"production: nothing was ever recorded, and REPO:production does not exist. Expected: the tag production and the ledger REPO:promotion-ledger.env.production.a."},
+			hint: "The repository has promotion-ledger.env.staging.a. Check the names.",
 		},
 		"ledger and records deleted": {
 			make: func(s *shop) { lost(s, "staging"); s.push(a, "production") },
 			want: document.FindingLedger, reference: "/shop/app:production",
-			says: []string{"production: nothing was ever recorded, although REPO:production exists. Expected: the tag production and the ledger REPO:promotion-ledger-production.", a.Root},
+			says: []string{"production: nothing was ever recorded, although REPO:production exists. Expected: the tag production and the ledger REPO:promotion-ledger.env.production.a.", a.Root},
 			hint: "somebody has deleted it and every record",
 		},
 		"another tag than the first": {
@@ -84,7 +84,7 @@ func TestAuditOfNothing(t *testing.T) {
 			make:  func(s *shop) { s.promote("production", a) },
 			stage: func(s *shop) promote.Stage { return s.alone(aisle, "prodaction") },
 			want:  document.FindingMissing, reference: "/shop/app:prodaction",
-			says: []string{"nothing was ever recorded, and REPO:prodaction does not exist."}, hint: "The repository has promotion-ledger-production. Check the names.",
+			says: []string{"nothing was ever recorded, and REPO:prodaction does not exist."}, hint: "The repository has promotion-ledger.env.production.a. Check the names.",
 		},
 		"a typo in the target's repository": {
 			make:  func(s *shop) { s.promote("production", a) },
@@ -102,7 +102,7 @@ func TestAuditOfNothing(t *testing.T) {
 			make:  func(s *shop) { s.push(a, "dev") },
 			stage: func(s *shop) promote.Stage { return s.stage("dev") },
 			want:  document.FindingLedger, reference: "/shop/app:dev",
-			says: []string{"dev: nothing was ever recorded of REPO:dev, so nothing was compared. Expected: the tag dev and the ledger REPO:promotion-ledger-dev."}, hint: "audit the environments after it",
+			says: []string{"dev: nothing was ever recorded of REPO:dev, so nothing was compared. Expected: the tag dev and the ledger REPO:promotion-ledger.env.dev.a."}, hint: "audit the environments after it",
 		},
 		"an environment that builds would push to": {
 			make:  func(s *shop) { s.push(a, "latest") },
@@ -118,7 +118,7 @@ func TestAuditOfNothing(t *testing.T) {
 				return stage
 			},
 			want: document.FindingMissing, reference: "/shop/app",
-			says: []string{"nightly: nothing was ever recorded. Expected: the ledger REPO:promotion-ledger-nightly."}, hint: "Check the names.",
+			says: []string{"nightly: nothing was ever recorded. Expected: the ledger REPO:promotion-ledger.env.nightly.a."}, hint: "Check the names.",
 		},
 		"only promotions that failed": {
 			make: func(s *shop) {
@@ -136,7 +136,7 @@ func TestAuditOfNothing(t *testing.T) {
 				stage.Tags = nil
 				return stage
 			},
-			want: document.FindingLedger, reference: "/shop/app:promotion-ledger-production",
+			want: document.FindingLedger, reference: "/shop/app:promotion-ledger.env.production.a",
 			says: []string{"production: no record says that a promotion ended well"}, hint: "promote to it again",
 		},
 		"a typo in the config's tag": {
@@ -156,26 +156,22 @@ func TestAuditOfNothing(t *testing.T) {
 				if test.stage != nil {
 					stage = test.stage(s)
 				}
-				for _, repair := range []bool{false, true} {
-					r := s.ask(promote.Audit, stage)
-					r.Repair = repair
-					d := run(t, r)
-					expect(t, d, document.Findings)
-					if len(d.Findings) != 1 || len(d.Audited) > 0 || len(d.Uncompared) > 0 {
-						t.Fatalf("found %+v, audited %v, not compared %+v", d.Findings, d.Audited, d.Uncompared)
-					}
-					f := d.Findings[0]
-					if f.Kind != test.want || f.Environment != stage.Environment || f.Reference != s.at.Host()+test.reference || !strings.Contains(f.Hint, test.hint) {
-						t.Errorf("found %+v", f)
-					}
-					for _, text := range test.says {
-						text = strings.NewReplacer("REPO", s.at.Host()+"/"+aisle, "HOST", s.at.Host()).Replace(text)
-						if !strings.Contains(f.Message, text) {
-							t.Errorf("it says %q, want %q in it", f.Message, text)
-						}
-					}
-					untouched(t, s.at)
+				d := run(t, s.ask(promote.Audit, stage))
+				expect(t, d, document.Findings)
+				if len(d.Findings) != 1 || len(d.Audited) > 0 || len(d.Uncompared) > 0 {
+					t.Fatalf("found %+v, audited %v, not compared %+v", d.Findings, d.Audited, d.Uncompared)
 				}
+				f := d.Findings[0]
+				if f.Kind != test.want || f.Environment != stage.Environment || f.Reference != s.at.Host()+test.reference || !strings.Contains(f.Hint, test.hint) {
+					t.Errorf("found %+v", f)
+				}
+				for _, text := range test.says {
+					text = strings.NewReplacer("REPO", s.at.Host()+"/"+aisle, "HOST", s.at.Host()).Replace(text)
+					if !strings.Contains(f.Message, text) {
+						t.Errorf("it says %q, want %q in it", f.Message, text)
+					}
+				}
+				untouched(t, s.at)
 			})
 		})
 	}

@@ -1,7 +1,6 @@
 package promote_test
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -14,44 +13,29 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// kinds are those of an audit's findings, in order.
-func kinds(d document.Report) string {
-	var all []string
-	for _, f := range d.Findings {
-		kind := string(f.Kind)
-		if f.Repaired {
-			kind += " (repaired)"
-		}
-		all = append(all, kind)
-	}
-	return strings.Join(all, ", ")
+// audit audits production and its tags.
+func (s *shop) audit(tags ...string) document.Report {
+	s.Helper()
+	return s.do(s.ask(promote.Audit, s.stage("production", tags...)))
 }
 
-// tells expects findings of these kinds, which together say all of that, each with a hint.
-func tells(t testing.TB, d document.Report, want string, says ...string) {
-	t.Helper()
-	result := document.Clean
-	for kind := range strings.SplitSeq(want, ", ") {
-		if kind != "" && !strings.HasSuffix(kind, "(repaired)") {
-			result = document.Findings
-		}
+// do makes a run, which reaches a registry in a bubble too.
+func (s *shop) do(r promote.Request) document.Report {
+	s.Helper()
+	return runWith(s, s.Context(), at(s.at), r, &watcher{})
+}
+
+// really promotes an image that is there, as the program does it.
+func (s *shop) really(image *regtest.Image, tags ...string) {
+	s.Helper()
+	push(s, image, s.at, s.repo)
+	var targets []string
+	for _, tag := range tags {
+		targets = append(targets, s.at.Host()+"/"+s.repo+":"+tag)
 	}
-	expect(t, d, result)
-	if got := kinds(d); got != want {
-		t.Errorf("found %q, want %q: %+v", got, want, d.Findings)
-	}
-	var all strings.Builder
-	for _, f := range d.Findings {
-		fmt.Fprintln(&all, f.Message)
-		if f.Hint == "" || f.Environment == "" || f.Reference == "" || f.Message == "" {
-			t.Errorf("it lacks something: %+v", f)
-		}
-	}
-	for _, s := range says {
-		if !strings.Contains(all.String(), s) {
-			t.Errorf("no finding says %q:\n%s", s, all.String())
-		}
-	}
+	r := request(s, s.at.Host()+"/"+s.repo+"@"+image.Root, targets...)
+	r.TargetEnv, r.Started, r.Lease = "production", s.now, settle
+	expect(s, s.do(r), document.Promoted)
 }
 
 // TestAuditFindsNothing where everything is as it was promoted, and writes nothing.
@@ -67,35 +51,31 @@ func TestAuditFindsNothing(t *testing.T) {
 		}
 		s.visit(visit{env: "production", image: images[3], outcome: document.OutcomeRolledBack, fixed: []string{"v3-again"}})
 		s.visit(visit{env: "production", image: images[4], outcome: document.OutcomeFailed, moved: []string{}})
-		for _, repair := range []bool{false, true} {
-			r := s.ask(promote.Audit, s.stage("staging"), s.stage("production", "production", "new-in-the-config"))
-			r.Repair = repair
-			d := run(t, r)
-			tells(t, d, "")
-			at := s.at.Host() + "/" + aisle + ":"
-			if want := []string{at + "staging", at + "production"}; !slices.Equal(d.Audited, want) || len(d.Notices) > 0 {
-				t.Errorf("audited %v, notices %q", d.Audited, d.Notices)
-			}
-			if got := d.Uncompared; len(got) != 1 || got[0].Environment != "production" || got[0].Reference != at+"new-in-the-config" || got[0].Reason != "it does not exist, and no record names it" {
-				t.Errorf("not compared: %+v", got)
-			}
-			untouched(t, s.at)
+		d := run(t, s.ask(promote.Audit, s.stage("staging"), s.stage("production", "production", "new-in-the-config")))
+		tells(t, d, "")
+		at := s.at.Host() + "/" + aisle + ":"
+		if want := []string{at + "staging", at + "production"}; !slices.Equal(d.Audited, want) || len(d.Notices) > 0 {
+			t.Errorf("audited %v, notices %q", d.Audited, d.Notices)
 		}
+		if got := d.Uncompared; len(got) != 1 || got[0].Environment != "production" || got[0].Reference != at+"new-in-the-config" || got[0].Reason != "it does not exist, and no record names it" {
+			t.Errorf("not compared: %+v", got)
+		}
+		untouched(t, s.at)
 	})
 }
 
-// TestAuditFinds each kind of trouble, alone, says what is wrong, and what a repair leaves of it.
+// TestAuditFinds each kind of trouble, alone, says what is wrong, and writes nothing. What its hint says makes it go away.
 func TestAuditFinds(t *testing.T) {
 	long(t)
 	t.Parallel()
 	a, b, c := picture("a"), picture("b"), picture("c")
 	both := []string{"production", "latest"}
 	for name, test := range map[string]struct {
-		make   func(s *shop)
-		want   string
-		says   []string
-		repair string // what a repair finds; "": the same
-		then   string // what the next audit finds, after a repair; "": the same as without
+		make func(s *shop)
+		want string
+		says []string
+		mend func(s *shop) // nil: nothing does but time
+		then string        // what is found after that
 	}{
 		"a tag moved by hand": {
 			make: func(s *shop) { s.promote("production", a); push(s, b, s.at, s.repo); s.tag("production", b.Root) },
@@ -124,143 +104,181 @@ func TestAuditFinds(t *testing.T) {
 				s.promote("production", a)
 				s.visit(visit{env: "production", image: b, outcome: document.OutcomeFailed})
 			},
-			want: "drift", says: []string{"promote of " + b.Root, "(https://github.com/acme/app/actions/runs/2), failed"},
+			want: "drift", says: []string{"promotion of " + b.Root, "(https://github.com/acme/app/actions/runs/2), failed"},
 		},
-		"a run that never said how it ended": {
+		"a run that died midway": {
 			make: func(s *shop) {
 				s.visit(visit{env: "production", image: a, tags: both, outcome: document.OutcomePromoted})
 				s.visit(visit{env: "production", image: b, tags: both, moved: []string{"latest"}})
 			},
-			want: "drift, ledger", says: []string{":latest holds", "actions/runs/2), never said how it ended", "what became of 1 record"},
-			repair: "drift, ledger (repaired)", then: "drift",
+			want: "drift, ledger", says: []string{
+				":latest holds", "actions/runs/2), never said how it ended",
+				"The promotion of " + b.Root + " to production, begun 1999-12-27 22:00:00 UTC", "(https://github.com/acme/app/actions/runs/2), never ended: its run died while its tags moved",
+			},
+			mend: func(s *shop) { s.really(b, both...) },
 		},
-		"a record without a line": {
+		"a run that died when all had moved": {
 			make: func(s *shop) {
 				s.promote("production", a)
 				s.visit(visit{env: "production", image: b})
 			},
-			want: "ledger", says: []string{"what became of 1 record", "actions/runs/2"}, repair: "ledger (repaired)", then: "clean",
+			want: "drift, ledger", says: []string{"actions/runs/2), never said how it ended", "never ended: its run died"},
+			mend: func(s *shop) { s.really(c, "production") },
 		},
-		"a record of what never moved": {
+		"a run that died before anything had moved": {
 			make: func(s *shop) {
 				s.promote("production", a)
 				s.visit(visit{env: "production", image: b, moved: []string{}})
 			},
-			want: "ledger", says: []string{"what became of 1 record"}, repair: "ledger (repaired)", then: "clean",
+			want: "ledger", says: []string{"The promotion of " + b.Root + " to production", "never ended: its run died"},
+			mend: func(s *shop) { s.really(c, "production") },
+		},
+		"tags that were interrupted": {
+			make: func(s *shop) {
+				s.visit(visit{env: "production", image: a, tags: both, outcome: document.OutcomePromoted})
+				s.visit(visit{env: "production", image: b, tags: both, outcome: document.OutcomeInterrupted, moved: []string{"latest"}})
+			},
+			want: "drift, ledger", says: []string{
+				"actions/runs/2), was interrupted: it has moved the tag",
+				":latest points to " + b.Root + " since a promotion that was interrupted 1999-12-27 22:00:00 UTC", "(https://github.com/acme/app/actions/runs/2): it is not complete",
+			},
+			mend: func(s *shop) { s.really(b, both...) },
+		},
+		"tags that were interrupted, and promoted again since": {
+			make: func(s *shop) {
+				s.visit(visit{env: "production", image: a, tags: both, outcome: document.OutcomePromoted})
+				s.visit(visit{env: "production", image: b, tags: both, outcome: document.OutcomeInterrupted, moved: []string{"latest"}})
+				s.visit(visit{env: "production", image: c, tags: both, outcome: document.OutcomePromoted})
+			},
+		},
+		"the first head lost": {
+			make: func(s *shop) { s.promote("production", a); s.delete("promotion-ledger.env.production.a") },
+			want: "ledger", says: []string{"One of the two heads of the ledger of production is missing", "a clean-up, has deleted it"},
+			mend: func(s *shop) { s.really(b, "production") },
+		},
+		"the second head lost": {
+			make: func(s *shop) { s.promote("production", a); s.delete("promotion-ledger.env.production.b") },
+			want: "ledger", says: []string{"One of the two heads of the ledger of production is missing"},
+			mend: func(s *shop) { s.really(b, "production") },
 		},
 		"a lost ledger": {
 			make: func(s *shop) {
 				s.promote("production", a)
 				s.promote("production", b)
-				s.delete("promotion-ledger-production")
+				for _, head := range ledgerTags("env", "production") {
+					s.delete(head)
+				}
 			},
-			want: "ledger", says: []string{"is gone", "2 records"}, repair: "ledger (repaired)", then: "clean",
-		},
-		"a lost ledger and the records' tags": {
-			make: func(s *shop) {
-				s.promote("production", a)
-				s.delete("promotion-ledger-production")
-				s.untagRecords("")
-			},
-			want: "ledger", says: []string{"is gone", "1 record"}, repair: "ledger (repaired)", then: "clean",
+			want: "ledger", says: []string{"nothing was ever recorded, although"}, mend: func(s *shop) { s.really(c, both...) },
 		},
 		"something else in the ledger's place": {
-			make: func(s *shop) { s.promote("production", a); s.tag("promotion-ledger-production", a.Root) },
-			want: "ledger", says: []string{"promotion-ledger-production", "no ledger"},
-		},
-		"something else in a record's place": {
 			make: func(s *shop) {
 				s.promote("production", a)
-				s.tag("promotion-record-production-"+strings.Repeat("0a", 16), a.Root)
+				s.tag("promotion-ledger.env.production.a", a.Root)
 			},
-			want: "ledger", says: []string{"there is none that can be read"},
+			want: "ledger", says: []string{"promotion-ledger.env.production.a", "it is not a ledger"},
+			mend: func(s *shop) { s.delete("promotion-ledger.env.production.a"); s.really(b, "production") },
+		},
+		"another environment's ledger in its place": {
+			make: func(s *shop) {
+				s.promote("production", a)
+				s.promote("staging", a)
+				text := headWith(s, "env", "staging", 9, s.books["staging"])
+				if err := regtest.PutManifest(s.Context(), s.at.Access("", ""), s.repo, "promotion-ledger.env.production.b", manifestOCI, text); err != nil {
+					s.Fatal(err)
+				}
+			},
+			want: "ledger", says: []string{`it is the ledger of "env:staging", not of "env:production"`},
+			mend: func(s *shop) { s.publish("production") },
 		},
 		"nothing was ever recorded": {
 			make: func(s *shop) { push(s, a, s.at, s.repo, "production") },
 			want: "ledger", says: []string{"production: nothing was ever recorded, although ", "Expected: the tags production, latest and the ledger", a.Root},
 		},
-		"a line taken out": {
+		"an entry taken out": {
 			make: func(s *shop) {
 				s.promote("production", a)
 				s.promote("production", b)
 				s.promote("production", c)
-				s.tamper("production", func(p ledgerPage) { p["layers"] = slices.Delete(p.lines(), 1, 2) })
+				s.tamper("production", func(all []entry) []entry { return slices.Delete(all, 1, 2) })
 			},
-			want: "ledger", says: []string{"what became of 1 record", "actions/runs/2"}, repair: "ledger (repaired)", then: "clean",
-		},
-		"a line and its record taken out": {
-			make: func(s *shop) {
-				s.promote("production", a)
-				record := s.promote("production", b)
-				s.promote("production", c)
-				s.tamper("production", func(p ledgerPage) { p["layers"] = slices.Delete(p.lines(), 1, 2) })
-				s.untagRecords(record)
+			want: "chain, chain, chain", says: []string{
+				"(removed): entry 3 comes after entry 1: 1 between them are missing", "(removed): entry 3 follows the record sha256:",
+				"(moved): entry 3 found tag production at " + b.Root + ", and the entry before it left it at " + a.Root,
 			},
-			want: "chain", says: []string{"(removed)", "which is in no line"},
 		},
 		"the end cut off": {
 			make: func(s *shop) {
 				s.promote("production", a)
 				s.promote("production", b)
-				s.tamper("production", func(p ledgerPage) { p["layers"] = p.lines()[:1] })
+				s.tamper("production", func(all []entry) []entry { return all[:1] })
 			},
-			want: "ledger", says: []string{"what became of 1 record"}, repair: "ledger (repaired)", then: "clean",
+			want: "drift", says: []string{":production holds " + b.Root, "outside of promotion"},
+			mend: func(s *shop) { s.really(c, "production") }, then: "chain", // it found what the record before does not say
 		},
-		"the end cut off, and its record's tag": {
-			make: func(s *shop) {
-				s.promote("production", a)
-				record := s.promote("production", b)
-				s.tamper("production", func(p ledgerPage) { p["layers"] = p.lines()[:1] })
-				s.untagRecords(record)
-			},
-			want: "ledger", says: []string{"what became of 1 record"}, repair: "ledger (repaired)", then: "clean",
-		},
-		"lines swapped": {
+		"entries swapped": {
 			make: func(s *shop) {
 				s.promote("production", a)
 				s.promote("production", b)
 				s.promote("production", c)
-				s.tamper("production", func(p ledgerPage) { l := p.lines(); l[0], l[1] = l[1], l[0] })
+				s.tamper("production", func(all []entry) []entry {
+					all[0].intent.Number, all[1].intent.Number = 2, 1
+					return all
+				})
 			},
-			want: "chain, chain", says: []string{"(disordered)"},
+			want: "chain, chain, chain", says: []string{"(forked): entry 2 follows no entry, although there are older ones", "(moved)"},
 		},
-		"a line edited": {
+		"an entry edited": {
 			make: func(s *shop) {
 				s.promote("production", a)
 				s.promote("production", b)
-				s.tamper("production", func(p ledgerPage) { p.note(0, "actor", "eve") })
+				s.tamper("production", func(all []entry) []entry { all[0].intent.Line.Actor = "eve"; return all })
 			},
-			want: "chain", says: []string{"(altered)", "something else than the record"},
+			want: "chain", says: []string{"(altered): entry 1 does not say what its record says"},
+			mend: func(s *shop) {
+				s.tamper("production", func(all []entry) []entry { all[0].intent.Line.Actor = "person-1"; return all })
+			},
 		},
-		"a line that is none": {
+		"an entry of another record": {
 			make: func(s *shop) {
 				s.promote("production", a)
 				s.promote("production", b)
-				s.tamper("production", func(p ledgerPage) { p.note(0, "time", "yesterday") })
+				s.tamper("production", func(all []entry) []entry { all[1].intent.ID = "entry-9"; return all })
 			},
-			want: "chain", says: []string{"(altered)", "cannot be relied on"},
+			want: "chain", says: []string{"(altered): entry 2 does not say what its record says"},
+		},
+		"an entry that is none": {
+			make: func(s *shop) {
+				s.promote("production", a)
+				s.promote("production", b)
+				s.tamper("production", func(all []entry) []entry { all[0].outcome.State = "lost"; return all })
+			},
+			want: "chain", says: []string{"(altered): an entry cannot be relied on"},
 		},
 		"a fork": {
 			make: func(s *shop) {
 				s.promote("production", a)
 				s.promote("production", b)
 				s.promote("production", c)
-				s.tamper("production", func(p ledgerPage) {
-					first := p.lines()[0].(map[string]any)["digest"].(string)
-					p.note(2, "previous-record", first)
-				})
+				s.tamper("production", func(all []entry) []entry { all[2].intent.Line.PreviousRecord = all[0].record; return all })
 			},
-			want: "chain, chain", says: []string{"(forked)", "(altered)"},
+			want: "chain, chain", says: []string{"(forked): entries 2 and 3 follow the same record", "(altered)"},
+		},
+		"a tag moved by hand, and promoted again since": {
+			make: func(s *shop) {
+				s.promote("production", a)
+				s.push(c, "production")
+				s.promote("production", b)
+			},
+			want: "chain", says: []string{"(moved): entry 2 found tag production at " + c.Root + ", and the entry before it left it at " + a.Root},
 		},
 		"a record's bytes gone": {
 			make: func(s *shop) {
 				record := s.promote("production", a)
 				s.promote("production", b)
-				s.untagRecords(record)
 				s.deleteBlob(record)
 			},
-			// The record hangs on the image that a rollback would go to.
-			want: "chain, rollback-target", says: []string{"(removed)", "is gone"},
+			want: "chain", says: []string{"(removed): the record sha256:", "is missing"},
 		},
 		"a layer gone": {
 			make: func(s *shop) { s.promote("production", a); s.deleteBlob(layerOf(a)) },
@@ -333,38 +351,21 @@ func TestAuditFinds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			apis(t, func(t *testing.T, o regtest.Options) {
-				s := newShop(t, o)
-				test.make(s)
-				s.at.ResetRequests()
-				r := s.ask(promote.Audit, s.stage("production", both...))
-				tells(t, run(t, r), test.want, test.says...)
-				untouched(t, s.at)
-				again := r
-				again.Repair = true
-				tells(t, run(t, again), cmp.Or(test.repair, test.want), test.says...)
-				tells(t, run(t, r), strings.TrimPrefix(cmp.Or(test.then, test.want), "clean"))
+				inBubble(t, func(t *testing.T, m *regtest.Memory) { // a head that is missing is looked for for a while
+					o.Memory = m
+					s := newShop(t, o)
+					test.make(s)
+					s.at.ResetRequests()
+					tells(t, s.audit(both...), test.want, test.says...)
+					untouched(t, s.at)
+					if test.mend != nil {
+						test.mend(s)
+						tells(t, s.audit(both...), test.then)
+					}
+				})
 			})
 		})
 	}
-}
-
-// attached is the digest of what hangs on an image: under cosign's tag, or, without a suffix, by its subject.
-func attached(i *regtest.Image, suffix string) string {
-	for _, m := range i.Manifests {
-		if suffix != "" && strings.HasSuffix(m.Tag, suffix) || suffix == "" && m.Subject == i.Root {
-			return m.Digest
-		}
-	}
-	return ""
-}
-
-func layerOf(i *regtest.Image) string {
-	for _, b := range i.Blobs {
-		if strings.Contains(b.MediaType, "layer") {
-			return b.Digest
-		}
-	}
-	return ""
 }
 
 // TestAuditBesideAPromotion does not take one that is under way for one that was ended.
@@ -375,7 +376,6 @@ func TestAuditBesideAPromotion(t *testing.T) {
 	s.promote("production", picture("a"))
 	s.visit(visit{env: "production", image: picture("b"), moved: []string{}, ended: s.now.Add(-time.Minute)})
 	r := s.ask(promote.Audit, s.stage("production"))
-	r.Repair = true
 	d := run(t, r)
 	tells(t, d, "")
 	if !strings.Contains(strings.Join(d.Notices, "\n"), "may be under way (https://github.com/acme/app/actions/runs/2)") {
@@ -383,7 +383,7 @@ func TestAuditBesideAPromotion(t *testing.T) {
 	}
 	untouched(t, s.at)
 	r.Started = s.now.Add(time.Hour)
-	tells(t, run(t, r), "ledger (repaired)")
+	tells(t, run(t, r), "ledger")
 }
 
 // TestAuditOfSeveral has the findings of each in the order that was asked for; what cannot be read is one, and what
@@ -417,11 +417,12 @@ func TestAuditSeesALittle(t *testing.T) {
 	t.Parallel()
 	a, b := picture("a"), picture("b")
 	for path, want := range map[string]string{
-		"/tags/list":                             "unreadable, drift",
-		"/manifests/promotion-ledger-production": "unreadable",
-		"/manifests/production":                  "unreadable",
-		"/manifests/" + a.Root:                   "drift, unreadable",
-		"/blobs/" + layerOf(b):                   "drift, unreadable",
+		"/tags/list": "unreadable, drift",
+		"/manifests/promotion-ledger.env.production.a": "unreadable",
+		"/manifests/promotion-ledger.env.production.b": "unreadable",
+		"/manifests/production":                        "unreadable",
+		"/manifests/" + a.Root:                         "drift, unreadable",
+		"/blobs/" + layerOf(b):                         "drift, unreadable",
 	} {
 		t.Run(path, func(t *testing.T) {
 			t.Parallel()
@@ -435,42 +436,91 @@ func TestAuditSeesALittle(t *testing.T) {
 					next.ServeHTTP(w, q)
 				})
 			})})
-			withLedger := strings.Contains(path, "ledger")
-			if !withLedger { // which is read in order to record
-				s.promote("production", a)
-				s.promote("production", b)
-				push(s, picture("c"), s.at, s.repo)
-				s.tag("production", picture("c").Root)
-			}
+			s.promote("production", a)
+			s.promote("production", b)
+			s.push(picture("c"), "production")
 			tells(t, run(t, s.ask(promote.Audit, s.stage("production"))), want)
 		})
 	}
 }
 
-// TestRepairFails is an error, with the findings beside it.
-func TestRepairFails(t *testing.T) {
+// TestAudit_SegmentLost: it is said which, and goes away with the segment that was written.
+func TestAudit_SegmentLost(t *testing.T) {
 	long(t)
 	t.Parallel()
-	refuse := false
-	s := newShop(t, regtest.Options{Wrap: forUs(func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-			if refuse && q.Method == http.MethodPut {
-				http.Error(w, "{}", http.StatusForbidden)
-				return
-			}
-			next.ServeHTTP(w, q)
-		})
-	})})
-	s.promote("production", picture("a"))
-	s.visit(visit{env: "production", image: picture("b")})
-	refuse = true
-	r := s.ask(promote.Audit, s.stage("production"))
-	r.Repair = true
-	d := run(t, r)
-	faulted(t, d, document.Failed, "repair the ledger of production")
-	if kinds(d) != "ledger" {
-		t.Errorf("found %s", kinds(d))
+	s := newShop(t, regtest.Options{})
+	s.fill(2, picture("a"), picture("b"))
+	const first = "promotion-ledger.env.production.1"
+	_, raw, err := regtest.GetManifest(t.Context(), s.at.Access("", ""), s.repo, first)
+	if err != nil {
+		t.Fatal(err)
 	}
+	lost := func() (all []document.Finding) {
+		d := s.audit()
+		return slices.DeleteFunc(d.Findings, func(f document.Finding) bool { return f.Kind != document.FindingLedger })
+	}
+	expectLost := func(what string) {
+		t.Helper()
+		all := lost()
+		if len(all) != 1 || all[0].Reference != s.at.Host()+"/"+aisle+":"+first || !strings.Contains(all[0].Message, "1 of its segments") || all[0].Hint == "" {
+			t.Errorf("%s: found %+v", what, all)
+		}
+	}
+	s.delete(first)
+	expectLost("deleted")
+	s.tag(first, picture("a").Root)
+	expectLost("something else in its place")
+	s.putHead(first, 0, 1, "", nil, []entry{s.past(0, "", []*regtest.Image{picture("a"), picture("b")})})
+	expectLost("another segment in its place")
+	if err := regtest.PutManifest(t.Context(), s.at.Access("", ""), s.repo, first, manifestOCI, raw); err != nil {
+		t.Fatal(err)
+	}
+	if all := lost(); len(all) > 0 {
+		t.Errorf("written again: found %+v", all)
+	}
+}
+
+// TestAudit_AttachedRecord: a record that is attached to what the stage holds, is of its ledger, and is not in it was
+// forged, or the ledger was cut. Nothing counts what it says.
+func TestAudit_AttachedRecord(t *testing.T) {
+	t.Parallel()
+	apis(t, func(t *testing.T, o regtest.Options) {
+		s := newShop(t, o)
+		a, b := picture("a"), picture("b")
+		promoted := func(i *regtest.Image) {
+			push(t, i, s.at, s.repo)
+			r := request(t, s.at.Host()+"/"+s.repo+"@"+i.Root, s.at.Host()+"/"+s.repo+":production")
+			r.TargetEnv, r.AttachRecords = "production", true
+			expect(t, run(t, r), document.Promoted)
+		}
+		promoted(a)
+		promoted(b)
+		tells(t, s.audit(), "")
+		whole := rows(t, s.at, s.repo, "production")
+		s.books["production"] = whole[:1]
+		s.publish("production")
+		s.tag("production", b.Root)
+		tells(t, s.audit(), "drift, ledger", "The image "+b.Root+" has a record attached that says that it is of production, and the ledger does not have it")
+		d := run(t, s.ask(promote.History, s.stage("production")))
+		if lines := d.Histories[0].Lines; len(lines) != 1 || lines[0].Digest != a.Root {
+			t.Errorf("the history says %+v", lines)
+		}
+		forged := 0
+		tree := read(t, s.at, s.repo, b.Root)
+		for _, digest := range slices.Concat(tree.Listed[b.Root], tree.Fallback[b.Root]) {
+			if _, raw, err := regtest.GetManifest(t.Context(), s.at.Access("", ""), s.repo, digest); err == nil && strings.Contains(string(raw), whole[1].record) {
+				forged++
+				s.delete(digest)
+			}
+		}
+		if forged != 1 {
+			t.Errorf("%d records attached", forged)
+		}
+		if !o.Referrers {
+			s.delete(digestTag(b.Root, "")) // the list has it still
+		}
+		tells(t, s.audit(), "drift")
+	})
 }
 
 // TestAuditIsBounded: of a long ledger the newest records are read, and of many findings of one kind the first are told.
@@ -479,7 +529,7 @@ func TestAuditIsBounded(t *testing.T) {
 	t.Parallel()
 	s := &shop{TB: t, at: regtest.Serve(t, regtest.Options{Referrers: true}), repo: aisle, began: time.Now().UTC()}
 	s.now = s.began.Add(manyRecords * time.Minute)
-	s.fill(picture("a"), picture("b")) // whose records are none
+	s.fill(manySegments, picture("a"), picture("b")) // whose records are none
 	d := run(t, s.ask(promote.Audit, s.stage("production")))
 	expect(t, d, document.Findings)
 	chain := slices.DeleteFunc(slices.Clone(d.Findings), func(f document.Finding) bool { return f.Kind != document.FindingChain })

@@ -55,9 +55,7 @@ func TestChaos(t *testing.T) {
 
 // faultsOf is every fault at that rate, or those that were asked for.
 func faultsOf(seed uint64, rate float64) regtest.ChaosOptions {
-	o := regtest.ChaosOptions{Seed: seed, Rate: rate, Rates: map[regtest.Fault]float64{
-		regtest.Lost: 0, // a record's own blobs are not written again: -chaos-only shows it
-	}}
+	o := regtest.ChaosOptions{Seed: seed, Rate: rate}
 	if *chaosOnly == "" {
 		return o
 	}

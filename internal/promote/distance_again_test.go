@@ -39,9 +39,9 @@ func TestDistance_AcrossRegistries(t *testing.T) {
 			want      document.Result
 			trips     time.Duration
 		}{
-			{"at first", "production", document.Promoted, 22},
+			{"at first", "production", document.Promoted, 25},
 			{"nothing to do", "production", document.Unchanged, 12},
-			{"a new tag", "next", document.Promoted, 20},
+			{"a new tag", "next", document.Promoted, 21},
 		} {
 			client := registry.New(registry.Options{Dial: memory.DialContext, Roots: roots, Credentials: &credential.Chain{Source: login, Target: login}})
 			r := requestOf(item(t, source.Host()+"/acme/app:dev", target.Host()+"/acme/app:"+test.env))

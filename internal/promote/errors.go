@@ -2,10 +2,12 @@ package promote
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
 )
 
@@ -21,6 +23,23 @@ func (e *deniedError) Error() string { return e.message }
 type invalidError struct{ message, hint string }
 
 func (e *invalidError) Error() string { return e.message }
+
+// unrecordedError says that everything is done, but for the ledger's outcome: exit 1.
+type unrecordedError struct{ err error }
+
+func (e *unrecordedError) Error() string {
+	return fmt.Sprintf("cannot write the outcome to the ledger: %v", e.err)
+}
+
+func (e *unrecordedError) Unwrap() error { return e.err }
+
+func (e *unrecordedError) hint() string {
+	text := "Run it again, which writes the outcome, or let the next promotion there do it."
+	if more := ledgerHint(e.err); more != "" {
+		text += "\n" + more
+	}
+	return text
+}
 
 // resultOf is the outcome that an error stands for.
 func resultOf(err error) document.Result {
@@ -62,7 +81,16 @@ func hintOf(err error) string {
 	var missing *graph.MissingError
 	var broken *brokenError
 	var unrecorded *unrecordedError
+	var conflict *ledger.ConflictError
+	var ledgerErr *ledger.Error
+	var record recordError
 	switch {
+	case errors.As(err, &record):
+		return record.hint()
+	case errors.As(err, &conflict):
+		return conflictHint
+	case errors.As(err, &ledgerErr):
+		return ledgerErr.Hint
 	case errors.As(err, &broken):
 		return broken.hint
 	case errors.As(err, &unrecorded):

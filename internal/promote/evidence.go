@@ -22,13 +22,13 @@ func (r *run) gather(ctx context.Context, judged []*promotion) error {
 			return err
 		}
 	}
-	if err := r.settleFrom(ctx, judged); err != nil {
-		return err
-	}
 	if facts.Previous {
 		if err := r.readPrevious(ctx, judged); err != nil {
 			return err
 		}
+	}
+	if err := r.readRollbacks(ctx, judged); err != nil {
+		return err
 	}
 	for _, p := range judged {
 		p.evidence = r.evidence(p)
@@ -47,7 +47,7 @@ func (r *run) evidence(p *promotion) gate.Evidence {
 			Name: p.item.Image, Digest: p.root.Digest.String(), MediaType: p.root.MediaType,
 			Variants: p.variants, Size: p.graph.Bytes(), Digests: digestsOf(p.graph),
 		},
-		From: p.held(), Previous: p.previous,
+		From: p.held(), Previous: p.previous, RolledBack: p.ledger.rolledBack,
 	}
 	for _, fixed := range []bool{false, true} {
 		for _, t := range p.tags {
@@ -101,7 +101,7 @@ func (i *image) held() *gate.Held {
 	}
 	e := &gate.Held{
 		Environment: h.Environment, Reference: h.reference(), Planned: h.planned, Err: h.err,
-		Recorded: h.records.known, Record: h.records.digest, Since: h.records.since, LedgerErr: h.records.err,
+		Recorded: h.records.known, Record: h.records.digest, Since: h.records.since, LedgerErr: h.records.err, Open: h.records.open,
 	}
 	if h.digest.Hex != "" {
 		e.Digest = h.digest.String()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/document"
@@ -38,9 +39,10 @@ func TestTheFlowIsOneLine(t *testing.T) {
 	if d.Reason != "because" || d.TargetEnv != "production" || !d.NoGates || d.DryRun || d.Started != r.Started || d.Ended.IsZero() {
 		t.Errorf("report %+v", d)
 	}
-	// Every write of an image comes before the write of its tag, and what comes after that is the ledger's line.
+	// Every write of an image comes before the write of its tag, the pending entry too, and what comes after it is the outcome.
 	all := writes(target)
-	if last := all[len(all)-2:]; !slices.Equal(last, []string{"PUT /v2/prod/app/manifests/production", "PUT /v2/prod/app/manifests/promotion-ledger-production"}) {
+	ledger := "PUT /v2/prod/app/manifests/promotion-ledger.tag.production."
+	if last := all[len(all)-3:]; !slices.Equal(last, []string{ledger + "a", "PUT /v2/prod/app/manifests/production", ledger + "b"}) {
 		t.Errorf("the last writes are %s", last)
 	}
 	untouched(t, source)
@@ -175,9 +177,8 @@ func TestPrevious(t *testing.T) {
 	target.ResetRequests()
 	d = run(t, request(t, source.Host()+"/acme/app:one", target.Host()+"/prod/app:production", target.Host()+"/prod/app:canary"))
 	expectTag(t, d, ":production", document.TagMoved, two.Root, one.Root)
-	// Two tags, the beginning and the end of a journal for each, and of the record its bytes, itself, its place in the list
-	// of referrers, and its line.
-	if w := writes(target); len(w) != 10 {
+	// The bytes of the record, its entry, two tags, and its outcome.
+	if w := writes(target); len(w) != 5 {
 		t.Errorf("writes %q", w)
 	}
 }
@@ -198,21 +199,38 @@ func TestRetag(t *testing.T) {
 			t.Errorf("%s %s", q.Method, q.Path)
 		}
 	}
-	// Ping, the tag, four children, the old tag and its journal, the move, its confirmation, and the record.
-	if n := len(ours(r)); n > 10+recording {
-		t.Errorf("%d requests, want at most %d", n, 10+recording)
+	if n := len(ours(r)); n > retagging+recording+beginning {
+		t.Errorf("%d requests, want at most %d", n, retagging+recording+beginning)
 	}
 	if d.Promotions[0].Verified != "manifests" || d.Promotions[0].Copied != (document.Copied{}) {
 		t.Errorf("verified %q, copied %+v", d.Promotions[0].Verified, d.Promotions[0].Copied)
 	}
 	complete(t, r, "acme/app", "dev", r, "acme/app", "production")
+
+	push(t, old, r, "acme/app", "production")
+	r.ResetRequests()
+	expect(t, run(t, request(t, r.Host()+"/acme/app:dev", r.Host()+"/acme/app:production")), document.Promoted)
+	if n := len(ours(r)); n > retagging+recording {
+		t.Errorf("%d requests where there is a ledger, want at most %d", n, retagging+recording)
+	}
 }
 
-// recording is how many requests a record may take, its line in the ledger included, without the referrers API.
-const recording = 14
+// What a promotion within a repository may take without the referrers API.
+const (
+	// retagging is the ping, the tag, four children, the old tag, the move, and its confirmation.
+	retagging = 9
+	// recording is the list of tags, the record, and of the ledger: both heads before, the pending entry, both heads and the
+	// tag again, the outcome, and both heads again.
+	recording = 12
+	// beginning is what a ledger takes once: the question for its first segment, two blobs in three requests, two empty
+	// heads, and both heads and the tag again before the entry.
+	beginning = 9
+)
 
-// emptyBlob is the empty configuration, as an upload names it.
-var emptyBlob = url.QueryEscape(digestOf("{}"))
+// emptyBlobs are those that an empty ledger has, as an upload names them: its configuration, and its only layer.
+func emptyBlobs(ledger string) []string {
+	return []string{url.QueryEscape(digestOf("{}")), url.QueryEscape(digestOf(`{"ledger":"` + ledger + `"}`))}
+}
 
 // TestSeveral: several images to several places in one run, with what they share
 // sent once.
@@ -251,7 +269,9 @@ func TestSeveral(t *testing.T) {
 			sent[digest]++
 		}
 	}
-	maps.DeleteFunc(sent, func(upload string, _ int) bool { return strings.HasPrefix(upload, emptyBlob) }) // which each repository's record has
+	for _, blob := range emptyBlobs("tag:production") { // which each repository's ledger has
+		maps.DeleteFunc(sent, func(upload string, _ int) bool { return strings.HasPrefix(upload, blob) })
+	}
 	for digest, n := range sent {
 		if n != 1 {
 			t.Errorf("%s was sent %d times to one registry", digest, n)
@@ -306,6 +326,57 @@ func TestOneImageTwice(t *testing.T) {
 	expect(t, d, document.Promoted)
 	complete(t, source, "acme/app", "one", target, "prod/app", "production")
 	complete(t, source, "acme/app", "one", target, "prod/app", "latest")
+	var about []string
+	for _, e := range rows(t, target, "prod/app", "production") {
+		for _, tag := range e.intent.Tags {
+			about = append(about, tag.Name+" "+e.outcome.State)
+		}
+	}
+	if slices.Sort(about); !slices.Equal(about, []string{"latest promoted", "production promoted"}) {
+		t.Errorf("the entries are about %q", about)
+	}
+	for _, p := range d.Promotions {
+		if p.Record == "" || !p.Recorded {
+			t.Errorf("record %q, recorded %v", p.Record, p.Recorded)
+		}
+	}
+	d = run(t, requestOf( // the second has no tag of its own
+		item(t, source.Host()+"/acme/app:one", target.Host()+"/prod/twice:production"),
+		item(t, source.Host()+"/acme/app:two", target.Host()+"/prod/twice:production"),
+	))
+	expect(t, d, document.Promoted)
+	if all := rows(t, target, "prod/twice", "production"); len(all) != 1 || d.Promotions[1].Record != all[0].record || !d.Promotions[1].Recorded {
+		t.Errorf("entries %v, the second names %q", all, d.Promotions[1].Record)
+	}
+}
+
+// TestOneLedger_SeveralImages: promotions of one run whose tags are named by one template have one ledger, and each an entry,
+// which they write one after the other. The network is slow, so that they would write at once otherwise.
+func TestOneLedger_SeveralImages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t, regtest.Options{}, false)
+		var items []promote.Item
+		for n := range 4 {
+			tag := fmt.Sprint("v", n)
+			f.push(plain(tag), "acme/app", tag)
+			items = append(items, item(t, f.at.Host()+"/acme/app:"+tag, fixed+f.at.Host()+"/prod/app:{{source-tag}}-{{date 'YYYY'}}"))
+		}
+		expect(t, runWith(t, t.Context(), f.client(), requestOf(items...), &watcher{}), document.Promoted)
+		heads := ourTags(t, f.at, "prod/app")
+		if len(heads) != 2 {
+			t.Fatalf("heads %q", heads)
+		}
+		all, err := readEntriesOf(t.Context(), f.at.Access("", ""), "prod/app", [2]string(heads))
+		if err != nil || len(all) != 4 {
+			t.Fatalf("%d entries, %v", len(all), err)
+		}
+		for n, e := range all {
+			if e.outcome.State != "promoted" || e.intent.Number != n+1 {
+				t.Errorf("%s is %s, and number %d", e.intent.Tags[0].Name, e.outcome.State, e.intent.Number)
+			}
+		}
+	})
 }
 
 // TestCredentialsPerSide on one host: each side uses its own, and no mount is tried.
@@ -404,7 +475,7 @@ func TestRequests(t *testing.T) {
 	count("again", 140, across, document.Unchanged)
 	within := request(t, source.Host()+"/acme/app:dev", source.Host()+"/prod/app:production")
 	count("other repository, same registry", 230, within, document.Promoted)
-	count("retag", 10+recording, request(t, source.Host()+"/acme/app:dev", source.Host()+"/acme/app:staging"), document.Promoted)
+	count("retag", retagging+recording+beginning, request(t, source.Host()+"/acme/app:dev", source.Host()+"/acme/app:staging"), document.Promoted)
 }
 
 // TestVerificationGuardsTheTag: what is wrong at the target keeps the tag where it is.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/gate"
 	"github.com/artifact-promotion/promote/internal/registry"
 )
 
@@ -27,9 +28,31 @@ func (r *run) judge(ctx context.Context) error {
 		return err
 	}
 	for _, p := range judged {
-		p.verdicts = r.override(r.request.Gates.Policy.Evaluate(p.evidence))
+		p.verdicts = r.override(p.keepPassed(r.request.Gates.Policy.Evaluate(p.evidence)))
 	}
 	return r.rule(judged)
+}
+
+// timeBound are the gates that hang on the time at which they are judged.
+var timeBound = []string{gate.Freeze, gate.Soak, gate.Approvals}
+
+// keepPassed lets time-bound gates that passed when this run began pass for its later attempts too, if
+// the earlier one was ended while its tags moved: it is the same promotion, and finishing it is safer
+// than leaving it.
+func (p *promotion) keepPassed(verdicts []document.Verdict) []document.Verdict {
+	if !p.continues() || p.earlierState != document.OutcomePending && p.earlierState != document.OutcomeInterrupted {
+		return verdicts
+	}
+	for i, v := range verdicts {
+		passed := slices.ContainsFunc(p.earlier.Gates, func(before document.Verdict) bool {
+			return before.Gate == v.Gate && before.Name == v.Name && before.Status == document.Pass
+		})
+		if v.Status != document.Pass && passed && slices.Contains(timeBound, v.Gate) {
+			verdicts[i].Status, verdicts[i].FreeAt = document.Pass, nil
+			verdicts[i].Message = "it passed when attempt " + p.earlier.Job.Attempt + " of this run began, which was interrupted"
+		}
+	}
+	return verdicts
 }
 
 // judged are the promotions that move a tag. A plan shows the gates of all.
@@ -40,7 +63,7 @@ func (r *run) judged() []*promotion {
 }
 
 func (p *promotion) moves() bool {
-	return slices.ContainsFunc(p.tags, func(t *tag) bool { return t.before.Digest() != p.root.Digest })
+	return slices.ContainsFunc(p.tags, func(t *tag) bool { return !t.rests(p.root.Digest) })
 }
 
 // override marks the verdicts that the user overrides.
@@ -108,7 +131,7 @@ func (r *run) tell(p *promotion, v document.Verdict) {
 func (r *run) refusal(of *refusal) error {
 	e := &deniedError{message: r.about(of.of...) + of.text, gate: of.Gate}
 	if slices.Contains(r.request.Gates.Overridable, of.Gate) {
-		e.hint = fmt.Sprintf("The config lets this gate be overridden, with a reason that is reported:\n  override-gates: %s\n  reason: why, or a ticket", of.Gate)
+		e.hint = fmt.Sprintf("This gate may be overridden, with a reason that is recorded and reported:\n  override-gates: %s\n  reason: why, or a ticket", of.Gate)
 	}
 	return e
 }

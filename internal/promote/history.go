@@ -85,17 +85,18 @@ func (t *telling) tell(ctx context.Context) {
 	} else {
 		t.holding = t.station.holding(h, t.now)
 	}
-	if !t.Asked || err != nil && len(h.Lines) == 0 {
+	lines := ledger.Lines(h.Entries)
+	if !t.Asked || err != nil && len(lines) == 0 {
 		return
 	}
-	listed := t.query.pick(h.Lines)
-	listed.Environment, listed.Image, listed.Repository, listed.Ledger = t.Environment, t.Image, t.Repository.Name(), t.book.Reference()
+	listed := t.query.pick(lines)
+	listed.Environment, listed.Image, listed.Repository, listed.Ledger = t.Environment, t.Image, t.Repository.Name(), t.ledger.Reference()
 	if t.Environment == "" {
 		listed.Tag = t.Tags[0]
 	}
-	listed.Missing = err == nil && h.Whole && len(h.Lines) == 0
+	listed.Missing = err == nil && h.Whole && len(lines) == 0
 	t.listed = &listed
-	t.remark(h.Lines)
+	t.remark(h)
 }
 
 func (t *telling) recall(ctx context.Context) (ledger.History, error) {
@@ -103,31 +104,10 @@ func (t *telling) recall(ctx context.Context) (ledger.History, error) {
 		return ledger.History{}, t.openErr
 	}
 	t.look(ctx)
-	if err := cmp.Or(t.pageErr, t.heldErr); err != nil {
+	if err := cmp.Or(t.viewErr, t.heldErr); err != nil {
 		return ledger.History{}, err
 	}
-	if err := t.readBehind(ctx); err != nil {
-		return ledger.History{}, err
-	}
-	h, err := t.lines(ctx)
-	if err == nil { // else it is the same fault
-		err = t.caughtBy
-	}
-	return h, err
-}
-
-// readBehind takes in what the ledger lacks. Where there is none at all, the image
-// may still tell of a record.
-func (t *telling) readBehind(ctx context.Context) error {
-	if t.page.Exists() {
-		t.catchUp(ctx, nil)
-		return nil
-	}
-	referrers, err := t.referrers(ctx)
-	if err == nil {
-		t.catchUp(ctx, referrers)
-	}
-	return err
+	return t.lines(ctx)
 }
 
 // lines reads as many as the query and the lineage need.
@@ -142,25 +122,22 @@ func (t *telling) lines(ctx context.Context) (ledger.History, error) {
 }
 
 // remark notes what a list alone would hide.
-func (t *telling) remark(lines []document.Line) {
+func (t *telling) remark(h ledger.History) {
 	faulty := 0
-	for _, line := range lines {
-		if line.Fault != "" {
+	for _, e := range h.Entries {
+		if e.Fault != "" {
 			faulty++
 		}
 	}
-	look := ": see what mode audit says of it."
+	const look = ": see what mode audit says of it."
+	if orphan := t.view.Orphan(); orphan != "" {
+		t.notes = append(t.notes, lostText(t.ledger, t.Repository.Name()+":"+orphan))
+	}
 	if faulty > 0 {
-		t.notes = append(t.notes, fmt.Sprintf("%s of %s cannot be relied on and left out%s", report.Count(faulty, "line"), t.listed.Ledger, look))
+		t.notes = append(t.notes, fmt.Sprintf("%s of %s cannot be relied on and were left out%s", report.Entries(faulty), t.listed.Ledger, look))
 	}
-	if n := len(t.caught.Unreadable); n > 0 {
-		t.notes = append(t.notes, fmt.Sprintf("%s of %s cannot be read%s", report.Count(n, "record"), t.called(), look))
-	}
-	if t.caught.Rebuilt {
-		t.notes = append(t.notes, fmt.Sprintf("The ledger %s is lost; this list is made from its records%s", t.listed.Ledger, look))
-	}
-	if t.names.err != nil {
-		t.notes = append(t.notes, fmt.Sprintf("The tags of %s could not be listed (%v), so a record that its ledger lacks is not shown.", t.Repository.Name(), t.names.err))
+	if err := t.ledger.LostError(h); err != nil {
+		t.notes = append(t.notes, err.Error()+look)
 	}
 }
 
@@ -186,7 +163,7 @@ func (q Query) pick(lines []document.Line) document.History {
 	h := document.History{Lines: []document.Line{}}
 	for _, line := range slices.Backward(lines) {
 		full := q.Limit > 0 && len(h.Lines) == q.Limit
-		listed := line.Fault == "" && (line.Outcome.Good() || line.Outcome == document.OutcomeFailed)
+		listed := line.Fault == ""
 		switch {
 		case !q.wants(line):
 		case full && listed:

@@ -109,7 +109,7 @@ func hostiles() []hostile {
 		// Uploads.
 		{name: "an upload that is always gone", says: []string{"write blob", "BLOB_UPLOAD_UNKNOWN"}, side: "target", attack: when(bodies, answers(404, `{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}`))},
 		{name: "an upload nowhere", says: []string{"write blob", "no readable Location"}, side: "target", attack: when(posts, answers(202, ""))},
-		{name: "a write of manifests that is a lie", says: []string{"stored but not listed"}, side: "target", attack: when(puts("/manifests/"), answers(201, ""))},
+		{name: "a write of manifests that is a lie", says: []string{"MANIFEST_UNKNOWN"}, side: "target", attack: when(puts("/manifests/"), answers(201, ""))},
 		{name: "a write of everything that is a lie", says: []string{"201 Created"}, side: "target", attack: when(func(r *http.Request) bool { return r.Method != http.MethodGet }, answers(201, "", "Location: /v2/x"))},
 		// Authority.
 		{name: "a token of gigabytes", says: []string{"get token", "answer too large"}, attack: when(in("/token"), floods(200, " "))},

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
-	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/promote"
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
@@ -18,39 +17,93 @@ import (
 // moments are how many of a release's six tags had moved when it was killed.
 var moments = []int{0, 1, 3, 4, 5, 6}
 
-// TestFinish: the same release, run again, finishes what was left undone, in whatever order its images are named.
+// stateOf is what the ledger of an image says of a release that was killed when so many tags had moved, once another run has
+// found it; whole says that this run has seen all of its members.
+func stateOf(n, moved int, whole bool) string {
+	switch {
+	case moved == 2*ships && whole:
+		return "promoted"
+	case moved > n:
+		return "interrupted"
+	}
+	return "failed"
+}
+
+// expectLeft expects the tags of an image as a release has left them that was killed.
+func (f *fleet) expectLeft(t *testing.T, what string, n, moved int) {
+	t.Helper()
+	moving := f.old[n].Root
+	if moved > n+ships {
+		moving = f.new[n].Root
+	}
+	f.expectTag(t, what, n, "production", moving)
+	f.expectFixed(t, what, n, moved)
+}
+
+func (f *fleet) expectFixed(t *testing.T, what string, n, moved int) {
+	t.Helper()
+	made := ""
+	if moved > n {
+		made = f.new[n].Root
+	}
+	f.expectTag(t, what, n, "v1", made)
+}
+
+// nothingDeleted expects that the program deleted no tag.
+func (f *fleet) nothingDeleted(t *testing.T, what string) {
+	t.Helper()
+	for _, w := range writes(f.target) {
+		if strings.HasPrefix(w, http.MethodDelete) {
+			t.Errorf("%s: %s", what, w)
+		}
+	}
+}
+
+// TestFinish: a later attempt of the same run waits for nobody, finishes what was left undone, in whatever order its images
+// are named, and writes no tag again that is in place.
 func TestFinish(t *testing.T) {
 	long(t)
 	for _, moved := range moments {
 		f := newFleet(t, regtest.Options{Delete: true})
-		f.killed(t, moved)
 		r := f.request(t, "dev")
+		r.Job, r.Lease = document.Job{Repository: "acme/app", RunID: "7", Attempt: "1", Name: "promote"}, time.Hour
+		f.killedAs(t, r, moved)
+		r = again(r)
 		slices.Reverse(r.Items)
-		r.Settling = time.Hour // nobody waits for himself
 		d := run(t, r)
-		expect(t, d, document.Promoted)
-		f.expect(t, fmt.Sprint("finished after ", moved), f.new, f.new)
-		expectTag(t, d, "app0:production", document.TagMoved, f.old[0].Root, f.new[0].Root)
-		if !told(d, "this run finishes it") || f.open(t) {
-			t.Errorf("after %d: told %q, open %v", moved, d.Notices, f.open(t))
-		}
-		for n := range ships {
-			j := journalAt(t, f.target, repoOf(n), "production")
-			if j.Head.Repository != f.target.Host()+"/"+repoOf(0) {
-				t.Errorf("the head moved to %s", j.Head)
+		what := fmt.Sprint("finished after ", moved)
+		f.expect(t, what, f.new, f.new)
+		if moved == 2*ships {
+			expect(t, d, document.Unchanged)
+			f.says(t, what, "promoted")
+		} else {
+			expect(t, d, document.Promoted)
+			expectTag(t, d, "app0:production", document.TagMoved, f.old[0].Root, f.new[0].Root)
+			for n := range ships {
+				f.saysOf(t, what, n, stateOf(n, moved, true), "promoted")
 			}
 		}
-		d = run(t, f.request(t, "next"))
+		if told(d, "this run finishes it") != (moved > 0 && moved < 2*ships) {
+			t.Errorf("after %d: told %q", moved, d.Notices)
+		}
+		wrote := slices.DeleteFunc(tagsWritten(f.target), isLedger)
+		if len(wrote) != 2*ships-moved {
+			t.Errorf("after %d: written %q", moved, wrote)
+		}
+		next := f.request(t, "next")
+		next.Lease = time.Hour
+		d = run(t, next)
 		expect(t, d, document.Promoted)
 		if len(d.Notices) > 0 {
 			t.Errorf("told %q", d.Notices)
 		}
 		f.expect(t, "the next", f.next, f.new)
+		f.nothingDeleted(t, what)
 	}
 }
 
-// TestFinishThatFails puts everything back to what it was before the run that was killed. A tag that holds the new digest
-// already is in place, whatever the registry answers to writing it again.
+// TestFinishThatFails puts every moving tag back to what it held before the run that was killed, and deletes no tag but its
+// own. A tag that is in place already is not written, so that it does not matter what the registry would answer.
 func TestFinishThatFails(t *testing.T) {
 	long(t)
 	for n := range ships {
@@ -58,123 +111,135 @@ func TestFinishThatFails(t *testing.T) {
 			for _, moved := range moments {
 				f := newFleet(t, regtest.Options{Delete: true})
 				f.killed(t, moved)
-				there := holds(t, f.target, repoOf(n), name) == f.new[n].Root
-				refused := false
-				f.refuse(func(q *http.Request) bool { // once: it is put back, then
-					hit := !refused && putOf(n, name)(q)
-					refused = refused || hit
-					return hit
-				})
-				d := run(t, f.request(t, "dev"))
-				what := fmt.Sprintf("%s of app%d refused after %d", name, n, moved)
-				if there {
-					expect(t, d, document.Promoted)
-					f.expect(t, what, f.new, f.new)
-					continue
-				}
-				faulted(t, d, document.Failed, "403")
-				f.expect(t, what, f.old, nil)
-				if f.open(t) {
-					t.Errorf("%s: the journal is open", what)
-				}
-				for _, p := range d.Promotions {
-					for _, tag := range p.Tags {
-						if tag.After != tag.Before || tag.State != document.TagPutBack && tag.State != document.TagPending {
-							t.Errorf("%s: %+v", what, tag)
-						}
-					}
-				}
+				f.finishFails(t, n, name, moved)
 			}
+		}
+	}
+}
+
+func (f *fleet) finishFails(t *testing.T, n int, name string, moved int) {
+	t.Helper()
+	there := holds(t, f.target, repoOf(n), name) == f.new[n].Root
+	refused := false
+	f.refuse(func(q *http.Request) bool { // once: it is put back, then
+		hit := !refused && putOf(n, name)(q)
+		refused = refused || hit
+		return hit
+	})
+	d := run(t, f.request(t, "dev"))
+	what := fmt.Sprintf("%s of app%d refused after %d", name, n, moved)
+	if there {
+		if d.Result.ExitCode() != 0 || refused {
+			t.Errorf("%s: result %s, written again: %v", what, d.Result, refused)
+		}
+		f.expect(t, what, f.new, f.new)
+		return
+	}
+	faulted(t, d, document.Failed, "403")
+	for m := range ships {
+		f.expectTag(t, what, m, "production", f.old[m].Root)
+		f.expectFixed(t, what, m, moved)
+		f.saysOf(t, what, m, stateOf(m, moved, true), stateOf(m, moved, true))
+		f.expectTold(t, d, what, m)
+	}
+	expect(t, run(t, f.request(t, "dev")), document.Promoted)
+	f.expect(t, what+", and again", f.new, f.new)
+}
+
+// expectTold expects that the report says what the tags of an image hold.
+func (f *fleet) expectTold(t *testing.T, d document.Report, what string, n int) {
+	t.Helper()
+	for _, name := range []string{"production", "v1"} {
+		got := tag(t, d, fmt.Sprintf("app%d:%s", n, name))
+		now := holds(t, f.target, repoOf(n), name)
+		wanted := got.State == document.TagPutBack || got.State == document.TagPending
+		if name == "v1" && now != "" {
+			wanted = got.State == document.TagLeft && got.Note != ""
+		}
+		if got.After != now || !wanted {
+			t.Errorf("%s: %+v, and it holds %q", what, got, now)
 		}
 	}
 }
 
 // TestFinishThatFailsEarly, before it has moved a tag: what the killed run left stays, the report says so, and the next
-// run makes it good.
+// run goes on from there.
 func TestFinishThatFailsEarly(t *testing.T) {
 	long(t)
 	for name, refused := range map[string]func(*http.Request) bool{
-		"its journal": putOf(1, ledger.TagFor("production")),
-		"its head":    putOf(0, ledger.TagFor("production")),
-		"a read":      func(q *http.Request) bool { return on(http.MethodGet, "/app1/manifests/v1")(q) },
+		"its entry": func(q *http.Request) bool { return noLedger(q) && strings.Contains(q.URL.Path, repoOf(1)) },
+		"a read":    on(http.MethodGet, "/app1/manifests/v1"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFleet(t, regtest.Options{Delete: true})
 			f.killed(t, 4)
-			if name == "its journal" { // has to be written again, as something has changed since
-				if err := regtest.PutTag(t.Context(), f.target.Access("", ""), repoOf(1), "production", f.third[1].Root); err != nil {
-					t.Fatal(err)
-				}
-			}
 			f.refuse(refused)
 			r := f.request(t, "dev")
 			slices.Reverse(r.Items)
 			r.Job.RunID = "2"
-			d := run(t, r)
-			faulted(t, d, document.Failed, "403")
+			faulted(t, run(t, r), document.Failed, "403")
 			for n := range ships {
-				for _, tag := range []string{"production", "v1"} {
-					got := tagOf(d, fmt.Sprintf("app%d:%s", n, tag))
-					if now := holds(t, f.target, repoOf(n), tag); got.State != document.TagPending && got.State != document.TagUnchanged || got.After != now && got.Before != "" {
-						t.Errorf("%+v, and it holds %q", got, now)
-					}
-				}
-			}
-			if !f.open(t) {
-				t.Error("the journal is closed")
+				f.expectLeft(t, name, n, 4)
 			}
 			f.refuse(nil)
 			expect(t, run(t, f.request(t, "next", 1)), document.Promoted)
-			f.expectOne(t, "the next", 1, f.next[1], nil)
-			f.expectOne(t, "the next", 0, f.old[0], nil)
-			f.expectTag(t, "the next", 0, "v1", "")
+			f.expectOne(t, "the next", 1, f.next[1], f.new[1])
+			f.expectLeft(t, "the next", 0, 4)
+			f.expectLeft(t, "the next", 2, 4)
+			f.nothingDeleted(t, name)
 		})
 	}
 }
 
-func tagOf(d document.Report, end string) document.Tag {
-	for _, p := range d.Promotions {
-		for _, tag := range p.Tags {
-			if strings.HasSuffix(tag.Reference, end) {
-				return tag
-			}
-		}
-	}
-	return document.Tag{}
-}
-
-// TestPutBackFirst: any other release puts back what one that was killed has moved, its fixed tags too; also one that
-// has to do with one of its images only.
-func TestPutBackFirst(t *testing.T) {
+// TestAnotherOverAnInterruptedRelease moves the tags that it was asked to move, no other, and deletes none: also one that
+// has to do with one of the images only, and can reach no other repository.
+func TestAnotherOverAnInterruptedRelease(t *testing.T) {
 	long(t)
 	for _, moved := range moments {
 		f := newFleet(t, regtest.Options{Delete: true})
 		f.killed(t, moved)
 		d := run(t, f.request(t, "next"))
 		expect(t, d, document.Promoted)
-		f.expect(t, fmt.Sprint("another release after ", moved), f.next, nil)
-		expectTag(t, d, "app0:production", document.TagMoved, f.old[0].Root, f.next[0].Root)
-		if !told(d, "are put back first") || told(d, "Removed the tag "+f.target.Host()+"/"+repoOf(0)+":v1 again") != (moved > 0) {
-			t.Errorf("after %d: told %q", moved, d.Notices)
+		what := fmt.Sprint("another release after ", moved)
+		before := f.old[0].Root
+		if moved == 2*ships {
+			before = f.new[0].Root
 		}
-
+		expectTag(t, d, "app0:production", document.TagMoved, before, f.next[0].Root)
+		for n := range ships {
+			f.expectTag(t, what, n, "production", f.next[n].Root)
+			f.expectFixed(t, what, n, moved)
+			f.saysOf(t, what, n, stateOf(n, moved, true), "promoted")
+		}
+		f.nothingDeleted(t, what)
 		for only := range ships {
 			f := newFleet(t, regtest.Options{Delete: true})
 			f.killed(t, moved)
+			f.refuse(func(q *http.Request) bool { return !strings.Contains(q.URL.Path, repoOf(only)) && q.URL.Path != "/v2/" })
 			expect(t, run(t, f.request(t, "next", only)), document.Promoted)
-			want := slices.Clone(f.old)
-			want[only] = f.next[only]
-			f.expect(t, fmt.Sprintf("one image after %d", moved), want, nil)
-			if f.open(t) {
-				t.Error("the journal is open")
+			for _, q := range ours(f.target) {
+				if !strings.Contains(q.Path, repoOf(only)) && q.Path != "/v2/" {
+					t.Errorf("asked: %s %s", q.Method, q.Path)
+				}
 			}
+			what := fmt.Sprintf("app%d after %d", only, moved)
+			for n := range ships {
+				if n != only {
+					f.expectLeft(t, what, n, moved)
+					f.saysOf(t, what, n, "pending")
+				}
+			}
+			f.expectTag(t, what, only, "production", f.next[only].Root)
+			f.expectFixed(t, what, only, moved)
+			f.saysOf(t, what, only, stateOf(only, moved, false), "promoted")
+			f.nothingDeleted(t, what)
 		}
 	}
 }
 
-// TestPutBackFirstLetsOthersAlone: what somebody else has moved since stays, and that is said; so does what cannot be put
-// back, as nothing can ever change that.
-func TestPutBackFirstLetsOthersAlone(t *testing.T) {
+// TestInterruptedReleaseThatOthersChanged: what somebody else has moved since is what a run finds there; what cannot be
+// reverted, as it is no longer in the repository, is told.
+func TestInterruptedReleaseThatOthersChanged(t *testing.T) {
 	f := newFleet(t, regtest.Options{Delete: true})
 	f.killed(t, 6)
 	access := f.target.Access("", "")
@@ -184,83 +249,69 @@ func TestPutBackFirstLetsOthersAlone(t *testing.T) {
 	if err := regtest.DeleteManifest(t.Context(), access, repoOf(2), f.old[2].Root); err != nil {
 		t.Fatal(err)
 	}
-	d := run(t, f.request(t, "next", 0))
-	expect(t, d, document.Promoted)
-	f.expect(t, "the next", []*regtest.Image{f.next[0], f.third[1], f.new[2]}, nil)
-	if !told(d, "Let "+f.target.Host()+"/"+repoOf(1)+":production alone: it holds "+f.third[1].Root) || !told(d, f.old[2].Root+", which it held, is no longer") {
-		t.Errorf("told %q", d.Notices)
-	}
-	if f.open(t) {
-		t.Error("the journal is open")
-	}
-}
-
-// TestPutBackFirstWhereNothingCanBeDeleted says which new tags stay.
-func TestPutBackFirstWhereNothingCanBeDeleted(t *testing.T) {
-	f := newFleet(t, regtest.Options{Delete: true})
-	f.killed(t, 6)
-	f.refuse(func(q *http.Request) bool { return q.Method == http.MethodDelete })
-	d := run(t, f.request(t, "next"))
-	expect(t, d, document.Promoted)
-	f.expect(t, "the next", f.next, f.new)
-	if !told(d, "could not be removed") {
-		t.Errorf("told %q", d.Notices)
-	}
-	if d = run(t, f.request(t, "next")); d.Result != document.Unchanged || len(d.Notices) > 0 {
-		t.Errorf("%s, told %q", d.Result, d.Notices)
-	}
-}
-
-// TestPutBackFirstThatFails: then nothing of this run's is written, and the next tries again.
-func TestPutBackFirstThatFails(t *testing.T) {
-	f := newFleet(t, regtest.Options{Delete: true})
-	f.killed(t, 6)
 	f.refuse(putOf(2, "production"))
-	d := run(t, f.request(t, "next", 0))
-	faulted(t, d, document.Failed, "put back what an interrupted release moved", "403")
-	for _, tag := range tagsWritten(f.target) {
-		if tag == repoOf(0)+":"+ledger.TagFor("production") {
-			t.Errorf("written: %s", tag)
-		}
-	}
-	if !f.open(t) {
-		t.Error("the journal is closed")
+	d := run(t, f.request(t, "next"))
+	expect(t, d, document.Failed)
+	f.expectTag(t, "failed", 0, "production", f.old[0].Root)
+	f.expectTag(t, "failed", 1, "production", f.third[1].Root)
+	f.expectTag(t, "failed", 2, "production", f.new[2].Root)
+	if !told(d, "cannot be reverted to "+f.old[2].Root+", which is no longer") {
+		t.Errorf("told %q", d.Notices)
 	}
 	f.refuse(nil)
-	expect(t, run(t, f.request(t, "next", 0)), document.Promoted)
-	f.expect(t, "the next", []*regtest.Image{f.next[0], f.old[1], f.old[2]}, nil)
+	d = run(t, f.request(t, "next"))
+	expect(t, d, document.Promoted)
+	expectTag(t, d, "app1:production", document.TagMoved, f.third[1].Root, f.next[1].Root)
 }
 
-// TestGatedOffNothingIsPutBack: a dry run and a plan write nothing, and show what the tags will hold after the put-back.
-func TestPutBackIsPlanned(t *testing.T) {
-	long(t)
+// TestPlanOverAnInterruptedRelease: a dry run and a plan wait for nobody, write nothing, and show what the tags held before
+// the run that was interrupted. What was planned then is applied.
+func TestPlanOverAnInterruptedRelease(t *testing.T) {
 	for _, only := range [][]int{{0, 1, 2}, {1}} {
 		f := newFleet(t, regtest.Options{Delete: true})
 		f.killed(t, 5)
 		dry := f.request(t, "next", only...)
-		dry.DryRun = true
+		dry.DryRun, dry.Lease, dry.Gates = true, time.Hour, &promote.Gates{}
 		d := run(t, dry)
 		expect(t, d, document.WouldPromote)
 		expectShown(t, f, d, only)
+		expectPlanned(t, f, only)
 		plan := f.request(t, "next", only...)
-		plan.Mode, plan.ValidFor = promote.Plan, time.Hour
+		plan.Mode, plan.ValidFor, plan.Lease, plan.Gates = promote.Plan, time.Hour, time.Hour, dry.Gates
 		d = run(t, plan)
 		expect(t, d, document.Planned)
-		expectShown(t, f, d, only)
 		untouched(t, f.target)
 		for at, p := range d.Plan.Promotions {
 			if p.Tags[0].Before != f.old[only[at]].Root {
 				t.Errorf("the plan pins %+v", p.Tags)
 			}
 		}
-		d = run(t, applying(t, *d.Plan))
-		expect(t, d, document.Promoted)
-		want := slices.Clone(f.old)
-		for _, n := range only {
-			want[n] = f.next[n]
+		r := applying(t, *d.Plan)
+		r.Lease = settle
+		expect(t, run(t, r), document.Promoted)
+		for n := range ships {
+			if slices.Contains(only, n) {
+				f.expectTag(t, "applied", n, "production", f.next[n].Root)
+			} else {
+				f.expectLeft(t, "applied", n, 5)
+			}
 		}
-		f.expect(t, "applied", want, nil)
+		f.nothingDeleted(t, "applied")
 	}
+}
+
+// expectPlanned plans without gates, which reads no ledger, and expects that the plan can be applied.
+func expectPlanned(t *testing.T, f *fleet, which []int) {
+	t.Helper()
+	plan := f.request(t, "next", which...)
+	plan.Mode, plan.ValidFor, plan.Lease = promote.Plan, time.Hour, time.Hour
+	d := run(t, plan)
+	expect(t, d, document.Planned)
+	r := applying(t, *d.Plan)
+	r.DryRun = true
+	expect(t, run(t, r), document.WouldPromote)
+	r.DryRun, r.Gates = true, &promote.Gates{}
+	expect(t, run(t, r), document.WouldPromote)
 }
 
 // expectShown expects that the report says what the tags were before, and what they are now.
@@ -271,53 +322,58 @@ func expectShown(t *testing.T, f *fleet, d document.Report, which []int) {
 	}
 }
 
-// TestTagsWrittenOnce: a run that finishes another does not write again what stands, as its name may be one that is
-// written once: that of a fixed tag's journal.
+// TestTagsWrittenOnce: a run that finishes another one does not write again what is in place, as the registry may refuse to
+// write it twice.
 func TestTagsWrittenOnce(t *testing.T) {
 	f := newFleet(t, regtest.Options{Delete: true, Immutable: func(_, tag string) bool { return strings.Contains(tag, "v1") }})
-	r := func(tag string) promote.Request {
-		r := requestOf(
-			item(t, f.source.Host()+"/acme/app0:"+tag, f.target.Host()+"/prod/app0:production"),
-			item(t, f.source.Host()+"/acme/app1:"+tag, fixed+f.target.Host()+"/prod/app1:v1-"+tag),
-		)
-		r.Settling = settle
-		return r
-	}
-	first := true
-	f.refuse(func(q *http.Request) bool {
-		hit := putOf(0, ledger.TagFor("production"))(q)
-		was := first
-		first = first && !hit
-		return hit && !was
-	})
-	faulted(t, run(t, r("dev")), document.Failed, "every tag has moved")
+	r := requestOf(
+		item(t, f.source.Host()+"/acme/app0:dev", f.target.Host()+"/prod/app0:production"),
+		item(t, f.source.Host()+"/acme/app1:dev", fixed+f.target.Host()+"/prod/app1:v1-dev"),
+	)
+	r.Lease = settle
+	f.refuse(killedAt(putOf(0, "production"))())
+	expect(t, run(t, r), document.Failed)
+	f.expectTag(t, "killed", 1, "v1-dev", f.new[1].Root)
 	f.refuse(nil)
-	expect(t, run(t, r("dev")), document.Promoted)
+	expect(t, run(t, r), document.Promoted)
+	f.expectTag(t, "finished", 0, "production", f.new[0].Root)
 	f.expectTag(t, "finished", 1, "v1-dev", f.new[1].Root)
 }
 
-// TestStalePages: what an earlier release has left in a repository is not put back when the same release is killed anew,
-// before it came to write there.
-func TestStalePages(t *testing.T) {
-	f := newFleet(t, regtest.Options{Delete: true})
-	expect(t, run(t, f.request(t, "dev")), document.Promoted)
-	// Two of the images are rolled back, one by one; their fixed tags stay.
-	for n := range 2 {
-		r := requestOf(item(t, fmt.Sprintf("%s/acme/app%d:next", f.source.Host(), n), f.target.Host()+"/"+repoOf(n)+":production"))
-		expect(t, run(t, r), document.Promoted)
+// begun publishes an open entry of another run, which moves production to an image.
+func (f *fleet) begun(t *testing.T, n int, to *regtest.Image, renewed time.Time, members ...document.Member) {
+	t.Helper()
+	r := document.Record{
+		Version: "v1.0.0", Repository: f.target.Host() + "/" + repoOf(n), Digest: to.Root, Mode: document.ModePromote, Ledger: "production",
+		Entry: fmt.Sprint("OTHER", n), PreviousDigest: f.old[n].Root,
+		Source:  document.Source{Reference: "ghcr.io/acme/app:dev", Repository: "ghcr.io/acme/app", Tag: "dev"},
+		Started: renewed, Ended: renewed, Job: document.Job{RunID: "99", Attempt: "1", Name: "promote"},
+		Tags: []document.RecordTag{{Name: "production", Before: f.old[n].Root, After: to.Root}},
 	}
-	// The same release again comes as far as its head.
-	f.refuse(func(q *http.Request) bool {
-		return putOf(1, ledger.TagFor("production"))(q) || putOf(0, ledger.TagFor("production"))(q) && !journalAt(t, f.target, repoOf(0), "production").Done
-	})
-	expect(t, run(t, f.request(t, "dev")), document.Failed)
-	f.refuse(nil)
-	if !f.open(t) {
-		t.Fatal("the journal is closed")
+	if len(members) > 0 {
+		r.Release, r.Members = digestOf("release"), members
 	}
-	expect(t, run(t, f.request(t, "next", 0)), document.Unchanged)
-	expect(t, run(t, f.request(t, "next")), document.Promoted)
-	f.expect(t, "the next", f.next, f.new)
+	raw, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := regtest.PutBlob(t.Context(), f.target.Access("", ""), repoOf(n), raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := document.LineOf(r, digest, int64(len(raw)), "")
+	all := rows(t, f.target, repoOf(n), "production")
+	e := entry{record: digest, size: int64(len(raw))}
+	e.intent = entryIntent{
+		ID: r.Entry, Number: len(all) + 1, Begun: renewed, Run: entryRun{ID: "99", Attempt: 1, Job: "promote"},
+		Tags: []entryTag{{Name: "production", Found: f.old[n].Root, Back: f.old[n].Root, After: to.Root}},
+		Line: entryLine{
+			Time: line.Time, Mode: string(line.Mode), Repository: line.Repository, Digest: line.Digest, PreviousDigest: line.PreviousDigest,
+			Tags: line.Tags, From: line.From, Entry: line.Entry, Record: digest, Size: int64(len(raw)), Release: line.Release,
+		},
+	}
+	e.outcome = entryOutcome{Record: digest, State: "pending", Renewed: renewed}
+	f.publish(t, n, append(all, e))
 }
 
 // TestReleaseMeanwhile: one that began while this one was copying, and was killed, is not overlooked.
@@ -326,131 +382,89 @@ func TestReleaseMeanwhile(t *testing.T) {
 	f := newFleet(t, regtest.Options{Delete: true})
 	var once sync.Once
 	meanwhile := func() {
-		time.Sleep(2200 * time.Millisecond) // longer than what was read is believed
-		j := ledger.Journal{
-			Release: digestOf("other"), Begun: time.Now(), Written: time.Now(),
-			Head:  ledger.Place{Repository: f.target.Host() + "/" + repoOf(1), Tag: "production"},
-			Moves: []ledger.Move{{Tag: "production", Before: f.old[1].Root, After: f.third[1].Root}},
-		}
-		j.Places = []ledger.Place{j.Head}
-		if err := ledger.WriteJournal(t.Context(), opened(t, f.target, repoOf(1)), "production", j); err != nil {
-			t.Error(err)
-		}
+		f.begun(t, 1, f.third[1], time.Now().UTC())
 		_ = regtest.PutTag(t.Context(), f.target.Access("", ""), repoOf(1), "production", f.third[1].Root)
 	}
 	f.notice(func(q *http.Request) {
-		if q.Method == http.MethodPost && strings.Contains(q.URL.Path, "/app2/") {
+		if q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/app2/manifests/sha256") { // the copy
 			once.Do(meanwhile)
 		}
 	})
-	d := run(t, f.request(t, "next"))
-	faulted(t, d, document.Denied, "another release has begun", "concurrency")
-	f.expect(t, "refused", []*regtest.Image{f.old[0], f.third[1], f.old[2]}, nil)
-	expect(t, run(t, f.request(t, "next")), document.Promoted)
+	r := f.request(t, "next")
+	r.Lease = 2 * time.Second // the registry's clock has seconds
+	d := run(t, r)
+	expect(t, d, document.Promoted)
 	f.expect(t, "the next", f.next, nil)
-}
-
-var longAgo = time.Date(2026, 11, 22, 14, 30, 0, 0, time.UTC)
-
-// forge writes a journal for the tag production of a repository, as its owner may.
-func (f *fleet) forge(t *testing.T, n int, change func(*ledger.Journal)) {
-	t.Helper()
-	j := ledger.Journal{
-		Release: digestOf("forged"), Begun: longAgo, Written: longAgo,
-		Head:  ledger.Place{Repository: f.target.Host() + "/" + repoOf(n), Tag: "production"},
-		Moves: []ledger.Move{{Tag: "production", Before: f.third[n].Root, After: f.old[n].Root}},
+	f.saysOf(t, "the next", 1, "promoted", "promoted")
+	if last := rows(t, f.target, repoOf(1), "production")[1].intent.Line; last.PreviousDigest != f.third[1].Root {
+		t.Errorf("it says that it replaced %s", last.PreviousDigest)
 	}
-	j.Places = []ledger.Place{j.Head}
-	change(&j)
-	if err := ledger.WriteJournal(t.Context(), opened(t, f.target, repoOf(n)), "production", j); err != nil {
-		t.Fatal(err)
+	if !told(d, "Another run is promoting "+f.third[1].Root) {
+		t.Errorf("told %q", d.Notices)
 	}
 }
 
-// TestForgedJournals: who may write to one repository moves nothing in another.
-func TestForgedJournals(t *testing.T) {
+// TestForgedEntries: who may write to one repository moves nothing in another, and leads nobody to another registry.
+func TestForgedEntries(t *testing.T) {
 	long(t)
-	place := func(f *fleet, n int) ledger.Place {
-		return ledger.Place{Repository: f.target.Host() + "/" + repoOf(n), Tag: "production"}
+	member := func(host string, n int, after *regtest.Image) document.Member {
+		return document.Member{
+			Repository: host + "/" + repoOf(n), Ledger: "production", Digest: after.Root,
+			Tags: []document.RecordTag{{Name: "production", After: after.Root}},
+		}
 	}
-	for name, forge := range map[string]func(t *testing.T, f *fleet){
-		"of another repository's tags": func(t *testing.T, f *fleet) {
-			f.forge(t, 0, func(j *ledger.Journal) {
-				j.Moves[0].Before, j.Moves[0].After = f.third[1].Root, f.old[1].Root // names no repository, as none can be named
-				j.Places = append(j.Places, place(f, 1))
-			})
-		},
-		"that makes another release's part its own": func(t *testing.T, f *fleet) {
-			// app1 has the journal of a release whose head is elsewhere, and which is over.
-			f.forge(t, 1, func(j *ledger.Journal) { j.Head, j.Places = place(f, 2), nil })
-			f.forge(t, 0, func(j *ledger.Journal) { j.Moves, j.Places = nil, []ledger.Place{place(f, 0), place(f, 1)} })
-		},
-		"of another release": func(t *testing.T, f *fleet) {
-			f.forge(t, 1, func(j *ledger.Journal) { j.Release, j.Head, j.Places = digestOf("another"), place(f, 0), nil })
-			f.forge(t, 0, func(j *ledger.Journal) { j.Moves, j.Places = nil, []ledger.Place{place(f, 0), place(f, 1)} })
-		},
-		"of a release at another time": func(t *testing.T, f *fleet) {
-			f.forge(t, 1, func(j *ledger.Journal) { j.Head, j.Places, j.Begun = place(f, 0), nil, j.Begun.Add(-time.Hour) })
-			f.forge(t, 0, func(j *ledger.Journal) { j.Moves, j.Places = nil, []ledger.Place{place(f, 0), place(f, 1)} })
-		},
-		"with a head that is not there": func(t *testing.T, f *fleet) {
-			f.forge(t, 0, func(j *ledger.Journal) { j.Head = place(f, 1) })
-		},
-		"with the head of another release that is under way": func(t *testing.T, f *fleet) {
-			f.forge(t, 1, func(j *ledger.Journal) { j.Release = digestOf("another") })
-			f.forge(t, 0, func(j *ledger.Journal) { j.Head = place(f, 1) })
-		},
-		"with a head that calls another the head": func(t *testing.T, f *fleet) {
-			f.forge(t, 1, func(j *ledger.Journal) { j.Head = place(f, 2) })
-			f.forge(t, 0, func(j *ledger.Journal) { j.Head = place(f, 1) })
-		},
-		"with a head of another release": func(t *testing.T, f *fleet) {
-			f.forge(t, 1, func(j *ledger.Journal) { j.Release = digestOf("another"); j.Done = true })
-			f.forge(t, 0, func(j *ledger.Journal) { j.Head = place(f, 1) })
-		},
-		"with a head that is done": func(t *testing.T, f *fleet) {
-			f.forge(t, 1, func(j *ledger.Journal) { j.Done = true })
-			f.forge(t, 0, func(j *ledger.Journal) { j.Head = place(f, 1) })
-		},
-	} {
+	for name, which := range map[string][]int{"of its own repository": {0}, "of all repositories": {0, 1, 2}} {
 		t.Run(name, func(t *testing.T) {
-			f := newFleet(t, regtest.Options{Delete: true})
-			forge(t, f)
-			r := requestOf(item(t, f.source.Host()+"/acme/app0:next", f.target.Host()+"/"+repoOf(0)+":canary"), item(t, f.source.Host()+"/acme/app0:next", f.target.Host()+"/"+repoOf(0)+":production"))
-			r.Items = r.Items[1:]
-			r.Settling = settle
-			expect(t, run(t, r), document.Promoted)
-			f.expect(t, name, []*regtest.Image{f.next[0], f.old[1], f.old[2]}, nil)
-		})
-	}
-}
-
-// TestJournalThatLeadsElsewhere: to a registry that the run does not write to, nobody goes.
-func TestJournalThatLeadsElsewhere(t *testing.T) {
-	for name, where := range map[string]func(j *ledger.Journal, to ledger.Place){
-		"its head":   func(j *ledger.Journal, to ledger.Place) { j.Head = to },
-		"its places": func(j *ledger.Journal, to ledger.Place) { j.Places = append(j.Places, to) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			f, other := newFleet(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
-			f.forge(t, 0, func(j *ledger.Journal) {
-				where(j, ledger.Place{Repository: other.Host() + "/prod/x", Tag: "production"})
-			})
+			f, other := newFleet(t, regtest.Options{Delete: true}), regtest.Serve(t, regtest.Options{})
+			f.begun(t, 0, f.third[0], longAgo, member(f.target.Host(), 0, f.third[0]), member(f.target.Host(), 1, f.third[1]), member(other.Host(), 2, f.third[2]))
+			if err := regtest.PutTag(t.Context(), f.target.Access("", ""), repoOf(0), "production", f.third[0].Root); err != nil {
+				t.Fatal(err)
+			}
+			f.refuse(putOf(which[len(which)-1], "production"))
 			f.target.ResetRequests()
-			d := run(t, f.request(t, "next"))
-			faulted(t, d, document.Denied, other.Host()+"/prod/x", "does not write to", "Run that release again", f.target.Host()+"/"+repoOf(0)+":"+ledger.TagFor("production")+": delete that tag")
-			untouched(t, f.target)
+			expect(t, run(t, f.request(t, "next", which...)), document.Failed)
+			f.refuse(nil)
+			f.expectTag(t, name, 1, "production", f.old[1].Root)
+			f.expectTag(t, name, 2, "production", f.old[2].Root)
+			expect(t, run(t, f.request(t, "next", which...)), document.Promoted)
+			for n := range ships {
+				want := f.old[n]
+				if slices.Contains(which, n) {
+					want = f.next[n]
+				}
+				f.expectTag(t, name, n, "production", want.Root)
+			}
 			if n := len(other.Requests()); n > 0 {
 				t.Errorf("%d requests to the other registry", n)
 			}
+			f.nothingDeleted(t, name)
 		})
 	}
-	f := newFleet(t, regtest.Options{})
-	f.forge(t, 0, func(j *ledger.Journal) { j.Head.Repository = "https://not a repository\n" + strings.Repeat("x", 5000) })
-	d := run(t, f.request(t, "next"))
-	faulted(t, d, document.Denied, "which is no repository", "delete that tag")
-	if len(d.Faults[0].Message) > 1000 {
-		t.Errorf("a message of %d bytes", len(d.Faults[0].Message))
+}
+
+// TestInterruptedTagThatIsNotMoved: a run moves the tags that it was asked to move, and names those that an interrupted run
+// has left and that it does not move.
+func TestInterruptedTagThatIsNotMoved(t *testing.T) {
+	t.Parallel()
+	s := newWorks(t, regtest.Options{})
+	s.promoted("a", "canary", "production")
+	s.killed(s.bring("b", "canary", "production"), "production")
+	s.expectHolds("canary", "b")
+	for range 2 {
+		d := run(t, s.bring("c", "production"))
+		if d.Result.ExitCode() != 0 || !told(d, "has left tag "+s.to("canary")+" at "+s.image("b").Root) || !told(d, "point it to "+s.image("a").Root) {
+			t.Errorf("%s, told %q", d.Result, d.Notices)
+		}
+		s.expectHolds("production", "c")
+		s.expectHolds("canary", "b")
+	}
+	d := run(t, s.bring("c", "canary", "production"))
+	expect(t, d, document.Promoted)
+	expectTag(t, d, ":canary", document.TagMoved, s.image("a").Root, s.image("c").Root)
+	d = run(t, s.bring("d", "production"))
+	expect(t, d, document.Promoted)
+	if len(d.Notices) > 0 {
+		t.Errorf("told %q", d.Notices)
 	}
 }
 
@@ -466,5 +480,5 @@ func TestFinishThatCopies(t *testing.T) {
 	if d.Promotions[1].Copied.Manifests == 0 {
 		t.Error("nothing was copied")
 	}
-	f.expect(t, "refused", f.old, nil)
+	f.expect(t, "refused", f.old, f.new)
 }

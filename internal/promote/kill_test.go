@@ -5,13 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,44 +20,6 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"golang.org/x/sync/errgroup"
 )
-
-const (
-	jobVariable = "PROMOTE_TEST_JOB" // has a process promote, and run no tests
-	killSeed    = 1
-)
-
-var kills = flag.Int("kills", 10, "how many promotions are killed, and a quarter as many rollbacks")
-
-// job is what such a process promotes.
-type job struct {
-	Agent  string
-	Auth   bool
-	Source []string
-	Target [][]string // of each source
-	Run    string     // of the job; empty: none is known
-	Back   bool       // it rolls back instead
-}
-
-// work does a job and is its process's exit code.
-func work(text string) int {
-	var j job
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
-		fmt.Println(err)
-		return 2
-	}
-	w := &world{setting: setting{auth: j.Auth}}
-	var items []promote.Item
-	for n, source := range j.Source {
-		items = append(items, item(failing{}, source, j.Target[n]...))
-	}
-	r := requestOf(items...)
-	if r.Job.RunID = j.Run; j.Back {
-		r.Mode, r.Reason = promote.Rollback, "INC-1"
-	}
-	d := promote.Run(context.Background(), w.client(nil, j.Agent), r, &watcher{})
-	fmt.Printf("%s: %+v\n", d.Result, d.Faults)
-	return d.Result.ExitCode()
-}
 
 // TestKill promotes in a process of its own, which is killed without warning as its n-th request arrives or a little
 // after: n is spread over the whole of the run. Then every tag is the old digest, or the new one with everything below
@@ -75,7 +35,7 @@ func TestKill(t *testing.T) {
 		}
 	}
 	all = append(all, setting{name: "release", images: 3, layers: 1, layerSize: 10, verify: "blobs", bare: true})
-	all = atVendors(all)
+	all = atVendors(all, vendorsFor)
 	for n, s := range all {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
@@ -92,9 +52,9 @@ func TestKill(t *testing.T) {
 }
 
 // TestKillRollback rolls a release of two images back in a process that is killed like those of TestKill. Then every tag
-// holds what it held, or what the rollback goes to, and of that there is a record. The same run once more completes it; a
-// rollback in a new run goes there too, unless the one that was killed had come to its end; and another promotion finds
-// all as it was or all rolled back. What the ledger lists is what has happened.
+// holds what it held, or what the rollback goes to, and of that there is an entry. The same run once more completes it; a
+// rollback in a new run does so too, and goes further back only if the ledgers say that the one that was killed had come
+// to its end; and another promotion moves its own tags. What the ledger lists is what has happened.
 func TestKillRollback(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -131,7 +91,7 @@ func (m *murder) promoted(t *testing.T, prefix string) *world {
 		t.Error(err)
 	}
 	for _, r := range []promote.Request{w.succeeds(another), w.request()} {
-		r.Settling = settle
+		r.Lease = settle
 		expect(t, promote.Run(t.Context(), w.client(nil, "before"), r, &watcher{}), document.Promoted)
 	}
 	return w
@@ -167,47 +127,97 @@ func (m *murder) killBack(t *testing.T, name string, at int32, after time.Durati
 	if _, err := m.strike(m.back(t.Context(), w, name), v, after); err != nil {
 		return err
 	}
-	moved, err := w.backMoved(t.Context())
-	if err != nil {
-		return err
-	}
-	open, err := w.underWay(t.Context())
+	l, err := w.leftBack(t.Context(), name)
 	if err != nil {
 		return err
 	}
 	r := w.back()
-	switch r.Settling = settle; next {
+	switch r.Lease = settle; next {
 	case rerun:
 		r.Job.RunID, r.Job.Attempt = name, "2"
 	case onwards:
 		r = w.again()
-		r.Settling = settle
+		r.Lease = settle
 	default:
 		r.Job.RunID = "another"
 	}
 	d := promote.Run(t.Context(), w.client(nil, "again"), r, &watcher{})
 	var all []error
 	for _, p := range w.parcels {
-		ours, before := p.image.Root, nextOf(p).Root
-		lines, holds := []string{before, ours, before}, before
-		switch over := moved == len(w.parcels) && !open; {
-		case next == onwards && over:
-			lines, holds = append(lines, thirdOf(p).Root), thirdOf(p).Root
-		case next == onwards:
-			lines, holds = []string{before, ours, thirdOf(p).Root}, thirdOf(p).Root
-		case next == backward && over:
-			lines, holds = append(lines, p.old), p.old
+		lines, err := w.linesBack(t.Context(), p, name, next, l)
+		if err != nil {
+			return err
 		}
 		now, _, err := regtest.TagDigest(t.Context(), w.at(w.target), p.repo, "production")
-		if err == nil && now != holds {
+		if holds := lines[len(lines)-1]; err == nil && now != holds {
 			err = fmt.Errorf("%s:production holds %s, not %s", p.repo, now, holds)
 		}
 		all = append(all, err, w.listed(t.Context(), p, lines...))
 	}
 	if err := errors.Join(all...); err != nil || d.Result.ExitCode() != 0 {
-		return fmt.Errorf("%d moved, under way %v, the next run ends as %s: %+v, %q: %w", moved, open, d.Result, d.Faults, d.Notices, err)
+		return fmt.Errorf("%+v is left, the next run ends as %s: %+v, %q: %w", l, d.Result, d.Faults, d.Notices, err)
 	}
 	return nil
+}
+
+// leftBack is what a rollback has left that was killed.
+type leftBack struct {
+	moved, good, open int // repositories whose tag has gone back, and whose entries say so, and say nothing yet
+}
+
+func (w *world) leftBack(ctx context.Context, run string) (l leftBack, err error) {
+	if l.moved, err = w.backMoved(ctx); err != nil {
+		return l, err
+	}
+	for _, p := range w.parcels {
+		good, open, err := w.entryBack(ctx, p, run)
+		if err != nil {
+			return l, err
+		}
+		if good {
+			l.good++
+		}
+		if open {
+			l.open++
+		}
+	}
+	return l, nil
+}
+
+// entryBack reports whether an entry of a run says that it has gone back, or says nothing yet.
+func (w *world) entryBack(ctx context.Context, p *parcel, run string) (good, open bool, err error) {
+	entries, err := readEntries(ctx, w.at(w.target), p.repo, "production")
+	for _, e := range entries {
+		if e.intent.Run.ID == run {
+			good, open = good || e.good(), open || e.outcome.State == "pending"
+		}
+	}
+	return good, open, err
+}
+
+// linesBack is what the ledger lists after the next run. A rollback over one that did not come to its end finishes that,
+// which is an entry of its own where it had something left to write.
+func (w *world) linesBack(ctx context.Context, p *parcel, run string, next sequel, l leftBack) ([]string, error) {
+	ours, before := p.image.Root, nextOf(p).Root
+	lines := []string{before, ours}
+	counts, _, err := w.entryBack(ctx, p, run)
+	if err != nil {
+		return nil, err
+	}
+	if counts && next != rerun {
+		lines = append(lines, before)
+	}
+	another, _, err := w.entryBack(ctx, p, "another")
+	switch {
+	case next == onwards:
+		return append(lines, thirdOf(p).Root), err
+	case next == backward && l.good == len(w.parcels):
+		return append(lines, p.old), err
+	case next == rerun || another || !counts:
+		return append(lines, before), err
+	default:
+		return lines, err
+	}
 }
 
 // thirdOf is an image that nothing was told of yet.
@@ -385,14 +395,17 @@ func (m *murder) kill(t *testing.T, name string, at int32, after time.Duration, 
 	if err := w.either(t.Context(), !killed); err != nil {
 		return killed, err
 	}
-	before, _ := w.together(t.Context())
+	before, err := w.moment(t.Context())
+	if err != nil {
+		return killed, err
+	}
 	if next != theSame {
 		if err := w.addNext(t.Context()); err != nil {
 			return killed, err
 		}
 	}
 	request := w.succeeds(next)
-	request.Settling = settle
+	request.Lease = settle
 	d := promote.Run(t.Context(), w.client(nil, "again"), request, &watcher{})
 	if d.Result.ExitCode() != 0 {
 		return killed, fmt.Errorf("the next run ends as %s: %+v", d.Result, d.Faults)
@@ -424,55 +437,4 @@ func (m *murder) strike(process *exec.Cmd, v *victim, after time.Duration) (kill
 		return false, fmt.Errorf("the run failed by itself: %w: %s", err, out.String())
 	}
 	return killed, nil
-}
-
-// either expects of every tag the old digest, or the new one and all of it; only the new one after a success.
-func (w *world) either(ctx context.Context, success bool) error {
-	if success {
-		return w.done(ctx)
-	}
-	var all []error
-	for _, p := range w.parcels {
-		moved := false
-		for _, tag := range w.tags() {
-			now, _, err := regtest.TagDigest(ctx, w.at(w.target), p.repo, tag)
-			switch {
-			case err != nil:
-				all = append(all, err)
-			case now == p.image.Root:
-				moved = true
-			case now != w.oldOf(p, tag):
-				all = append(all, fmt.Errorf("tag %s:%s holds %q", p.repo, tag, now))
-			}
-		}
-		if moved {
-			all = append(all, w.intact(ctx, p), w.recorded(ctx, p, p.image.Root))
-		}
-		all = append(all, w.kept(ctx, p))
-	}
-	return errors.Join(all...)
-}
-
-// oldOf is what a tag of a parcel held before.
-func (w *world) oldOf(p *parcel, tag string) string {
-	if tag == "production" {
-		return p.old
-	}
-	return "" // a fixed tag did not exist
-}
-
-// kept expects that what the target had attached of its own is there, at every moment.
-func (w *world) kept(ctx context.Context, p *parcel) error {
-	if p.theirs == nil {
-		return nil
-	}
-	tree, err := regtest.Read(ctx, w.at(w.target), p.repo, p.image.Root)
-	if err != nil {
-		return err
-	}
-	lines := append(lostLayers(p.theirs, tree), regtest.Diff(withoutSignatures(p.theirs), tree)...)
-	if len(lines) > 0 {
-		return fmt.Errorf("of the target's own: %s", strings.Join(lines, "; "))
-	}
-	return nil
 }

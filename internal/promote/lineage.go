@@ -59,17 +59,13 @@ func (m *memo[K, V]) get(key K, ask func() V) V {
 // station is one stage as its registry shows it.
 type station struct {
 	Stage
-	*shelf         // nil: it could not be opened
-	openErr  error // why
-	book     *ledger.Book
-	held     []transfer.Observation // one for each moving tag
-	heldErr  error
-	midway   bool // a release that was ended midway may have moved the first moving tag
-	names    tagList
-	page     *ledger.Page
-	pageErr  error
-	caught   ledger.CaughtUp
-	caughtBy error // why the ledger could not be caught up with
+	*shelf        // nil: it could not be opened
+	openErr error // why
+	ledger  *ledger.Ledger
+	held    []transfer.Observation // one for each moving tag
+	heldErr error
+	view    ledger.View
+	viewErr error
 }
 
 // stations opens stages, all before the first request, so that a host is asked for
@@ -91,7 +87,7 @@ func (r *run) stations(ctx context.Context, stages []Stage, access func(Stage) r
 			s.shelf = newShelf(ctx, repo)
 			shelves[repo.Name()] = s.shelf
 		}
-		s.book = ledger.Open(s.repo, s.finder, stage.Ledger)
+		s.ledger = r.openLedger(s.repo, ledgerKey(stage.Environment, false, stage.Ledger)).WithVersions()
 	}
 	return all
 }
@@ -135,10 +131,9 @@ func each[T any](all []T, do func(T)) {
 	_ = g.Wait() // no one of them ends the others
 }
 
-// look reads the newest part of the ledger, which tags there are, and what the moving
-// ones hold, all at once.
+// look reads the heads of the ledger, and what the moving tags point to, all at once.
 func (s *station) look(ctx context.Context) {
-	var g, tags errgroup.Group
+	var tags errgroup.Group
 	s.held = make([]transfer.Observation, len(s.Tags))
 	for n, tag := range s.Tags {
 		tags.Go(func() (err error) {
@@ -146,16 +141,8 @@ func (s *station) look(ctx context.Context) {
 			return err
 		})
 	}
-	g.Go(func() error { s.names = s.list(); return nil })
-	if len(s.Tags) > 0 {
-		g.Go(func() error {
-			s.midway = s.isMidway(ctx)
-			return nil
-		})
-	}
-	s.page, s.pageErr = s.book.Read(ctx)
+	s.view, s.viewErr = s.ledger.Read(ctx)
 	s.heldErr = tags.Wait()
-	_ = g.Wait() // each has a place of its own for what went wrong
 }
 
 // holds is the digest that the first moving tag holds; empty if it does not exist, or
@@ -167,50 +154,14 @@ func (s *station) holds() string {
 	return digestText(s.held[0])
 }
 
-// isMidway reports whether a release may be moving the first moving tag, or was ended
-// while it did. Where that cannot be found out, it may be.
-func (s *station) isMidway(ctx context.Context) bool {
-	j, err := ledger.ReadJournal(ctx, s.repo, s.Tags[0])
-	if err != nil || j == nil || j.Done {
-		return err != nil
-	}
-	if j.Head.Repository != s.repo.Name() {
-		return true
-	}
-	head, err := ledger.ReadJournal(ctx, s.repo, j.Head.Tag)
-	return err != nil || head != nil && !head.Done && head.Release == j.Release && head.Head == j.Head
-}
-
-// catchUp adds to the page, without writing it, what the ledger lacks.
-func (s *station) catchUp(ctx context.Context, referrers []v1.Descriptor) {
-	holds := s.holds()
-	if s.midway { // then that the tag holds it proves nothing
-		holds = ""
-	}
-	s.page, s.caught, s.caughtBy = s.book.CatchUp(ctx, s.page, ledger.Sources{
-		Tags: s.names.tags, Referrers: referrers, Holds: holds,
-	})
-}
-
-// referrers are what hangs on the image that the first moving tag holds: its records
-// are among it even where their own tags were cleaned up.
-func (s *station) referrers(ctx context.Context) ([]v1.Descriptor, error) {
-	if s.holds() == "" {
-		return nil, nil
-	}
-	found, err := s.finder.Find(ctx, s.held[0].Digest(), true, nil)
-	return found.Referrers, err
-}
-
-// read reads at least so many lines of the ledger, 0 for all, and more until they are
-// enough.
+// read reads at least so many entries of the ledger, 0 for all, and more until they are enough.
 func (s *station) read(ctx context.Context, least int, enough func([]document.Line) bool) (ledger.History, error) {
 	for {
-		h, err := s.book.History(ctx, s.page, least)
-		if err != nil || h.Whole || least == 0 || enough(h.Lines) {
+		h, err := s.ledger.History(ctx, s.view, least)
+		if err != nil || h.Whole || least == 0 || enough(ledger.Lines(h.Entries)) {
 			return h, err
 		}
-		least = 4 * max(len(h.Lines), 1) // what is read again is a fraction of it
+		least = 4 * max(len(h.Entries), 1) // what is read again is a fraction of it
 	}
 }
 
@@ -237,8 +188,9 @@ func begun(lines []document.Line) bool {
 
 // holding is what the stage holds now, and what the records say of that.
 func (s *station) holding(h ledger.History, now time.Time) document.Holding {
+	lines := ledger.Lines(h.Entries)
 	d := document.Holding{Environment: s.Environment, Image: s.Image, From: s.From, Reference: s.reference(), Digest: s.holds()}
-	state := ledger.Replay(h.Lines)
+	state := ledger.Replay(lines)
 	current, known := state.Current()
 	if len(s.Tags) == 0 { // they are named anew each time: only the records tell
 		d.Digest = current.Digest
@@ -247,7 +199,7 @@ func (s *station) holding(h ledger.History, now time.Time) document.Holding {
 		return d
 	}
 	d.Actor = current.Actor
-	if h.Whole || begun(h.Lines) {
+	if h.Whole || begun(lines) {
 		d.Since, _ = state.Occupancy(d.Digest, now)
 	}
 	return d

@@ -24,10 +24,7 @@ type tag struct {
 	pinned     bool      // a plan says what it held
 	planned    v1.Hash   // what it held then
 
-	journal  *ledger.Journal      // of a release that moved it, or moves it; nil: none
-	looked   bool                 // for the journal
-	lookedAt time.Time            // when that began
-	recalled bool                 // before is what it held before that release
+	recalled bool                 // before is what it held before a run moved it that was interrupted
 	shown    transfer.Observation // what it held when it was read; differs from before where that was recalled
 
 	begun        bool // it was, or is being, written
@@ -35,10 +32,18 @@ type tag struct {
 	refused      bool // the registry said that it has not
 	unanswered   bool // the registry refused it after an attempt that had no answer
 
+	lastSeen *string // digest, of a run that another one stood in the way of; nil: it was not read again
+
 	state document.TagState
 	after string
 	note  string
+
+	twin *promotion // that moves the tag too, to the same image, and has it in its entry; nil: there is none
 }
+
+// rests reports whether the tag points to a digest, and did so before any run moved it that was
+// interrupted.
+func (t *tag) rests(at v1.Hash) bool { return t.before.Digest() == at && t.shown.Digest() == at }
 
 func (r *run) tagsOf(t Target) []*tag {
 	var tags []*tag
@@ -63,16 +68,32 @@ func (r *run) name() error {
 		}
 		for _, t := range p.tags {
 			reference := p.target.Reference(t.text)
-			if other := owners[reference]; t.text != "" && other != nil && other.root.Digest != p.root.Digest {
+			other := owners[reference]
+			switch t.twin = nil; {
+			case t.text == "":
+			case other == nil:
+				owners[reference] = p
+			case other.root.Digest == p.root.Digest:
+				t.twin = other
+			default:
 				faults = append(faults, &invalidError{
 					message: fmt.Sprintf("%s and %s would both write the tag %s", other.item.Source.Text, p.item.Source.Text, reference),
 					hint:    "Give each image a tag or a repository of its own.",
 				})
 			}
-			owners[reference] = p
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// ownTags are the tags that no earlier promotion of the run moves too: its entry is about them.
+func (p *promotion) ownTags() (own []*tag) {
+	for _, t := range p.tags {
+		if t.twin == nil {
+			own = append(own, t)
+		}
+	}
+	return own
 }
 
 func (p *promotion) name(request Request) error {
@@ -90,7 +111,7 @@ func (p *promotion) name(request Request) error {
 			continue
 		}
 		if t.text != text { // it was named before the image was known
-			t.observed, t.looked = false, false
+			t.observed = false
 		}
 		t.text = text
 		twin := find(kept, text)
@@ -145,7 +166,7 @@ func (p *promotion) mayWrite(text string, request Request) error {
 	if ledger.Reserved(text) {
 		return &invalidError{
 			message: fmt.Sprintf("the tag %s is reserved", reference),
-			hint:    "Tags that begin with promotion-journal, promotion-ledger and promotion-record are where promotions are noted. Choose another name.",
+			hint:    "Tags that begin with promotion-ledger and promotion-keep are the program's own. Choose another name.",
 		}
 	}
 	if request.Trespass == nil {

@@ -17,24 +17,17 @@ import (
 )
 
 const (
-	noteName  = "io.github.artifact-promotion."
 	extension = "https://github.com/artifact-promotion/promote/record/v1"
 )
 
 // paper is a record as it stands in a repository.
 type paper struct {
-	tag, manifest, digest string
-	raw                   []byte
-	subject               string         // digest of what it hangs on
-	whole                 map[string]any // all of it
-	says                  map[string]any // our extension
-}
-
-// row is a line of a ledger.
-type row struct {
-	record string
-	size   int64
-	notes  map[string]string
+	digest  string
+	raw     []byte
+	subject string         // digest of the image that it is of
+	whole   map[string]any // all of it
+	says    map[string]any // our extension
+	entry   entry
 }
 
 // blobOf reads a blob over HTTP.
@@ -56,92 +49,38 @@ func blobOf(t testing.TB, at *regtest.Registry, repo, digest string) []byte {
 	return raw
 }
 
-// papers are the records of one repository's ledger, by their tags, in the order of the ledger's chain.
+// papers are the records of one repository's ledger, in the order of its entries.
 func papers(t testing.TB, at *regtest.Registry, repo, key string) (all []paper) {
 	t.Helper()
-	tags, err := regtest.Tags(t.Context(), at.Access("", ""), repo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tag := range tags {
-		if strings.HasPrefix(tag, "promotion-record-"+key+"-") {
-			all = append(all, paperAt(t, at, repo, tag))
+	for _, e := range rows(t, at, repo, key) {
+		p := paper{digest: e.record, raw: blobOf(t, at, repo, e.record), entry: e}
+		if int64(len(p.raw)) != e.size {
+			t.Errorf("the record has %d bytes, described as %d", len(p.raw), e.size)
 		}
+		if err := json.Unmarshal(p.raw, &p.whole); err != nil {
+			t.Fatal(err)
+		}
+		subject := p.whole["subject"].([]any)[0].(map[string]any)["digest"].(map[string]any)
+		p.subject = "sha256:" + subject["sha256"].(string)
+		p.says = p.whole["predicate"].(map[string]any)[extension].(map[string]any)
+		all = append(all, p)
 	}
-	slices.SortFunc(all, func(a, b paper) int {
-		return strings.Compare(a.whole["predicate"].(map[string]any)["timeVerified"].(string), b.whole["predicate"].(map[string]any)["timeVerified"].(string))
-	})
 	return all
 }
 
-func paperAt(t testing.TB, at *regtest.Registry, repo, tag string) paper {
+// rows are a ledger's entries, oldest first, where it has no segments.
+func rows(t testing.TB, at *regtest.Registry, repo, key string) []entry {
 	t.Helper()
-	_, raw, err := regtest.GetManifest(t.Context(), at.Access("", ""), repo, tag)
+	all, err := readEntries(t.Context(), at.Access("", ""), repo, key)
 	if err != nil {
 		t.Fatal(err)
-	}
-	var m struct {
-		MediaType, ArtifactType string
-		Config                  regtest.Descriptor
-		Layers                  []regtest.Descriptor
-		Subject                 regtest.Descriptor
-		Annotations             map[string]string
-	}
-	if err := json.Unmarshal(raw, &m); err != nil {
-		t.Fatal(err)
-	}
-	if m.MediaType != "application/vnd.oci.image.manifest.v1+json" || m.ArtifactType != "application/vnd.artifact-promotion.record.v1+json" ||
-		m.Config.MediaType != "application/vnd.oci.empty.v1+json" || len(m.Layers) != 1 || m.Layers[0].MediaType != "application/vnd.in-toto+json" ||
-		m.Annotations["in-toto.io/predicate-type"] != "https://slsa.dev/verification_summary/v1" {
-		t.Errorf("record's manifest %s", raw)
-	}
-	if got := string(blobOf(t, at, repo, m.Config.Digest)); got != "{}" {
-		t.Errorf("configuration %q", got)
-	}
-	p := paper{tag: tag, manifest: digestOf(string(raw)), digest: m.Layers[0].Digest, subject: m.Subject.Digest}
-	p.raw = blobOf(t, at, repo, p.digest)
-	if int64(len(p.raw)) != m.Layers[0].Size {
-		t.Errorf("the record has %d bytes, described as %d", len(p.raw), m.Layers[0].Size)
-	}
-	if err := json.Unmarshal(p.raw, &p.whole); err != nil {
-		t.Fatal(err)
-	}
-	p.says = p.whole["predicate"].(map[string]any)[extension].(map[string]any)
-	return p
-}
-
-// rows are a ledger's lines, oldest first, where it has but one part.
-func rows(t testing.TB, at *regtest.Registry, repo, key string) (all []row) {
-	t.Helper()
-	return rowsAt(t, at, repo, "promotion-ledger-"+key)
-}
-
-func rowsAt(t testing.TB, at *regtest.Registry, repo, tag string) (all []row) {
-	t.Helper()
-	if holds(t, at, repo, tag) == "" {
-		return nil
-	}
-	_, raw, err := regtest.GetManifest(t.Context(), at.Access("", ""), repo, tag)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var m struct{ Layers []regtest.Descriptor }
-	if err := json.Unmarshal(raw, &m); err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range m.Layers {
-		r := row{record: d.Digest, size: d.Size, notes: map[string]string{}}
-		for name, text := range d.Annotations {
-			r.notes[strings.TrimPrefix(name, noteName)] = text
-		}
-		all = append(all, r)
 	}
 	return all
 }
 
 func (s *works) papers() []paper { s.Helper(); return papers(s, s.target, s.repo, "production") }
 
-func (s *works) rows() []row { s.Helper(); return rows(s, s.target, s.repo, "production") }
+func (s *works) rows() []entry { s.Helper(); return rows(s, s.target, s.repo, "production") }
 
 // timeIn takes a time out of a document, so that the rest can be compared, and expects it in UTC and in a span.
 func timeIn(t testing.TB, from map[string]any, name string, after, before time.Time) time.Time {
@@ -188,55 +127,52 @@ func sizeOf(t *testing.T, at *regtest.Registry, repo, reference string) (bytes i
 	return bytes
 }
 
-// expectFiled expects a record where it has to be: under its own tag, listed beside what hangs on the image, in the
-// ledger, and in the report.
+// expectFiled expects a record where it has to be: in the ledger, attached to the image where the registry has the API,
+// and in the report.
 func (s *works) expectFiled(p paper, d document.Report, api bool) {
 	s.Helper()
 	if got := d.Promotions[0]; got.Record != p.digest || !got.Recorded {
 		s.Errorf("the report names the record %q, recorded %v; want %s", got.Record, got.Recorded, p.digest)
 	}
 	if p.subject != d.Promotions[0].Digest {
-		s.Errorf("it hangs on %s", p.subject)
+		s.Errorf("it is of %s", p.subject)
 	}
 	tree := read(s, s.target, s.repo, p.subject)
-	listed := tree.Fallback[p.subject]
-	if api {
-		listed = tree.Listed[p.subject]
+	attached := slices.ContainsFunc(slices.Concat(tree.Listed[p.subject], tree.Fallback[p.subject]), func(digest string) bool {
+		_, raw, err := regtest.GetManifest(s.Context(), s.target.Access("", ""), s.repo, digest)
+		return err == nil && strings.Contains(string(raw), p.digest)
+	})
+	if tree.HasAPI != api || attached != api {
+		s.Errorf("the record is attached: %v (API %v)", attached, tree.HasAPI)
 	}
-	if tree.HasAPI != api || !slices.Contains(listed, p.manifest) {
-		s.Errorf("the record %s is not listed (API %v): %q", p.manifest, tree.HasAPI, listed)
-	}
-	if all := s.rows(); !slices.ContainsFunc(all, func(r row) bool { return r.record == p.digest && r.notes["record-tag"] == p.tag }) {
-		s.Errorf("no line of %v names %s", all, p.digest)
+	if all := s.rows(); !slices.ContainsFunc(all, func(e entry) bool { return e.record == p.digest }) {
+		s.Errorf("no entry of %v names %s", all, p.digest)
 	}
 }
 
-// tagsWithout are the reserved tags of records and ledgers but for some.
-func tagsWithout(t testing.TB, at *regtest.Registry, repo string, known ...string) []string {
+// ourTags are the tags that the program keeps in a repository.
+func ourTags(t testing.TB, at *regtest.Registry, repo string) []string {
 	t.Helper()
 	tags, err := regtest.Tags(t.Context(), at.Access("", ""), repo)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return slices.DeleteFunc(tags, func(tag string) bool {
-		return slices.Contains(known, tag) || !strings.HasPrefix(tag, "promotion-ledger") && !strings.HasPrefix(tag, "promotion-record")
+		return !strings.HasPrefix(tag, "promotion-ledger.") && !strings.HasPrefix(tag, "promotion-keep.")
 	})
 }
 
-// reservedWrites are what of the log of writes is about records, in order: what comes before the first of them is left
-// out, and so are uploads.
+// reservedWrites are what of the log of writes is about ledgers and tags, in order; uploads are left out.
 func reservedWrites(at *regtest.Registry) (all []string) {
 	for _, w := range writes(at) {
 		name := w[strings.LastIndex(w, "/")+1:]
 		switch {
 		case !strings.HasPrefix(w, "PUT ") || !strings.Contains(w, "/manifests/"):
 			continue
-		case strings.HasPrefix(name, "promotion-record-"):
-			name = "record"
-		case strings.HasPrefix(name, "promotion-ledger-"):
+		case strings.HasPrefix(name, "promotion-ledger."):
 			name = "ledger"
-		case strings.HasPrefix(name, "promotion-journal-"):
-			name = "journal"
+		case strings.HasPrefix(name, "promotion-keep."):
+			name = "kept"
 		case strings.HasPrefix(name, "sha256-"):
 			name = "list"
 		case strings.HasPrefix(name, "sha256:"):

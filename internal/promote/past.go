@@ -2,7 +2,6 @@ package promote
 
 import (
 	"context"
-	"slices"
 
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/ledger"
@@ -10,28 +9,35 @@ import (
 
 // past is what a rollback knows of an environment.
 type past struct {
-	lines   []document.Line // oldest first
-	state   ledger.State
-	midway  string           // digest that a run was bringing when it was ended; empty: none was
-	before  string           // digest that the tag held then
-	to      string           // digest that it goes back to
-	brought *document.Line   // what brought that image there before; nil: no record tells
-	record  *document.Record // of that; nil: it cannot be read
+	lines         []document.Line // oldest first
+	state         ledger.State
+	midway        string           // digest that a run was bringing when it was ended; empty: none was
+	before        string           // digest that the tag held then
+	midwayRelease string           // that it was a member of
+	to            string           // digest that it goes back to
+	brought       *document.Line   // what brought that image there before; nil: no record tells
+	record        *document.Record // of that; nil: it cannot be read
 }
 
 // enoughLines is how much of a history a rollback reads, unless it is asked for more.
 const enoughLines = 100
 
-// readPast reads what the environment's tags hold, and what its records say.
+// readPast reads what the environment's tags hold, and what its ledger says.
 func (r *run) readPast(ctx context.Context) error {
 	g, inner := group(ctx)
-	g.Go(func() error { return r.readLedgers(inner) })
+	var waited bool
+	g.Go(func() (err error) {
+		waited, err = r.readLedgers(inner)
+		return err
+	})
 	g.Go(func() error { return r.observeNamed(inner) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := r.findMidway(ctx); err != nil {
-		return err
+	if waited {
+		if err := r.observeNamed(ctx); err != nil {
+			return err
+		}
 	}
 	least := enoughLines
 	if r.request.To.Text != "" {
@@ -40,49 +46,42 @@ func (r *run) readPast(ctx context.Context) error {
 	g, ctx = group(ctx)
 	g.SetLimit(atOnce)
 	for _, p := range r.promotions {
-		if p.ledger.book != nil {
-			g.Go(func() error { return p.readPast(ctx, least) })
+		if p.ledger.ledger != nil {
+			g.Go(func() error { return r.readPastOf(ctx, p, least) })
 		}
 	}
 	return g.Wait()
 }
 
-// findMidway finds what runs were bringing that were ended while their tags moved. It
-// is put back or brought whole later on: that a tag holds it proves no record.
-func (r *run) findMidway(ctx context.Context) error {
-	for _, m := range r.moves() {
-		if m.fixed || m.journal == nil || m.journal.Done {
-			continue
-		}
-		at := slices.IndexFunc(m.journal.Moves, func(j ledger.Move) bool { return j.Tag == m.text })
-		if at < 0 || m.past.midway != "" {
-			continue
-		}
-		i, err := r.follow(ctx, m)
-		if err != nil {
-			return err
-		}
-		if i != nil {
-			m.past.midway, m.past.before = m.journal.Moves[at].After, m.journal.Moves[at].Before
-		}
+func (r *run) readPastOf(ctx context.Context, p *promotion, least int) error {
+	h, err := p.ledger.ledger.History(ctx, p.ledger.view, least)
+	if err != nil && len(h.Entries) == 0 {
+		return err
+	}
+	if lost := p.ledger.ledger.LostError(h); lost != nil {
+		r.note(lost.Error())
+	}
+	r.countInPlace(ctx, p, h.Entries)
+	p.past.lines = ledger.Lines(h.Entries)
+	p.past.state = ledger.Replay(p.past.lines)
+	t := p.firstMoving()
+	if t == nil {
+		return nil
+	}
+	if e, was, ok := interruptedMove(h.Entries, t.text, digestText(t.shown)); ok {
+		p.past.midway, p.past.before, p.past.midwayRelease = e.Line.Digest, was.Back, e.Line.Release
 	}
 	return nil
 }
 
-func (p *promotion) readPast(ctx context.Context, least int) error {
-	holds := p.holds()
-	if p.past.midway != "" {
-		holds = ""
+// countInPlace has promotions count that have moved all their tags, and whose runs have died before
+// they said so: this run says it. A rollback is not among them: who starts one again means the same.
+func (r *run) countInPlace(ctx context.Context, p *promotion, entries []ledger.Entry) {
+	for n, e := range entries {
+		if e.IsOpen() && e.Line.Mode == document.ModePromote && r.isInPlace(ctx, p, e) {
+			entries[n].Line.Outcome = document.OutcomePromoted
+		}
 	}
-	if err := p.ledger.catchUp(ctx, holds); err != nil {
-		return err
-	}
-	h, err := p.ledger.book.History(ctx, p.ledger.page, least)
-	if err != nil && len(h.Lines) == 0 {
-		return err
-	}
-	p.past.lines, p.past.state = h.Lines, ledger.Replay(h.Lines)
-	return nil
 }
 
 // goTo notes where an image goes back to, and when it was there.
@@ -100,7 +99,11 @@ func (r *run) readBrought(ctx context.Context) error {
 			continue
 		}
 		g.Go(func() error {
-			record, _, err := p.ledger.book.Record(ctx, *p.past.brought)
+			blob, ok := recordBlob(*p.past.brought)
+			if !ok {
+				return nil
+			}
+			record, _, err := readRecord(ctx, p.target, blob)
 			if err == nil {
 				p.past.record = &record
 			}

@@ -58,11 +58,12 @@ func (p *promotion) pin() document.PlannedPromotion {
 }
 
 // refuseDrift refuses to apply a plan if a tag no longer holds what it held when
-// the plan was made and approved. One that holds what it is to become does no harm.
+// the plan was made and approved. One that holds what it is to become does no harm. A plan without
+// gates reads no ledger: it says what a tag pointed to, also where a run that died had moved it.
 func (r *run) refuseDrift() error {
 	var drifted []error
 	for _, m := range r.moves() {
-		if !m.pinned || m.before.Digest() == m.planned || m.unchanged() || m.fixed && m.before.Digest().Hex != "" {
+		if !m.pinned || m.before.Digest() == m.planned || m.shown.Digest() == m.planned || m.isInPlace() || m.fixed && m.shown.Digest().Hex != "" {
 			continue
 		}
 		drifted = append(drifted, &deniedError{

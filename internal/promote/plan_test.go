@@ -15,7 +15,6 @@ import (
 	"github.com/artifact-promotion/promote/internal/document"
 	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/promote"
-	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
 	"github.com/artifact-promotion/promote/internal/template"
 	"github.com/artifact-promotion/promote/internal/transfer"
@@ -47,7 +46,7 @@ func applying(t testing.TB, plan document.Plan) promote.Request {
 	r := requestOf(items...)
 	r.Mode, r.Plan = promote.Apply, &read
 	r.Attachments, r.Verify = read.Attachments, transfer.Level(read.Verify)
-	r.Settling = settle
+	r.Lease = settle
 	return r
 }
 
@@ -198,48 +197,76 @@ func TestDriftWhileItIsApplied(t *testing.T) {
 	f.expect(t, "refused", []*regtest.Image{f.old[0], f.third[1], f.old[2]}, nil)
 }
 
-// TestPlanMayOnlyRead: it asks for no right to write, also where a journal leads further.
+// TestPlanMayOnlyRead: it asks for no right to write, also where the ledger has an entry that a dead run left open. A
+// promotion resolves that, and what was planned is applied.
 func TestPlanMayOnlyRead(t *testing.T) {
-	grants := []regtest.Grant{{Repository: "*", Actions: []string{"pull"}}}
+	t.Parallel()
 	target := regtest.Serve(t, regtest.Options{Auth: &regtest.Auth{Users: map[string]regtest.User{
-		"reader": {Password: "secret", Grants: grants},
+		"reader": {Password: "secret", Grants: []regtest.Grant{{Repository: "*", Actions: []string{"pull"}}}},
 		user:     {Password: password, Grants: []regtest.Grant{{Repository: "*", Actions: []string{"*"}}}},
 	}}})
 	source := regtest.Serve(t, regtest.Options{})
-	push(t, plain("new"), source, "acme/app", "dev")
-	old := plain("old")
-	for _, repo := range []string{"prod/app", "prod/worker"} {
-		if err := old.Push(t.Context(), target.Access(user, password), repo, "production"); err != nil {
+	created := plain("new")
+	push(t, created, source, "acme/app", "dev")
+	reader := logins(credential.Login{}, credential.Login{Username: "reader", Password: "secret"})
+	writer := logins(credential.Login{}, credential.Login{Username: user, Password: password})
+	for repo, gates := range map[string]*promote.Gates{"prod/app": nil, "prod/gated": {}} {
+		dead := leaveOpen(t, target, repo, plain("old"))
+		target.ResetRequests()
+		r := request(t, source.Host()+"/acme/app:dev", target.Host()+"/"+repo+":production")
+		r.Mode, r.TargetEnv, r.Gates, r.NoGates, r.ValidFor = promote.Plan, "production", gates, gates == nil, time.Hour
+		d := runWith(t, t.Context(), reader, r, &watcher{})
+		expect(t, d, document.Planned)
+		want := dead.intent.Tags[0].After
+		if gates != nil { // the ledger tells what the tag held before that run
+			want = ""
+		}
+		if d.Plan == nil || d.Plan.Promotions[0].Tags[0].Before != want {
+			t.Errorf("%s: planned %+v", repo, d.Plan)
+		}
+		untouched(t, target)
+		for _, q := range ours(target) {
+			if q.Path == "/token" && strings.Contains(q.Query, "push") {
+				t.Errorf("asked for %s", q.Query)
+			}
+		}
+		a := applying(t, *d.Plan)
+		a.TargetEnv, a.Gates, a.NoGates, a.Lease = r.TargetEnv, r.Gates, r.NoGates, settle
+		expect(t, runWith(t, t.Context(), writer, a, &watcher{}), document.Promoted)
+		if now, _, err := regtest.TagDigest(t.Context(), target.Access(user, password), repo, "production"); err != nil || now != created.Root {
+			t.Errorf("%s holds %s, %v", repo, now, err)
+		}
+	}
+}
+
+// leaveOpen has the tag production point to an image as a run has moved it that died before it moved its other tag, in a
+// ledger of the environment and in one of the tag.
+func leaveOpen(t *testing.T, at *regtest.Registry, repo string, image *regtest.Image) entry {
+	t.Helper()
+	access := at.Access(user, password)
+	if err := image.Push(t.Context(), access, repo, "production"); err != nil {
+		t.Fatal(err)
+	}
+	e := entry{record: digestOf("record"), size: 6}
+	e.intent = entryIntent{
+		ID: "dead", Number: 1, Begun: time.Now().Add(-time.Hour), Tags: []entryTag{{Name: "production", After: image.Root}, {Name: "beside", After: image.Root}},
+		Line: entryLine{Mode: "promote", Digest: image.Root, Tags: []string{"production", "beside"}},
+	}
+	e.outcome = entryOutcome{Record: e.record, State: "pending", Renewed: e.intent.Begun}
+	for _, blob := range []string{"{}", "record"} {
+		if _, err := regtest.PutBlob(t.Context(), access, repo, []byte(blob)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	places := []ledger.Place{{Repository: target.Host() + "/prod/app", Tag: "production"}, {Repository: target.Host() + "/prod/worker", Tag: "production"}}
-	writer := registry.New(registry.Options{UserAgent: regtest.Agent, Credentials: &credential.Chain{Target: credential.Login{Username: user, Password: password}}})
-	for _, p := range places {
-		repo, err := writer.Open(t.Context(), credential.Target, repository(t, p.Repository), registry.Push)
-		if err != nil {
-			t.Fatal(err)
-		}
-		j := ledger.Journal{Release: digestOf("other"), Head: places[0], Moves: []ledger.Move{{Tag: "production", After: old.Root}}}
-		if p == places[0] {
-			j.Places = places
-		}
-		if err := ledger.WriteJournal(t.Context(), repo, "production", j); err != nil {
-			t.Fatal(err)
+	for _, kind := range []string{"env", "tag"} {
+		for n, tag := range ledgerTags(kind, "production") {
+			text := headWith(t, kind, "production", n+1, []entry{e})
+			if err := regtest.PutManifest(t.Context(), access, repo, tag, manifestOCI, text); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	r := request(t, source.Host()+"/acme/app:dev", target.Host()+"/prod/app:production")
-	r.Mode = promote.Plan
-	d := runWith(t, t.Context(), logins(credential.Login{}, credential.Login{Username: "reader", Password: "secret"}), r, &watcher{})
-	expect(t, d, document.Planned)
-	if d.Plan != nil && d.Plan.Promotions[0].Tags[0].Before != "" {
-		t.Errorf("planned %+v", d.Plan.Promotions[0].Tags)
-	}
-	for _, q := range ours(target) {
-		if q.Path == "/token" && strings.Contains(q.Query, "push") {
-			t.Errorf("asked for %s", q.Query)
-		}
-	}
+	return e
 }
 
 var propertySeeds = flag.Int("plans", 12, "how many random requests are planned and applied")
@@ -352,7 +379,7 @@ func unrecorded(t *testing.T, at *regtest.Registry, repo, tag string) *regtest.T
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tree.Without(ledger.RecordType)
+	return tree.Without(inToto)
 }
 
 // same expects two registries to hold the same under every tag of a repository. Journals, records and ledgers say who

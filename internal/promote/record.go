@@ -18,13 +18,15 @@ import (
 func (r *run) recordOf(ctx context.Context, p *promotion) document.Record {
 	record := document.Record{
 		Version: r.request.Version, Repository: p.target.Name(), Digest: p.root.Digest.String(),
-		Mode: r.recordMode(), Environment: r.request.TargetEnv, Policy: r.policy(),
+		Mode: r.recordMode(), Environment: r.request.TargetEnv, Ledger: p.ledgerName(r.request), Entry: p.ledger.id, Policy: r.policy(),
 		From: p.heldDocument(), Source: p.sourceDocument(), Tags: p.recordTags(), PreviousDigest: p.previousDigest(),
 		Job: r.request.Job, Approvers: p.approvers(), Reason: r.request.Reason,
 		Gates: p.verdicts, Overrides: overridesOf(p.verdicts),
 		Started: p.dated(r.request), Ended: time.Now().UTC(), Bytes: p.bytes(),
 	}
 	switch {
+	case p.ledger.stored != nil: // the graph may have been let go since
+		record.Attachments, record.Restores = p.ledger.stored.record.Attachments, p.ledger.stored.record.Restores
 	case p.past.brought != nil:
 		record.Restores = p.past.brought.Record // which lists what is attached
 	case p.ledger.listing:
@@ -33,7 +35,7 @@ func (r *run) recordOf(ctx context.Context, p *promotion) document.Record {
 		record.Attachments = attachmentsOf(p.graph)
 	}
 	if len(r.promotions) > 1 {
-		record.Release = r.releaseID()
+		record.Release, record.Members = r.releaseID(), r.members()
 	}
 	return record
 }
@@ -58,8 +60,8 @@ func (r *run) policy() *document.Policy {
 }
 
 func (p *promotion) bytes() int64 {
-	if p.graph == nil { // which is not read yet
-		return p.past.brought.Bytes
+	if b := p.past.brought; b != nil && (p.graph == nil || b.Bytes > 0) { // the graph has what was attached since
+		return b.Bytes
 	}
 	return p.graph.Bytes()
 }
@@ -67,7 +69,7 @@ func (p *promotion) bytes() int64 {
 // attachmentsOf names what is attached as a record does.
 func attachmentsOf(g *graph.Graph) (names []string) {
 	for _, a := range g.Attachments {
-		if g.Node(a.Digest).ArtifactType == ledger.RecordType {
+		if ledger.IsRecord(g.Node(a.Digest).Raw) {
 			continue
 		}
 		name := a.Tag
@@ -86,7 +88,7 @@ func attachmentsOf(g *graph.Graph) (names []string) {
 // what is attached to the image itself.
 func (p *promotion) attachmentsThere(ctx context.Context) (names []string) {
 	for _, d := range p.ledger.attached {
-		if d.ArtifactType != ledger.RecordType {
+		if _, _, record := ledger.AttachedRecord(d); !record {
 			names = append(names, d.Digest.String())
 		}
 	}
@@ -131,6 +133,46 @@ func overridesOf(verdicts []document.Verdict) (gates []string) {
 		}
 	}
 	return gates
+}
+
+// members are all promotions of the release. What a tag pointed to before, its own record says: the
+// others are still being read.
+func (r *run) members() (all []document.Member) {
+	for _, p := range r.promotions {
+		m := document.Member{Repository: p.target.Name(), Ledger: p.ledgerName(r.request), Digest: p.root.Digest.String()}
+		for _, t := range p.tags {
+			m.Tags = append(m.Tags, document.RecordTag{Name: t.text, Fixed: t.fixed, After: m.Digest})
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// release names what the run brings where.
+func (r *run) release() string {
+	var lines []string
+	for _, m := range r.moves() {
+		lines = append(lines, m.target.Reference(m.text)+" "+m.root.Digest.String()+"\n")
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "")))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// readAttached reads what is attached to an image that stays in its repository, where that is not
+// walked: as far as it can be told without a request of its own.
+func (r *run) readAttached(ctx context.Context) error {
+	g, ctx := group(ctx)
+	for _, p := range r.promotions {
+		if !p.ledger.listing {
+			continue
+		}
+		g.Go(func() error {
+			p.ledger.attached, _ = p.ledger.finder.Listed(ctx, p.root.Digest) // without it the record tells less
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // releaseID is what the records of one release share, and those of no other: the

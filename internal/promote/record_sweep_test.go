@@ -3,9 +3,10 @@ package promote_test
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -23,12 +24,13 @@ type deed struct {
 	brings  string
 	run     string
 	attempt string
+	stays   bool // a rollback over what was ended midway: it goes to what the ledger says was held
 }
 
 // scene is a run that is cut, and what happened before it.
 type scene struct {
 	setting
-	single bool // the moving tag alone: there is no journal
+	single bool // the moving tag alone
 	before []deed
 	cut    deed
 }
@@ -56,7 +58,7 @@ func scenes() []scene {
 	}
 	var at []scene
 	for n, s := range all {
-		for _, vendor := range vendorsFor(s.atTarget(), n) {
+		for _, vendor := range vendorsInBubble(s.atTarget(), n) {
 			s := s
 			s.name, s.vendor = s.name+" at "+vendor, vendor
 			at = append(at, s)
@@ -65,28 +67,15 @@ func scenes() []scene {
 	return at
 }
 
-// sequel is the run after the one that was cut.
-type sequel int
-
-const (
-	rerun    sequel = iota // the same run, once more
-	anew                   // the same promotion, as a run of its own
-	onwards                // a promotion of another image
-	backward               // a rollback
-	sequels
-)
-
-func (s sequel) String() string {
-	return [...]string{"the run again", "the same in a new run", "another promotion", "a rollback"}[s]
-}
-
 // TestRecordSweep cuts a run at each of its requests, in the ways of TestSweep and by letting all requests fail that go
 // where one went, and then lets another run follow, and a rollback.
 //
-// At no time a tag moves to an image of which the run has written no record. Success is said only of what the ledger
-// lists; that it is not listed yet, only of what has moved. After the next run, whichever it is, the ledger lists every
-// promotion that moved the tags once, with the right outcome, and none that did not; the environment holds what the
-// ledger says; the chain is whole; and a rollback goes to what was there before.
+// A tag moves only after the run's own pending entry that names it is in the ledger, and is reverted only while that is
+// open; no tag ever points to what no entry names. Success is said only of what the ledger lists as done, and what an
+// entry says that its tags held is what they hold. A final state is never replaced, and no entry is ever lost. A denied
+// run, which comes first, changes nothing. The next run, whichever it is, resolves the entry that was cut, or finishes
+// what it was about: the ledger then lists every promotion that moved all its tags once, and none that did not; the
+// environment holds what the ledger says; the chain is whole; and a rollback goes to what was held before.
 func TestRecordSweep(t *testing.T) {
 	long(t)
 	for _, s := range scenes() {
@@ -103,7 +92,7 @@ func sweepRecords(t *testing.T, s scene) {
 	t.Run("whole", func(t *testing.T) {
 		s.play(t, &plan{}, func(t *testing.T, w *theatre) {
 			d := w.do(t.Context(), w.plan, s.cut)
-			if err := errors.Join(w.whole(d), w.justified(), w.told(t.Context(), w.after(s.cut))); err != nil {
+			if err := errors.Join(w.whole(d), w.writtenAhead(), w.told(t.Context(), w.after(s.cut))); err != nil {
 				t.Error(err)
 			}
 			requests = w.plan.order
@@ -117,7 +106,7 @@ func sweepRecords(t *testing.T, s scene) {
 				t.Parallel()
 				next := sequel(at % int(sequels)) // the ways are seven: each meets every sequel
 				if c.parts() {
-					next = rerun
+					next = backward
 				}
 				s.cutAt(t, c, next, &notMade, &counted)
 			})
@@ -129,14 +118,14 @@ func sweepRecords(t *testing.T, s scene) {
 	}
 }
 
-// touchesRecords reports whether the request is for a record, a ledger, a journal or a tag.
+// touchesRecords reports whether the request is for a ledger or for a tag that moves.
 func (c cut) touchesRecords() bool {
 	return strings.Contains(c.request, "/promotion-") || strings.Contains(c.request, "/manifests/production") || strings.Contains(c.request, "/manifests/v-")
 }
 
-// parts reports whether the cut leaves a release of which one record is written and another is not.
+// parts reports whether the cut may leave a release of which one tag has moved and another has not.
 func (c cut) parts() bool {
-	return c.way == pathBefore && strings.Contains(c.request, "PUT /v2/prod/app1/manifests/promotion-record-")
+	return c.way == pathAfter && strings.Contains(c.request, "PUT /v2/prod/app1/manifests/production") || c.way == endAfter && strings.Contains(c.request, "PUT /v2/prod/app0/manifests/production")
 }
 
 // recordCuts are all cuts, or a sample, which has more of those that this is about.
@@ -146,7 +135,7 @@ func recordCuts(requests []string) (all []cut) {
 		for w := range waysAndPaths {
 			number++
 			c := cut{number, w, r}
-			if *sweepAll || number%sweepSample == 0 || c.touchesRecords() && number%61 == 0 || c.parts() {
+			if *sweepAll || number%*sweepSample == 0 || c.touchesRecords() && number%min(61, *sweepSample) == 0 || c.parts() {
 				all = append(all, c)
 			}
 		}
@@ -157,15 +146,15 @@ func recordCuts(requests []string) (all []cut) {
 // theatre is a world in which a scene is played.
 type theatre struct {
 	*swept
-	scene scene
-	seen  bool                  // what was cut has been seen in place, and is put back: the ledger may say so or not
-	had   map[string][]recordOf // records in each repository before the run that is cut
+	scene  scene
+	latest string                      // the run that was made last
+	final  map[string]map[string]entry // those that had ended when they were seen last, by repository and ID
 }
 
 func (s scene) play(t *testing.T, p *plan, run func(*testing.T, *theatre)) {
 	t.Helper()
 	cutting(t, s.setting, p, func(t *testing.T, w *swept) {
-		g := &theatre{swept: w, scene: s, had: map[string][]recordOf{}}
+		g := &theatre{swept: w, scene: s, final: map[string]map[string]entry{}}
 		w.fixed = ""
 		for _, p := range w.parcels {
 			for _, letter := range []string{"a", "b", "c"} {
@@ -180,19 +169,16 @@ func (s scene) play(t *testing.T, p *plan, run func(*testing.T, *theatre)) {
 			g.prepare(t, d)
 		}
 		for _, p := range w.parcels {
-			records, err := readRecords(t.Context(), w.at(w.target), p.repo, "production")
-			if err != nil {
+			if err := regtest.PutTag(t.Context(), w.at(w.target), p.repo, "taken", p.old); err != nil {
 				t.Fatal(err)
 			}
-			for n, r := range records {
-				if records[n].run, err = runOf(t.Context(), w.at(w.target), p.repo, r.record); err != nil {
-					t.Fatal(err)
-				}
-			}
-			g.had[p.repo] = records
+			g.final[p.repo] = map[string]entry{}
+		}
+		if err := g.keepsFinal(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 		w.plan.mu.Lock()
-		w.plan.order, w.plan.times, w.plan.wrote = nil, nil, nil
+		w.plan.order, w.plan.times = nil, nil
 		w.plan.mu.Unlock()
 		run(t, g)
 	})
@@ -288,6 +274,7 @@ func letters(deeds []deed) []string {
 	stack := []string{""}
 	for _, d := range deeds {
 		switch top := len(stack) - 1; {
+		case d.stays:
 		case d.brings == "":
 			stack = stack[:top]
 		case stack[top] != d.brings:
@@ -313,7 +300,7 @@ func (g *theatre) toldOf(ctx context.Context, p *parcel, deeds []deed) error {
 	if err != nil {
 		return err
 	}
-	all := []error{a.sound(ctx, g.world, p.repo)}
+	all := []error{a.sound(ctx, g.world, p.repo), g.namesAll(ctx, p)}
 	var want []string
 	for n, d := range deeds {
 		stack := letters(deeds[:n+1])
@@ -323,15 +310,16 @@ func (g *theatre) toldOf(ctx context.Context, p *parcel, deeds []deed) error {
 		}
 		want = append(want, outcome+g.digest(p, stack[len(stack)-1])+" by "+d.run)
 	}
-	if g.seen && !slices.ContainsFunc(a.good(), func(l string) bool { return strings.HasSuffix(l, " by "+g.scene.cut.run) }) {
-		want = slices.DeleteFunc(want, func(l string) bool { return strings.HasSuffix(l, " by "+g.scene.cut.run) })
-	}
 	if got := a.good(); !slices.Equal(got, want) {
 		all = append(all, fmt.Errorf("%s: the ledger lists\n\t%s\nand not\n\t%s", p.repo, strings.Join(a.all(), "\n\t"), strings.Join(want, "\n\t")))
 	}
 	for _, l := range a.lines {
 		if !l.good() && l.run != g.scene.cut.run {
 			all = append(all, fmt.Errorf("%s: nothing went wrong with %s", p.repo, l))
+		}
+		touched := len(deeds) > 0 && (deeds[len(deeds)-1].run == g.latest || deeds[len(deeds)-1].run == g.scene.cut.run)
+		if l.result == "pending" && g.latest != "" && touched {
+			all = append(all, fmt.Errorf("%s: nobody resolved %s", p.repo, l))
 		}
 	}
 	return errors.Join(append(all, g.holds(ctx, p, letters(deeds)))...)
@@ -378,58 +366,115 @@ func (g *theatre) follow(ctx context.Context, c cut, d document.Report, next seq
 			return false, fmt.Errorf("one fault ends it: %w", err)
 		}
 	}
+	time.Sleep(lateAtMost) // of the bubble's time: what a vendor shows late is there
 	l, err := g.look(ctx, d)
-	if err := errors.Join(err, g.justified(), g.truthful(ctx, d, l)); err != nil {
+	if err := errors.Join(err, g.writtenAhead(), g.keepsFinal(ctx), g.truthful(ctx, d, l)); err != nil {
 		return false, err
 	}
-	return l.counts(g.scene), g.converges(ctx, next, l)
+	if err := g.denied(ctx); err != nil {
+		return false, fmt.Errorf("a denied run: %w", err)
+	}
+	return l.counts(g), g.converges(ctx, next, l)
 }
+
+// denied makes a run whose fixed tag points to something else, and expects that it changes nothing.
+func (g *theatre) denied(ctx context.Context) error {
+	before, err := g.everything(ctx)
+	if err != nil {
+		return err
+	}
+	r := g.ask(deed{brings: "c", run: "150"})
+	for n, p := range g.parcels {
+		to := g.target.Host() + "/" + p.repo
+		r.Items[n] = item(failing{}, g.source.Host()+"/"+p.from+":c", to+":production", fixed+to+":taken")
+	}
+	d := g.promoteRequest(ctx, nil, r)
+	if d.Result != document.Denied {
+		return fmt.Errorf("it ends as %s: %+v", d.Result, d.Faults)
+	}
+	after, err := g.everything(ctx)
+	if err == nil && !maps.Equal(before, after) {
+		err = fmt.Errorf("the target's tags were %v and are %v", before, after)
+	}
+	return err
+}
+
+// everything is what each tag of the targets points to.
+func (g *theatre) everything(ctx context.Context) (map[string]string, error) {
+	all := map[string]string{}
+	for _, p := range g.parcels {
+		tags, err := regtest.Tags(ctx, g.at(g.target), p.repo)
+		if err != nil {
+			return nil, err
+		}
+		for _, tag := range tags {
+			if all[p.repo+":"+tag], _, err = regtest.TagDigest(ctx, g.at(g.target), p.repo, tag); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// lateAtMost is how long a registry may show what was there before a write.
+const lateAtMost = 15 * time.Second
 
 // left is what a run that was cut has left.
 type left struct {
 	success bool
-	moved   map[string]bool // repositories whose moving tag holds what the run was to bring
-	all     bool            // of them
-	open    bool            // there is a journal that says that the tags are moving
+	moved   map[string]bool   // repositories whose moving tag points to what the run was to bring
+	entries map[string]*entry // of the run, by repository; nil: there is none
+	whole   bool              // every tag of the run points to that
 }
 
-// counts reports whether the run counts that was cut. One that is under way is put back by the next, unless that is the
-// same.
-func (l left) counts(s scene) bool { return l.success || l.all && (s.single || !l.open) }
+// counts reports whether the run counts that was cut: its entries say so, or will be resolved so.
+func (l left) counts(g *theatre) bool {
+	return !slices.ContainsFunc(g.parcels, func(p *parcel) bool { return !l.countsIn(p) })
+}
+
+func (l left) countsIn(p *parcel) bool {
+	e := l.entries[p.repo]
+	return e != nil && (e.good() || e.outcome.State == "pending" && l.whole)
+}
 
 func (g *theatre) look(ctx context.Context, d document.Report) (left, error) {
-	l := left{success: succeeded(d), moved: map[string]bool{}}
+	l := left{success: succeeded(d), moved: map[string]bool{}, entries: map[string]*entry{}, whole: true}
 	stack := letters(g.after(g.scene.cut))
 	for _, p := range g.parcels {
 		now, _, err := regtest.TagDigest(ctx, g.at(g.target), p.repo, "production")
 		if err != nil {
 			return l, err
 		}
-		if now == g.digest(p, stack[len(stack)-1]) {
-			l.moved[p.repo] = true
+		l.moved[p.repo] = now == g.digest(p, stack[len(stack)-1])
+		entries, err := readEntries(ctx, g.at(g.target), p.repo, "production")
+		if err != nil {
+			return l, err
 		}
+		for _, e := range entries {
+			if e.intent.Run.ID == g.scene.cut.run && fmt.Sprint(e.intent.Run.Attempt) == cmp.Or(g.scene.cut.attempt, "1") {
+				l.entries[p.repo] = &e
+			}
+		}
+		whole, err := g.inPlace(ctx, p, l.entries[p.repo])
+		if err != nil {
+			return l, err
+		}
+		l.whole = l.whole && whole
 	}
-	l.all = len(l.moved) == len(g.parcels)
-	var err error
-	l.open, err = g.underWay(ctx)
-	return l, err
+	return l, nil
 }
 
-// underWay reports whether there is a journal which says that tags are moving.
-func (w *world) underWay(ctx context.Context) (bool, error) {
-	const head = "promotion-journal-production"
-	repo := w.parcels[0].repo
-	if _, exists, err := regtest.TagDigest(ctx, w.at(w.target), repo, head); err != nil || !exists {
-		return false, err
+// inPlace reports whether every tag of an entry points to what it was to be moved to.
+func (g *theatre) inPlace(ctx context.Context, p *parcel, e *entry) (bool, error) {
+	if e == nil {
+		return false, nil
 	}
-	_, text, err := regtest.GetManifest(ctx, w.at(w.target), repo, head)
-	if err != nil {
-		return false, err
+	for _, t := range e.intent.Tags {
+		if now, _, err := regtest.TagDigest(ctx, g.at(g.target), p.repo, t.Name); err != nil || now != t.After {
+			return false, err
+		}
 	}
-	var m manifestOf
-	var journal struct{ Done bool }
-	err = errors.Join(json.Unmarshal(text, &m), json.Unmarshal([]byte(m.Annotations[annotated+"journal"]), &journal))
-	return !journal.Done, err
+	return true, nil
 }
 
 func succeeded(d document.Report) bool {
@@ -438,12 +483,16 @@ func succeeded(d document.Report) bool {
 
 // converges makes the next run, and a rollback after it.
 func (g *theatre) converges(ctx context.Context, next sequel, l left) error {
-	again := g.do(ctx, nil, g.deedOf(next))
-	g.seen = next == backward && l.open && !l.success && g.scene.cut.brings != ""
-	deeds := map[string][]deed{}
+	fixedBefore := g.fixedOf(ctx)
+	last := g.deedOf(next)
+	g.latest = last.run
+	again := g.do(ctx, nil, last)
+	deeds, err := map[string][]deed{}, error(nil)
 	deepest, shallowest := 0, len(g.scene.before)+9
 	for _, p := range g.parcels {
-		deeds[p.repo] = g.counting(p, next, l)
+		if deeds[p.repo], err = g.counting(ctx, p, next, l); err != nil {
+			return err
+		}
 		for n := range deeds[p.repo] {
 			shallowest = min(shallowest, len(letters(deeds[p.repo][:n+1])))
 		}
@@ -455,12 +504,14 @@ func (g *theatre) converges(ctx context.Context, next sequel, l left) error {
 		}
 		return nil
 	}
-	err := g.toldEach(ctx, deeds)
+	err = errors.Join(g.toldEach(ctx, deeds), g.writtenAhead(), g.keepsFinal(ctx))
 	if again.Result.ExitCode() != 0 {
 		err = errors.Join(fmt.Errorf("it ends as %s: %+v", again.Result, again.Faults), err)
 	}
-	if !g.scene.single && (g.fixedOf(ctx) > 0) != (next == rerun || l.counts(g.scene)) {
-		err = errors.Join(err, fmt.Errorf("%d fixed tags of the run that was cut, which counts: %v", g.fixedOf(ctx), l.counts(g.scene)))
+	if n := g.fixedOf(ctx); !g.scene.single && next != rerun && n != fixedBefore {
+		err = errors.Join(err, fmt.Errorf("%d fixed tags of the run that was cut, and there were %d: only that run may write or delete them", n, fixedBefore))
+	} else if !g.scene.single && next == rerun && n != len(g.parcels) {
+		err = errors.Join(err, fmt.Errorf("%d fixed tags of the run that was cut", n))
 	}
 	if err != nil {
 		return fmt.Errorf("the next run, %s, notices %q: %w", again.Result, again.Notices, err)
@@ -472,8 +523,9 @@ func (g *theatre) converges(ctx context.Context, next sequel, l left) error {
 	for _, p := range g.parcels {
 		deeds[p.repo] = append(deeds[p.repo], back)
 	}
+	g.latest = back.run
 	r := g.do(ctx, nil, back)
-	if err := errors.Join(g.whole(r), g.toldEach(ctx, deeds)); err != nil {
+	if err := errors.Join(g.whole(r), g.toldEach(ctx, deeds), g.writtenAhead(), g.keepsFinal(ctx)); err != nil {
 		return fmt.Errorf("a rollback after it, notices %q: %w", r.Notices, err)
 	}
 	return nil
@@ -502,109 +554,207 @@ func (g *theatre) deedOf(next sequel) deed {
 }
 
 // counting are the deeds of a parcel that count after the next run.
-func (g *theatre) counting(p *parcel, next sequel, l left) []deed {
+func (g *theatre) counting(ctx context.Context, p *parcel, next sequel, l left) ([]deed, error) {
 	c, last := g.scene.cut, g.deedOf(next)
-	switch {
-	case next == rerun, next == anew && c.brings != "" && g.scene.single && l.counts(g.scene): // nothing is left to do
-		return g.after(c)
-	case last.brings == "" && l.open && !l.success:
-		return g.countingBack(p, l)
-	case l.counts(g.scene):
-		return g.after(c, last)
-	default:
-		return g.after(last)
+	begun := slices.Contains(slices.Collect(maps.Values(l.moved)), true)
+	switch counts := l.countsIn(p); {
+	case c.brings == "" && last.brings == "" && begun && !l.ended(g):
+		return g.countingBack(ctx, p, next)
+	case next == rerun, next == anew && c.brings != "" && g.scene.single && counts: // nothing is left to do
+		return g.after(c), nil
+	case counts:
+		return g.after(c, last), nil
+	case last.brings != "", !begun:
+		return g.after(last), nil
+	case l.moved[p.repo]:
+		last.stays = true
+		return g.after(last), nil
+	default: // of a release that was ended midway, what has not moved stays
+		return g.after(), nil
 	}
 }
 
-// countingBack are those after a rollback where a release was ended while its tags moved. What it brought is undone,
-// which the ledger may say where somebody could see it; the others, of which nothing moved, stay. A rollback that was ended
-// is not counted, and gone on with.
-func (g *theatre) countingBack(p *parcel, l left) []deed {
-	c, last := g.scene.cut, deed{run: "200"}
+// ended reports whether every entry of the run says that it has done what it was to do.
+func (l left) ended(g *theatre) bool {
+	return !slices.ContainsFunc(g.parcels, func(p *parcel) bool { return l.entries[p.repo] == nil || !l.entries[p.repo].good() })
+}
+
+// countingBack are those after a rollback over one that did not come to its end: it finishes that, and goes no further
+// back. Which of the two the ledger says it was depends on what the second could read, and had to write.
+func (g *theatre) countingBack(ctx context.Context, p *parcel, next sequel) ([]deed, error) {
+	c, last := g.scene.cut, g.deedOf(next)
+	entries, err := readEntries(ctx, g.at(g.target), p.repo, "production")
+	by := map[string]bool{}
+	for _, e := range entries {
+		by[e.intent.Run.ID] = by[e.intent.Run.ID] || e.good()
+	}
 	switch {
-	case c.brings == "" || len(l.moved) == 0:
-		return g.after(last)
-	case l.moved[p.repo]:
-		return g.after(c, last)
+	case !by[c.run]:
+		return g.after(last), err
+	case next != rerun && by[last.run]:
+		last.stays = true
+		return g.after(c, last), err
 	default:
-		return g.after()
+		return g.after(c), err
 	}
 }
 
 // fixedOf is how many fixed tags there are that the run that was cut wrote.
 func (g *theatre) fixedOf(ctx context.Context) (n int) {
-	p := g.parcels[0]
-	tags, err := regtest.Tags(ctx, g.at(g.target), p.repo)
-	if err != nil {
-		panic(err)
-	}
-	for _, tag := range tags {
-		if strings.HasPrefix(tag, "v-"+g.scene.cut.run+"-") {
-			n++
+	for _, p := range g.parcels {
+		tags, err := regtest.Tags(ctx, g.at(g.target), p.repo)
+		if err != nil {
+			panic(err)
+		}
+		for _, tag := range tags {
+			if strings.HasPrefix(tag, "v-"+g.scene.cut.run+"-") {
+				n++
+			}
 		}
 	}
 	return n
 }
 
-// justified expects that the run wrote no tag, but to put it back, before there was a record of its own that has the
-// image for its subject.
-func (g *theatre) justified() error {
+// writtenAhead expects of every tag that any run wrote so far that the newest entry about it was pending in the ledger,
+// and named what was written: what the run brings, or what it goes back to when it fails. A run deletes a tag only that
+// it made.
+func (g *theatre) writtenAhead() error {
 	g.plan.mu.Lock()
 	defer g.plan.mu.Unlock()
-	stack := letters(g.after(g.scene.cut))
-	recorded := map[string]bool{}
-	for _, p := range g.parcels {
-		recorded[p.repo] = slices.ContainsFunc(g.had[p.repo], func(r recordOf) bool {
-			return r.run == g.scene.cut.run && r.subject == g.digest(p, stack[len(stack)-1])
-		})
-	}
+	heads := map[string]map[string][]entry{}
 	for _, w := range g.plan.wrote {
-		for _, p := range g.parcels {
-			brings := g.digest(p, stack[len(stack)-1])
-			switch {
-			case w.repo != p.repo:
-			case strings.HasPrefix(w.tag, "promotion-record-production-"):
-				recorded[p.repo] = recorded[p.repo] || w.subject == brings
-			case (w.tag == "production" || strings.HasPrefix(w.tag, "v-")) && w.digest == brings && !recorded[p.repo]:
-				return fmt.Errorf("%s:%s was written before its record", p.repo, w.tag)
+		switch {
+		case isHead(w.tag) && w.digest == "":
+			return fmt.Errorf("%s:%s was deleted", w.repo, w.tag)
+		case isHead(w.tag):
+			entries, err := entriesIn(w.manifest)
+			if err != nil {
+				return err
+			}
+			if heads[w.repo] == nil {
+				heads[w.repo] = map[string][]entry{}
+			}
+			heads[w.repo][w.tag] = entries
+		case w.tag == "production" || strings.HasPrefix(w.tag, "v-"):
+			if err := named(w, unionOf(slices.Collect(maps.Values(heads[w.repo]))...)); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// truthful compares what a run says with what is there.
+// named expects that the newest entry about a tag is pending, and names what is written there.
+func named(w tagged, entries []entry) error {
+	for _, e := range slices.Backward(entries) {
+		for _, t := range e.intent.Tags {
+			if t.Name != w.tag {
+				continue
+			}
+			if e.outcome.State != "pending" || w.digest != t.After && w.digest != t.Back || w.digest == "" && !t.Fixed {
+				return fmt.Errorf("%s:%s became %q, while the entry of run %s said %s, %+v", w.repo, w.tag, w.digest, e.intent.Run.ID, e.outcome.State, t)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("%s:%s was written, and no entry names it", w.repo, w.tag)
+}
+
+// namesAll expects that an entry names what each tag points to that a run wrote.
+func (g *theatre) namesAll(ctx context.Context, p *parcel) error {
+	entries, err := readEntries(ctx, g.at(g.target), p.repo, "production")
+	if err != nil {
+		return err
+	}
+	tags, err := regtest.Tags(ctx, g.at(g.target), p.repo)
+	if err != nil {
+		return err
+	}
+	var all []error
+	for _, tag := range tags {
+		if tag != "production" && !strings.HasPrefix(tag, "v-") {
+			continue
+		}
+		now, _, err := regtest.TagDigest(ctx, g.at(g.target), p.repo, tag)
+		known := slices.ContainsFunc(entries, func(e entry) bool {
+			return slices.ContainsFunc(e.intent.Tags, func(t entryTag) bool { return t.Name == tag && (t.After == now || t.Back == now) })
+		})
+		if err != nil || !known && (tag != "production" || now != p.old) {
+			all = append(all, fmt.Errorf("no entry says that %s:%s points to %s: %w", p.repo, tag, now, err))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// keepsFinal expects that what had ended when this was called last is in the ledger as it was then.
+func (g *theatre) keepsFinal(ctx context.Context) error {
+	var all []error
+	for _, p := range g.parcels {
+		entries, err := readEntries(ctx, g.at(g.target), p.repo, "production")
+		if err != nil {
+			return err
+		}
+		now := map[string]entry{}
+		for _, e := range entries {
+			if e.outcome.State != "pending" {
+				now[e.intent.ID] = e
+			}
+		}
+		for id, was := range g.final[p.repo] {
+			if !reflect.DeepEqual(was, now[id]) {
+				all = append(all, fmt.Errorf("%s: what had ended as %+v is now %+v", p.repo, was, now[id]))
+			}
+		}
+		g.final[p.repo] = now
+	}
+	return errors.Join(all...)
+}
+
+// truthful compares what a run says, and what its entries say, with what is there.
 func (g *theatre) truthful(ctx context.Context, d document.Report, l left) error {
 	var all []error
 	switch {
 	case d.Result.ExitCode() == 0:
 		all = append(all, g.told(ctx, g.after(g.scene.cut)))
-	case d.Result == document.Unrecorded && !l.all:
+	case d.Result == document.Unrecorded && !l.whole:
 		all = append(all, errors.New("unrecorded, and not every tag has moved"))
 	case len(d.Faults) == 0:
 		all = append(all, errors.New("it fails without a reason"))
 	}
 	for n, p := range g.parcels {
-		a, err := readAnnals(ctx, g.at(g.target), p.repo, "production")
-		if err != nil {
-			return err
-		}
-		all = append(all, a.sound(ctx, g.world, p.repo))
+		all = append(all, g.namesAll(ctx, p), g.entryTrue(ctx, p, d, l.entries[p.repo]))
 		if n >= len(d.Promotions) {
 			continue
 		}
 		said := d.Promotions[n]
 		now, _, err := regtest.TagDigest(ctx, g.at(g.target), p.repo, "production")
 		all = append(all, err, truth(said, "production", now))
-		listed := slices.ContainsFunc(a.lines, func(l annal) bool {
-			return l.record == said.Record && l.good() == succeeded(d) && l.run == g.scene.cut.run
-		})
-		if said.Recorded && !listed {
-			all = append(all, fmt.Errorf("%s: the record %s is said to be listed, but the ledger has\n\t%s", p.repo, said.Record, strings.Join(a.all(), "\n\t")))
+		if e := l.entries[p.repo]; said.Recorded && d.Result != document.Unchanged && (e == nil || e.record != said.Record || !e.good()) {
+			all = append(all, fmt.Errorf("%s: the record %s is said to be listed, but the entry is %+v", p.repo, said.Record, e))
 		}
-		if !succeeded(d) && slices.ContainsFunc(a.lines, func(l annal) bool { return l.run == g.scene.cut.run && l.good() }) {
-			all = append(all, fmt.Errorf("%s: the run failed, and the ledger has\n\t%s", p.repo, strings.Join(a.all(), "\n\t")))
+	}
+	return errors.Join(all...)
+}
+
+// entryTrue compares the outcome of an entry with what its tags point to, and with the result of its run.
+func (g *theatre) entryTrue(ctx context.Context, p *parcel, d document.Report, e *entry) error {
+	if e == nil || e.outcome.State == "pending" {
+		return nil
+	}
+	var all []error
+	for _, t := range e.intent.Tags {
+		now, _, err := regtest.TagDigest(ctx, g.at(g.target), p.repo, t.Name)
+		switch {
+		case err != nil:
+			all = append(all, err)
+		case now != e.outcome.Held[t.Name],
+			e.good() && now != t.After,
+			e.outcome.State == "failed" && now != t.Found && now != t.Back:
+			all = append(all, fmt.Errorf("%s:%s points to %q, and the entry says %+v", p.repo, t.Name, now, e.outcome))
 		}
+	}
+	if e.good() && !succeeded(d) || d.Result.ExitCode() == 0 && !e.good() {
+		all = append(all, fmt.Errorf("%s: the run ends as %s, and its entry as %s", p.repo, d.Result, e.outcome.State))
 	}
 	return errors.Join(all...)
 }

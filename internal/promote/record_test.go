@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,10 @@ func TestRecordSays(t *testing.T) {
 			t.Fatalf("%d records", len(all))
 		}
 		p := all[1]
+		if p.says["entry"] != p.entry.intent.ID || len(p.entry.intent.ID) < 26 {
+			t.Errorf("it is of the entry %v, and stands in %q", p.says["entry"], p.entry.intent.ID)
+		}
+		delete(p.says, "entry")
 		verdicts, err := json.Marshal(d.Promotions[0].Gates)
 		if err != nil || len(d.Promotions[0].Gates) != 3 {
 			t.Fatalf("verdicts %s, %v", verdicts, err)
@@ -108,21 +113,32 @@ func TestRecordSays(t *testing.T) {
 			verdicts, sizeOf(t, s.source, "acme/app", i.Root), digestTag(i.Root, ".sig"), sbom, first.digest))
 
 		s.expectFiled(p, d, o.Referrers)
-		line := s.rows()[1]
-		want := map[string]string{
-			"environment": "production", "mode": "promote", "result": "promoted", "from": "staging", "repository": s.target.Host() + "/prod/app",
-			"digest": i.Root, "previous-digest": s.image("a").Root, "tags": "production,latest," + release, "actor": "joe",
-			"reason": "TICKET-1 <b>", "run": "https://github.com/acme/app/actions/runs/1001", "previous-record": first.digest, "record-tag": p.tag,
-			"bytes": fmt.Sprint(sizeOf(t, s.source, "acme/app", i.Root)),
+		e := p.entry
+		if !e.intent.Begun.Equal(e.outcome.Resolved) && e.outcome.Resolved.Before(e.intent.Begun) || e.outcome.State != "promoted" || e.outcome.By != "" || e.intent.Number != 2 {
+			t.Errorf("begun %s, the outcome is %+v", e.intent.Begun, e.outcome)
 		}
-		for _, name := range []string{"time", "moved"} {
-			if at, err := time.Parse(time.RFC3339Nano, line.notes[name]); err != nil || at.Before(began) || at.After(time.Now()) || !strings.HasSuffix(line.notes[name], "Z") {
-				t.Errorf("%s is %q", name, line.notes[name])
-			}
-			delete(line.notes, name)
+		line := e.intent.Line
+		if line.Time.Before(began) || line.Time.After(time.Now()) || line.Time.Location() != time.UTC {
+			t.Errorf("the line is of %s", line.Time)
 		}
-		if !maps.Equal(line.notes, want) || line.size != int64(len(p.raw)) {
-			t.Errorf("the line says %v, want %v", line.notes, want)
+		want := entryLine{
+			Time: line.Time, Environment: "production", Mode: "promote", From: "staging", Repository: s.target.Host() + "/prod/app",
+			Digest: i.Root, PreviousDigest: s.image("a").Root, Tags: []string{"production", "latest", release}, Actor: "joe",
+			Reason: "TICKET-1 <b>", Run: "https://github.com/acme/app/actions/runs/1001", Entry: e.intent.ID,
+			Record: p.digest, Size: int64(len(p.raw)), Bytes: sizeOf(t, s.source, "acme/app", i.Root), PreviousRecord: first.digest,
+		}
+		if !reflect.DeepEqual(line, want) {
+			t.Errorf("the line says %+v, want %+v", line, want)
+		}
+		old := s.image("a").Root
+		if want := []entryTag{{Name: "production", Found: old, Back: old, After: i.Root}, {Name: "latest", After: i.Root}, {Name: release, Fixed: true, After: i.Root}}; !slices.Equal(e.intent.Tags, want) {
+			t.Errorf("its tags are %+v, want %+v", e.intent.Tags, want)
+		}
+		if want := map[string]string{"production": i.Root, "latest": i.Root, release: i.Root}; !maps.Equal(e.outcome.Held, want) {
+			t.Errorf("they held %v", e.outcome.Held)
+		}
+		if want := (entryRun{Repository: "acme/app", ID: "1001", Attempt: 2, Job: "promote", URL: "https://github.com/acme/app/actions/runs/1001"}); e.intent.Run != want {
+			t.Errorf("its run is %+v", e.intent.Run)
 		}
 	})
 }
@@ -182,8 +198,8 @@ func TestRecordOfEveryKind(t *testing.T) {
 					len(p[0].says["tags"].([]any)) != len(tags) {
 					t.Errorf("it says %v", p[0].whole)
 				}
-				if reserved := tagsWithout(t, s.target, s.repo, "promotion-ledger-"+test.key, p[0].tag); len(reserved) > 0 {
-					t.Errorf("more of them: %q", reserved)
+				if got, want := ourTags(t, s.target, s.repo), ledgerTags("tag", test.key); !slices.Equal(got, want[:]) {
+					t.Errorf("tags of ours: %q", got)
 				}
 			})
 		}
@@ -198,6 +214,9 @@ func TestRecordOfEveryKind(t *testing.T) {
 				t.Fatalf("records %v", p)
 			}
 			s.expectFiled(p[0], d, o.Referrers)
+			if got, want := ourTags(t, s.target, s.repo), ledgerTags("tag", "production"); !slices.Equal(got, want[:]) {
+				t.Errorf("tags of ours: %q", got)
+			}
 		})
 		t.Run("without a workflow", func(t *testing.T) {
 			s := newWorks(t, o)
@@ -224,11 +243,14 @@ func TestRecordsOfARelease(t *testing.T) {
 		releases := map[any]bool{}
 		for n := range ships {
 			p, l := papers(t, f.target, repoOf(n), "production"), rows(t, f.target, repoOf(n), "production")
-			if len(p) != 1 || len(l) != 1 || l[0].record != p[0].digest || l[0].notes["result"] != "promoted" || d.Promotions[n].Record != p[0].digest || p[0].subject != f.new[n].Root {
+			if len(p) != 1 || len(l) != 1 || l[0].record != p[0].digest || l[0].outcome.State != "promoted" || d.Promotions[n].Record != p[0].digest || p[0].subject != f.new[n].Root {
 				t.Fatalf("records %v, lines %v", p, l)
 			}
-			if p[0].says["previousDigest"] != f.old[n].Root || l[0].notes["release"] != p[0].says["release"] {
-				t.Errorf("it says %v, the line %v", p[0].says, l[0].notes)
+			if p[0].says["previousDigest"] != f.old[n].Root || l[0].intent.Line.Release != p[0].says["release"] {
+				t.Errorf("it says %v, the line %v", p[0].says, l[0].intent.Line)
+			}
+			if members := p[0].says["members"].([]any); len(members) != ships {
+				t.Errorf("members %v", members)
 			}
 			releases[p[0].says["release"]] = true
 		}
@@ -238,70 +260,66 @@ func TestRecordsOfARelease(t *testing.T) {
 	})
 }
 
-// TestRecordComesFirst: before every tag, and the ledger's line last.
-func TestRecordComesFirst(t *testing.T) {
+// TestEntryComesFirst: before every tag, and its outcome last, beside what attaches the record to the image.
+func TestEntryComesFirst(t *testing.T) {
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		s := newWorks(t, o)
 		s.promoted("a", "production", fixed+"v1")
-		want := []string{"image", "list", "record", "journal", "v1", "production", "journal", "ledger"}
-		if o.Referrers {
-			want = slices.DeleteFunc(want, func(w string) bool { return w == "list" })
-		}
-		ahead := slices.Index(want, "journal") // in any order: the image is copied meanwhile
-		got := reservedWrites(s.target)
-		if slices.Sort(got[:ahead]); !slices.Equal(got, want) {
-			t.Errorf("written %q, want %q", got, want)
-		}
+		expectWrites(t, s.target, o.Referrers, []string{"image", "ledger", "ledger"}, "ledger", "v1", "production")
 		s.target.ResetRequests()
 		s.promoted("b")
-		want = slices.DeleteFunc(want, func(w string) bool { return w == "v1" || w == "journal" })
-		ahead = slices.Index(want, "production")
-		got = reservedWrites(s.target)
-		if slices.Sort(got[:ahead]); !slices.Equal(got, want) {
-			t.Errorf("written %q, want %q", got, want)
-		}
+		expectWrites(t, s.target, o.Referrers, []string{"image"}, "ledger", "production")
 	})
 }
 
-// TestRecordThatCannotBeWritten: then nothing moves, whatever of it fails.
-func TestRecordThatCannotBeWritten(t *testing.T) {
-	long(t)
-	t.Parallel()
-	record := func(q *http.Request) bool {
-		return q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/promotion-record-")
+// expectWrites expects these writes, the first ones in any order, and the outcome after them; with the record beside it if
+// that is attached.
+func expectWrites(t *testing.T, at *regtest.Registry, attached bool, anyOrder []string, inOrder ...string) {
+	t.Helper()
+	last := []string{"ledger"}
+	if attached {
+		last = []string{"image", "ledger"}
 	}
-	list := func(q *http.Request) bool {
-		return q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/sha256-")
+	want, got := slices.Concat(anyOrder, inOrder, last), reservedWrites(at)
+	if len(got) == len(want) {
+		slices.Sort(got[:len(anyOrder)])
+		slices.Sort(got[len(got)-len(last):])
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("written %q, want %q", got, want)
+	}
+}
+
+// TestEntryThatCannotBeWritten: then nothing moves, whatever of it fails.
+func TestEntryThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	reading := func(q *http.Request) bool {
+		return q.Method == http.MethodGet && strings.Contains(q.URL.Path, "/manifests/promotion-ledger.")
 	}
 	for name, test := range map[string]struct {
 		match  func(*http.Request) bool
 		status int
-		says   string
+		long   bool
 	}{
-		"refused":                    {record, http.StatusForbidden, "promotion-record-production-"},
-		"broken":                     {record, http.StatusInternalServerError, "promotion-record-production-"},
-		"invalid":                    {record, http.StatusBadRequest, "promotion-record-production-"},
-		"list refused":               {list, http.StatusForbidden, "sha256-"},
-		"reading the ledger refused": {func(q *http.Request) bool { return strings.Contains(q.URL.Path, "/manifests/promotion-ledger") }, http.StatusForbidden, "promotion-ledger-production"},
-		"reading the record refused": {func(q *http.Request) bool {
-			return q.Method == http.MethodGet && strings.Contains(q.URL.Path, "/manifests/promotion-record-")
-		}, http.StatusForbidden, "promotion-record-production-"},
+		"refused":         {match: noLedger, status: http.StatusForbidden},
+		"invalid":         {match: noLedger, status: http.StatusBadRequest},
+		"too large":       {match: noLedger, status: http.StatusRequestEntityTooLarge},
+		"broken":          {match: noLedger, status: http.StatusInternalServerError, long: true}, // it is tried again for a while
+		"reading refused": {match: reading, status: http.StatusForbidden},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if test.long {
+				long(t)
+			}
 			t.Parallel()
 			s := newWorks(t, regtest.Options{})
 			s.promoted("a")
 			s.refuse(test.status, test.match)
 			r := s.bring("b", "production", fixed+"v1")
-			read := strings.HasPrefix(name, "reading")
-			if read {
-				r.Job.Attempt = "2" // which looks for what the first has recorded
-			}
-			client := impatient()
-			d := runWith(t, t.Context(), client, r, &watcher{})
-			faulted(t, d, document.Failed, test.says)
-			if !read && !strings.Contains(d.Faults[0].Message, "nothing has moved") {
+			d := runWith(t, t.Context(), impatient(), r, &watcher{})
+			faulted(t, d, document.Failed, "promotion-ledger.env.production.", fmt.Sprint(test.status))
+			if name != "reading refused" && !strings.HasPrefix(d.Faults[0].Message, "cannot write the promotion record; no tag was moved: ") {
 				t.Errorf("it does not say that nothing has moved: %s", d.Faults[0].Message)
 			}
 			s.expectHolds("production", "a")
@@ -320,6 +338,19 @@ func TestRecordThatCannotBeWritten(t *testing.T) {
 	}
 }
 
+// TestFirstLedgerThatCannotBeWritten is found out before the image is copied.
+func TestFirstLedgerThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	s := newWorks(t, regtest.Options{})
+	s.refuse(http.StatusBadRequest, noLedger)
+	d := run(t, s.bring("a"))
+	faulted(t, d, document.Failed, "no tag was moved", "400")
+	if got := reservedWrites(s.target); slices.Contains(got, "image") {
+		t.Errorf("written %q", got)
+	}
+	s.expectHolds("production", "")
+}
+
 // TestRecordsBlobIsRefused: the image is at the target already, so that only the record is uploaded.
 func TestRecordsBlobIsRefused(t *testing.T) {
 	long(t)
@@ -330,7 +361,7 @@ func TestRecordsBlobIsRefused(t *testing.T) {
 		s.promoted("a")
 		s.refuse(status, func(q *http.Request) bool { return q.Method == http.MethodPost })
 		d := run(t, s.bring("b"))
-		faulted(t, d, document.Failed, "nothing has moved", fmt.Sprint(status))
+		faulted(t, d, document.Failed, "no tag was moved", fmt.Sprint(status))
 		s.expectHolds("production", "a")
 		s.expectRecords(1)
 		s.expectOutcomes("a promoted")

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
-	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/promote"
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
@@ -86,71 +86,112 @@ func (w *world) together(ctx context.Context) (all string, err error) {
 	return "", fmt.Errorf("not together: %v", held)
 }
 
-// succeeded is what holds after a successor: the release is complete, or it is as if it had never been; and it was
-// complete before where the run that was cut said so.
-func (w *world) succeeded(ctx context.Context, s successor, success bool, before string) error {
+// moment is what the tags of a world hold at one time: repository and tag to digest.
+type moment map[string]string
+
+func (w *world) moment(ctx context.Context) (moment, error) {
+	held := moment{}
+	for _, p := range w.parcels {
+		for _, tag := range w.tags() {
+			now, _, err := regtest.TagDigest(ctx, w.at(w.target), p.repo, tag)
+			if err != nil {
+				return nil, err
+			}
+			held[p.repo+":"+tag] = now
+		}
+	}
+	return held, nil
+}
+
+// succeeded is what holds after a successor: its own tags have moved, no other tag has, and what the ledgers say of the
+// release that was cut is true of what its tags held before.
+func (w *world) succeeded(ctx context.Context, s successor, success bool, before moment) error {
 	if s == theSame {
 		return w.done(ctx)
 	}
+	now, err := w.moment(ctx)
+	if err != nil {
+		return err
+	}
 	var all []error
-	kinds := map[string]bool{}
 	for n, p := range w.parcels {
-		all = append(all, w.listedSo(ctx, p, s == another || n == only))
+		asked := s == another || n == only
 		for _, tag := range w.tags() {
-			now, _, err := regtest.TagDigest(ctx, w.at(w.target), p.repo, tag)
-			all = append(all, err)
-			mine := tag == "production" && (s == another || n == only)
-			switch {
-			case mine && now != nextOf(p).Root:
-				all = append(all, fmt.Errorf("%s:%s holds %q, not the next image", p.repo, tag, now))
-			case mine:
-			case now == p.image.Root:
-				kinds["new"] = true
-			case now == w.oldOf(p, tag):
-				kinds["old"] = true
-			default:
-				all = append(all, fmt.Errorf("%s:%s holds %q", p.repo, tag, now))
+			want := before[p.repo+":"+tag]
+			if tag == "production" && asked {
+				want = nextOf(p).Root
+			}
+			if got := now[p.repo+":"+tag]; got != want {
+				all = append(all, fmt.Errorf("%s:%s holds %q, not %q", p.repo, tag, got, want))
 			}
 		}
-	}
-	switch {
-	case len(kinds) != 1:
-		all = append(all, errors.New("some tags are new and some are old"))
-	case success && !kinds["new"], before == "old" && !kinds["old"]:
-		all = append(all, fmt.Errorf("after %v and %q: %v", success, before, kinds))
+		all = append(all, w.listedSo(ctx, p, s, success, before))
 	}
 	return errors.Join(all...)
 }
 
-// listedSo expects the ledger of a parcel to list what the release brought, if its fixed tag shows that it counts, and then
-// what the successor did. Where that did nothing, the line may be yet to come.
-func (w *world) listedSo(ctx context.Context, p *parcel, successor bool) error {
-	now, _, err := regtest.TagDigest(ctx, w.at(w.target), p.repo, w.fixed)
+// listedSo expects the ledger of a parcel to say of the release what its tags told before the successor, and then what the
+// successor did.
+func (w *world) listedSo(ctx context.Context, p *parcel, s successor, success bool, before moment) error {
+	a, err := readAnnals(ctx, w.at(w.target), p.repo, "production")
 	if err != nil {
 		return err
 	}
-	var want []string
-	if now == p.image.Root {
-		want = append(want, now)
+	err = a.sound(ctx, w, p.repo)
+	lines := a.lines
+	if asked := s == another || p == w.parcels[only]; asked {
+		if len(lines) == 0 || lines[len(lines)-1].result != "promoted" || lines[len(lines)-1].digest != nextOf(p).Root {
+			return errors.Join(err, fmt.Errorf("the ledger of %s does not list the successor: %q", p.repo, a.all()))
+		}
+		lines = lines[:len(lines)-1]
 	}
-	if successor {
-		return w.listed(ctx, p, append(want, nextOf(p).Root)...)
+	if len(lines) > 1 || len(lines) == 1 && lines[0].digest != p.image.Root {
+		return errors.Join(err, fmt.Errorf("the ledger of %s lists %q", p.repo, a.all()))
 	}
-	if err = w.listed(ctx, p, want...); err != nil && len(want) > 0 {
-		err = w.listed(ctx, p)
+	state := ""
+	if len(lines) == 1 {
+		state = lines[0].result
+	}
+	if !w.isTrue(p, s, state, success, before) {
+		err = errors.Join(err, fmt.Errorf("the ledger of %s says %q of a release that reported success: %v, whose tags held %v", p.repo, state, success, before))
 	}
 	return err
 }
 
+// isTrue compares what a ledger says of a release that was cut with what its tags held; without an entry it says nothing.
+func (w *world) isTrue(p *parcel, s successor, state string, success bool, before moment) bool {
+	complete, untouched := true, true
+	for _, other := range w.parcels {
+		for _, tag := range w.tags() {
+			now := before[other.repo+":"+tag]
+			complete = complete && now == other.image.Root
+			untouched = untouched && (other != p || now == w.oldOf(p, tag))
+		}
+	}
+	switch state {
+	case "promoted":
+		return complete
+	case "interrupted": // a successor in one repository cannot tell what the others hold
+		return !success && !untouched && (!complete || s == oneOnly)
+	case "pending":
+		return !success && s == oneOnly && p != w.parcels[only]
+	case "failed", "":
+		return !success && untouched
+	default:
+		return false
+	}
+}
+
 // TestReleaseSweep cuts a release of three images, each to a moving and a fixed tag, at each of its requests in the ways
-// of TestSweep. Afterwards all of its tags are new, or all are old, or the next run makes it so, whatever it promotes.
+// of TestSweep. Afterwards the same release completes it; and any other moves the tags that it was asked to move, no other,
+// and says of the release in the ledgers what is true of it.
 func TestReleaseSweep(t *testing.T) {
 	long(t)
 	for _, s := range atVendors([]setting{
 		{name: "release", images: 3},
 		{name: "release with tokens in one registry", images: 3, inside: true, auth: true, oneScope: true},
 		{name: "release to the API", images: 3, targetAPI: true},
-	}) {
+	}, vendorsInBubble) {
 		s.layers, s.layerSize, s.verify, s.bare = 1, 10, "blobs", true
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
@@ -200,7 +241,7 @@ func releaseCuts(requests []string) (all []cut) {
 		named := strings.Contains(r, "PUT") && !strings.Contains(r, "sha256") && strings.Contains(r, "/manifests/")
 		for w := range ways {
 			number++
-			if *sweepAll || number%sweepSample == 0 || named && number%11 == 0 {
+			if *sweepAll || number%*sweepSample == 0 || named && number%11 == 0 {
 				all = append(all, cut{number, w, r})
 			}
 		}
@@ -241,8 +282,15 @@ func (w *swept) afterRelease(ctx context.Context, c cut, d document.Report, next
 	if err := w.honest(ctx, d); err != nil {
 		return false, err
 	}
-	before, err := w.together(ctx)
+	_, err = w.together(ctx)
 	apart = err != nil
+	before, err := w.moment(ctx)
+	if err != nil {
+		return apart, err
+	}
+	// A ledger of which no tag can be seen yet is taken for one that does not exist.
+	time.Sleep(time.Second)
+	w.target.ResetRequests()
 	for range 2 {
 		again := w.promoteRequest(ctx, nil, w.succeeds(next))
 		if again.Result.ExitCode() != 0 {
@@ -250,6 +298,11 @@ func (w *swept) afterRelease(ctx context.Context, c cut, d document.Report, next
 		}
 		if err := w.succeeded(ctx, next, d.Result.ExitCode() == 0, before); err != nil {
 			return apart, fmt.Errorf("after the next run: %w; it told %q", err, again.Notices)
+		}
+		for _, write := range writes(w.target) {
+			if strings.HasPrefix(write, http.MethodDelete) {
+				return apart, fmt.Errorf("the next run has deleted: %s", write)
+			}
 		}
 	}
 	return apart, nil
@@ -273,107 +326,5 @@ func interruptedIn(t *testing.T, run func(t *testing.T, w *swept)) {
 			t.Fatal("the tags are together")
 		}
 		run(t, w)
-	})
-}
-
-// patience is how long a release is believed to be under way, by default.
-const patience = 30 * time.Second
-
-// TestAwait: a release that may be under way is waited for, and no longer than that.
-func TestAwait(t *testing.T) {
-	long(t)
-	for name, test := range map[string]struct {
-		change      func(j *ledger.Journal) // of the head
-		ask         func(r *promote.Request)
-		least, most time.Duration
-	}{
-		"one that has just begun":        {least: patience - 10*time.Second, most: patience + 5*time.Second},
-		"one that began a while ago":     {change: func(j *ledger.Journal) { j.Written = j.Written.Add(-20 * time.Second) }, least: patience - 25*time.Second, most: patience - 15*time.Second},
-		"one that began long ago":        {change: func(j *ledger.Journal) { j.Written = j.Written.Add(-time.Hour) }, most: time.Second},
-		"one that is yet to begin":       {change: func(j *ledger.Journal) { j.Written = j.Written.Add(time.Hour) }, least: patience - 10*time.Second, most: patience + 5*time.Second},
-		"one of the end of all times":    {change: func(j *ledger.Journal) { j.Written = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC) }, most: patience + 5*time.Second},
-		"an earlier attempt of this run": {change: func(j *ledger.Journal) { j.RunID = "7" }, ask: func(r *promote.Request) { r.Job.RunID = "7" }, most: time.Second},
-		"another run's":                  {change: func(j *ledger.Journal) { j.RunID = "8" }, ask: func(r *promote.Request) { r.Job.RunID = "7" }, least: patience - 10*time.Second, most: patience + 5*time.Second},
-		"for as long as is asked for":    {ask: func(r *promote.Request) { r.Settling = 5 * time.Minute }, least: 4 * time.Minute, most: 6 * time.Minute},
-		"for hardly any time":            {ask: func(r *promote.Request) { r.Settling = 1 }, most: time.Second},
-		"what it goes on with itself":    {ask: func(r *promote.Request) { r.Items = nil }, most: time.Second},
-	} {
-		t.Run(name, func(t *testing.T) {
-			interruptedIn(t, func(t *testing.T, w *swept) {
-				if test.change != nil {
-					w.head(t, test.change)
-				}
-				r, next := w.succeeds(another), another
-				if test.ask != nil {
-					test.ask(&r)
-				}
-				if r.Items == nil {
-					r, next = w.request(), theSame
-				}
-				began := time.Now()
-				expect(t, w.promoteRequest(t.Context(), nil, r), document.Promoted)
-				if took := time.Since(began); took < test.least || took > test.most {
-					t.Errorf("it took %v, want %v to %v", took, test.least, test.most)
-				}
-				if err := w.succeeded(t.Context(), next, false, ""); err != nil {
-					t.Error(err)
-				}
-			})
-		})
-	}
-}
-
-// head changes the head of the release.
-func (w *swept) head(t *testing.T, change func(*ledger.Journal)) {
-	t.Helper()
-	transport := w.memory.Transport()
-	defer transport.CloseIdleConnections()
-	repo, err := w.client(transport, regtest.Agent).Open(t.Context(), "target", repository(t, w.target.Host()+"/"+w.parcels[0].repo), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	j, err := ledger.ReadJournal(t.Context(), repo, "production")
-	if err != nil || j == nil || len(j.Places) == 0 {
-		t.Fatalf("the head is %+v, error %v", j, err)
-	}
-	change(j)
-	if err := ledger.WriteJournal(t.Context(), repo, "production", *j); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestAwaitedReleaseThatEnds meanwhile is not undone: what this run has seen is over.
-func TestAwaitedReleaseThatEnds(t *testing.T) {
-	interruptedIn(t, func(t *testing.T, w *swept) {
-		time.AfterFunc(10*time.Second, func() { w.head(t, func(j *ledger.Journal) { j.Done = true }) })
-		w.target.ResetRequests()
-		d := w.promoteRequest(t.Context(), nil, w.succeeds(another))
-		faulted(t, d, document.Denied, "has come to its end meanwhile", "concurrency")
-		untouched(t, w.target)
-	})
-}
-
-// TestAwaitedReleaseThatLives: one that another run goes on with is given its time anew.
-func TestAwaitedReleaseThatLives(t *testing.T) {
-	interruptedIn(t, func(t *testing.T, w *swept) {
-		time.AfterFunc(20*time.Second, func() { w.head(t, func(j *ledger.Journal) { j.Written = time.Now() }) })
-		began := time.Now()
-		expect(t, w.promoteRequest(t.Context(), nil, w.succeeds(another)), document.Promoted)
-		if took := time.Since(began); took < 48*time.Second || took > 60*time.Second {
-			t.Errorf("it took %v", took)
-		}
-	})
-}
-
-// TestAwaitEndsWithTheRun: nobody waits for the rest of the time once the run is ended.
-func TestAwaitEndsWithTheRun(t *testing.T) {
-	interruptedIn(t, func(t *testing.T, w *swept) {
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, errors.New("enough"))
-		defer cancel()
-		began := time.Now()
-		faulted(t, w.promoteRequest(ctx, nil, w.succeeds(another)), document.Failed, "enough")
-		if took := time.Since(began); took > 11*time.Second {
-			t.Errorf("it took %v", took)
-		}
 	})
 }

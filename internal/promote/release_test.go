@@ -7,202 +7,25 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/document"
-	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/promote"
-	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
-	"github.com/google/go-containerregistry/pkg/name"
 )
 
-// fleet is three images, each on its way to a repository of its own, to a moving tag there that holds an old image and
-// to a fixed one that is new.
-type fleet struct {
-	source, target        *regtest.Registry
-	old, new, next, third []*regtest.Image
-
-	mu      sync.Mutex
-	refused func(*http.Request) bool // what is answered with 403
-	noticed func(*http.Request)      // is told of every request
-	served  func(*http.Request)      // is told of every request that was let through, when its answer is written
-}
-
-const ships = 3
-
-// settle is how long a release is believed to be under way where no test is about that.
-const settle = 10 * time.Millisecond
-
-func repoOf(n int) string { return fmt.Sprint("prod/app", n) }
-
-func newFleet(t *testing.T, o regtest.Options) *fleet {
-	t.Helper()
-	f := &fleet{source: regtest.Serve(t, regtest.Options{Delete: true})}
-	o.Wrap = forUs(f.wrap)
-	f.target = regtest.Serve(t, o)
-	tiny := func(seed string, n int) *regtest.Image {
-		return regtest.Build(regtest.Spec{Seed: fmt.Sprint(seed, n), LayerSize: 10})
-	}
-	for n := range ships {
-		f.old, f.new = append(f.old, tiny("old", n)), append(f.new, tiny("new", n))
-		f.next, f.third = append(f.next, tiny("next", n)), append(f.third, tiny("third", n))
-		push(t, f.new[n], f.source, fmt.Sprint("acme/app", n), "dev")
-		push(t, f.next[n], f.source, fmt.Sprint("acme/app", n), "next")
-		push(t, f.old[n], f.target, repoOf(n), "production")
-		push(t, f.third[n], f.target, repoOf(n))
-	}
-	f.target.ResetRequests()
-	return f
-}
-
-func (f *fleet) wrap(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		f.mu.Lock()
-		noticed, served := f.noticed, f.served
-		f.mu.Unlock()
-		if noticed != nil {
-			noticed(q)
-		}
-		if f.refuses(q) {
-			w.Header().Set("Content-Type", "application/json")
-			w.WriteHeader(http.StatusForbidden)
-			_, _ = w.Write([]byte(`{"errors":[{"code":"DENIED"}]}`))
-			return
-		}
-		next.ServeHTTP(w, q)
-		if served != nil {
-			served(q)
-		}
-	})
-}
-
-// refuses asks one at a time.
-func (f *fleet) refuses(q *http.Request) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.refused != nil && f.refused(q)
-}
-
-// refuse has the target answer 403 to what matches, and to nothing else.
-func (f *fleet) refuse(match func(*http.Request) bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.refused = match
-}
-
-func (f *fleet) notice(tell func(*http.Request)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.noticed = tell
-}
-
-// putOf matches the writing of one of the fleet's tags.
-func putOf(n int, tag string) func(*http.Request) bool {
-	return on(http.MethodPut, fmt.Sprintf("/%s/manifests/%s", repoOf(n), tag))
-}
-
-// request is a release of some of the images, by the tag at the source. One by the tag dev has fixed tags.
-func (f *fleet) request(t *testing.T, tag string, which ...int) promote.Request {
-	t.Helper()
-	if len(which) == 0 {
-		which = []int{0, 1, 2}
-	}
-	var items []promote.Item
-	for _, n := range which {
-		to := f.target.Host() + "/" + repoOf(n)
-		targets := []string{to + ":production"}
-		if tag == "dev" {
-			targets = append(targets, fixed+to+":v1")
-		}
-		items = append(items, item(t, fmt.Sprintf("%s/acme/app%d:%s", f.source.Host(), n, tag), targets...))
-	}
-	r := requestOf(items...)
-	r.Settling = settle
-	return r
-}
-
-// expect expects what the tags hold: for each repository the moving tag, then the fixed one.
-func (f *fleet) expect(t *testing.T, what string, images []*regtest.Image, fixedOnes []*regtest.Image) {
-	t.Helper()
-	for n := range ships {
-		f.expectOne(t, what, n, images[n], nil)
-		if fixedOnes == nil {
-			f.expectTag(t, what, n, "v1", "")
-		} else {
-			f.expectTag(t, what, n, "v1", fixedOnes[n].Root)
-		}
-	}
-}
-
-func (f *fleet) expectOne(t *testing.T, what string, n int, moving, fixedOne *regtest.Image) {
-	t.Helper()
-	f.expectTag(t, what, n, "production", moving.Root)
-	if fixedOne != nil {
-		f.expectTag(t, what, n, "v1", fixedOne.Root)
-	}
-}
-
-func (f *fleet) expectTag(t *testing.T, what string, n int, tag, want string) {
-	t.Helper()
-	if got := holds(t, f.target, repoOf(n), tag); got != want {
-		t.Errorf("%s: %s:%s holds %q, want %q", what, repoOf(n), tag, got, want)
-	}
-}
-
-// opened is a repository as the tests see it.
-func opened(t testing.TB, at *regtest.Registry, repo string) *registry.Repository {
-	t.Helper()
-	n, err := name.NewRepository(at.Host() + "/" + repo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := registry.New(registry.Options{UserAgent: regtest.Agent}).Open(t.Context(), credential.Target, n, registry.Push)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func journalAt(t testing.TB, at *regtest.Registry, repo, tag string) *ledger.Journal {
-	t.Helper()
-	j, err := ledger.ReadJournal(t.Context(), opened(t, at, repo), tag)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return j
-}
-
-// open reports whether a release is under way, as the journal of the first repository and its head say.
-func (f *fleet) open(t *testing.T) bool {
-	t.Helper()
-	j := journalAt(t, f.target, repoOf(0), "production")
-	if j == nil {
-		return false
-	}
-	_, repo, _ := strings.Cut(j.Head.Repository, "/")
-	head := journalAt(t, f.target, repo, j.Head.Tag)
-	return head != nil && head.Release == j.Release && !head.Done
-}
-
-// killed makes a release by the tag dev that is ended before it is said to be over, and undoes by hand what it would not
+// killed makes a release by the tag dev that is ended before its outcome is written, and undoes by hand what it would not
 // have moved yet: moved is how many of its tags are moved, in their order: v1 of each, then production of each.
 func (f *fleet) killed(t *testing.T, moved int) {
 	t.Helper()
-	first := true
-	f.refuse(func(q *http.Request) bool {
-		if !on(http.MethodPut, "/app0/manifests/"+ledger.TagFor("production"))(q) {
-			return false
-		}
-		was := first
-		first = false
-		return !was
-	})
-	d := run(t, f.request(t, "dev"))
-	faulted(t, d, document.Failed, "every tag has moved", "403")
+	f.killedAs(t, f.request(t, "dev"), moved)
+}
+
+func (f *fleet) killedAs(t *testing.T, r promote.Request, moved int) {
+	t.Helper()
+	f.refuse(onceTagsMove(noLedger))
+	expectUnrecorded(t, run(t, r))
 	f.expect(t, "killed at the end", f.new, f.new)
 	f.refuse(nil)
 	access := f.target.Access("", "")
@@ -218,31 +41,49 @@ func (f *fleet) killed(t *testing.T, moved int) {
 			}
 		}
 	}
-	if !f.open(t) {
-		t.Fatal("the journal is not open")
-	}
+	f.says(t, "killed", "pending")
 	f.target.ResetRequests()
 }
 
-func told(d document.Report, part string) bool {
-	return slices.ContainsFunc(d.Notices, func(n string) bool { return strings.Contains(n, part) })
+// says expects what the ledgers say, oldest first: of all repositories the same.
+func (f *fleet) says(t *testing.T, what string, want ...string) {
+	t.Helper()
+	for n := range ships {
+		f.saysOf(t, what, n, want...)
+	}
 }
 
-// tagsWritten are the tags that were written, in their order, journals and all, but for records.
+func (f *fleet) saysOf(t *testing.T, what string, n int, want ...string) {
+	t.Helper()
+	if got := states(t, f.target, repoOf(n)); !slices.Equal(got, want) {
+		t.Errorf("%s: the ledger of %s says %q, want %q", what, repoOf(n), got, want)
+	}
+}
+
+// open reports whether a ledger says that tags are moving.
+func (f *fleet) open(t *testing.T) bool {
+	t.Helper()
+	for n := range ships {
+		if slices.Contains(states(t, f.target, repoOf(n)), "pending") {
+			return true
+		}
+	}
+	return false
+}
+
+// tagsWritten are the tags that were written, in their order, with those of ledgers.
 func tagsWritten(at *regtest.Registry) (all []string) {
 	for _, w := range writes(at) {
-		if path, tag, ok := strings.Cut(w, "/manifests/"); ok && !isDigestOrRecord(tag) {
+		if path, tag, ok := strings.Cut(w, "/manifests/"); ok && !strings.HasPrefix(tag, "sha256") {
 			all = append(all, strings.TrimPrefix(path, "PUT /v2/")+":"+tag)
 		}
 	}
 	return all
 }
 
-func isDigestOrRecord(tag string) bool {
-	return strings.HasPrefix(tag, "sha256") || ledger.Reserved(tag) && !strings.HasPrefix(tag, ledger.Prefix)
-}
+func isLedger(reference string) bool { return strings.Contains(reference, ":promotion-ledger.") }
 
-// TestRelease: the journal comes before the first tag, its head before the rest; and in the end it is closed.
+// TestRelease: every ledger says what is to come before the first tag moves, and what has come once the last has.
 func TestRelease(t *testing.T) {
 	f := newFleet(t, regtest.Options{})
 	r := f.request(t, "dev")
@@ -255,25 +96,16 @@ func TestRelease(t *testing.T) {
 		expectTag(t, d, fmt.Sprint("app", n, ":v1"), document.TagMoved, "", f.new[n].Root)
 	}
 	order := tagsWritten(f.target)
-	journal := func(n int) string { return repoOf(n) + ":" + ledger.TagFor("production") }
-	end := 3 * ships // a journal, a fixed tag and a moving one of each
-	if len(order) != 4*ships || order[0] != journal(0) || order[end] != journal(0) || order[3] != repoOf(0)+":v1" {
-		t.Errorf("written in the order %q", order)
+	const before, moves, after = 3 * ships, 2 * ships, ships // two empty heads and an entry; the tags; an outcome
+	if len(order) != before+moves+after || order[before] != repoOf(0)+":v1" {
+		t.Fatalf("written in the order %q", order)
 	}
 	for at, tag := range order {
-		if strings.HasPrefix(tag[strings.Index(tag, ":")+1:], ledger.Prefix) != (at < ships || at >= end) {
+		if isLedger(tag) != (at < before || at >= before+moves) {
 			t.Errorf("written in the order %q: %s", order, tag)
 		}
 	}
-	for n := range ships {
-		j := journalAt(t, f.target, repoOf(n), "production")
-		if j == nil || j.Head != (ledger.Place{Repository: f.target.Host() + "/" + repoOf(0), Tag: "production"}) || !j.Done || j.RunID != "7" || j.Run != r.Job.URL {
-			t.Fatalf("the journal of %s is %+v", repoOf(n), j)
-		}
-		if j.Moves != nil || j.Places != nil {
-			t.Errorf("the journal of %s, which is closed, says %+v, %+v", repoOf(n), j.Moves, j.Places)
-		}
-	}
+	f.expectOneRelease(t, r)
 	f.target.ResetRequests()
 	expect(t, run(t, f.request(t, "dev")), document.Unchanged)
 	untouched(t, f.target)
@@ -283,44 +115,39 @@ func TestRelease(t *testing.T) {
 		t.Errorf("told %q", d.Notices)
 	}
 	f.expect(t, "the next release", f.next, f.new)
+	f.says(t, "the next release", "promoted", "promoted")
 }
 
-// TestReopenedRelease: who may write to the head's repository could say again that the release is under way. The other
-// repositories say that it is over.
-func TestReopenedRelease(t *testing.T) {
-	f := newFleet(t, regtest.Options{})
-	expect(t, run(t, f.request(t, "dev")), document.Promoted)
-	repo := opened(t, f.target, repoOf(0))
-	head := *journalAt(t, f.target, repoOf(0), "production")
-	head.Done = false
+// expectOneRelease expects that each ledger has one entry, and each record names all members of the release.
+func (f *fleet) expectOneRelease(t *testing.T, r promote.Request) {
+	t.Helper()
+	releases := map[string]bool{}
 	for n := range ships {
-		head.Places = append(head.Places, ledger.Place{Repository: f.target.Host() + "/" + repoOf(n), Tag: "production"})
-	}
-	if err := ledger.WriteJournal(t.Context(), repo, "production", head); err != nil {
-		t.Fatal(err)
-	}
-	r := f.request(t, "next", 0)
-	r.Settling = settle
-	expect(t, run(t, r), document.Promoted)
-	f.expectOne(t, "another repository", 1, f.new[1], f.new[1])
-	f.expectOne(t, "another repository", 2, f.new[2], f.new[2])
-}
-
-// TestNoJournal: one tag alone moves or does not, and a release in which only fixed tags are new changes nothing that
-// could be put back.
-func TestNoJournal(t *testing.T) {
-	f := newFleet(t, regtest.Options{})
-	expect(t, run(t, f.request(t, "next", 1)), document.Promoted)
-	to := func(n int) string { return f.target.Host() + "/" + repoOf(n) + ":v9" }
-	expect(t, run(t, requestOf(item(t, f.source.Host()+"/acme/app0:dev", fixed+to(0)), item(t, f.source.Host()+"/acme/app1:dev", fixed+to(1)))), document.Promoted)
-	for _, tag := range tagsWritten(f.target) {
-		if strings.Contains(tag, ledger.Prefix) {
-			t.Errorf("%s was written", tag)
+		all := papers(t, f.target, repoOf(n), "production")
+		if len(all) != 1 {
+			t.Fatalf("%d records", len(all))
+		}
+		e := all[0].entry
+		releases[e.intent.Line.Release] = true
+		if e.outcome.State != "promoted" || e.intent.Run.ID != "7" || e.intent.Run.URL != r.Job.URL {
+			t.Errorf("the entry of %s is %+v", repoOf(n), e)
+		}
+		var members []string
+		for _, m := range all[0].says["members"].([]any) {
+			members = append(members, fmt.Sprint(m.(map[string]any)["repository"], " ", m.(map[string]any)["digest"]))
+		}
+		for m := range ships {
+			if want := f.target.Host() + "/" + repoOf(m) + " " + f.new[m].Root; !slices.Contains(members, want) || len(members) != ships {
+				t.Errorf("the record of %s names %q, not %s", repoOf(n), members, want)
+			}
 		}
 	}
+	if len(releases) != 1 || releases[""] {
+		t.Errorf("the entries are of the releases %v", releases)
+	}
 }
 
-// TestReleaseThatIsRefused at one tag: all is put back, the journal is closed, and the report says what each tag is.
+// TestReleaseThatIsRefused at one tag: all is put back, the ledgers say that it failed, and the report says what each tag is.
 func TestReleaseThatIsRefused(t *testing.T) {
 	f := newFleet(t, regtest.Options{Delete: true})
 	f.refuse(putOf(1, "production"))
@@ -337,9 +164,7 @@ func TestReleaseThatIsRefused(t *testing.T) {
 	if got := tag(t, d, "app1:production"); got.State != document.TagPending || got.Note != "the registry refused the write" {
 		t.Errorf("%+v", got)
 	}
-	if f.open(t) {
-		t.Error("the journal is open")
-	}
+	f.says(t, "refused", "failed")
 	f.refuse(nil)
 	d = run(t, f.request(t, "dev"))
 	expect(t, d, document.Promoted)
@@ -347,9 +172,11 @@ func TestReleaseThatIsRefused(t *testing.T) {
 		t.Errorf("told %q", d.Notices)
 	}
 	f.expect(t, "at last", f.new, f.new)
+	f.says(t, "at last", "failed", "promoted")
 }
 
-// TestReleaseThatCannotBePutBack leaves its journal open, and the next run puts back what it can.
+// TestReleaseThatCannotBePutBack: the ledger says of the one tag that it was left, the next run of another image moves
+// nothing there, and the next run of that image goes on from it.
 func TestReleaseThatCannotBePutBack(t *testing.T) {
 	f := newFleet(t, regtest.Options{Delete: true})
 	seen := 0
@@ -375,23 +202,34 @@ func TestReleaseThatCannotBePutBack(t *testing.T) {
 	d := run(t, f.request(t, "dev"))
 	expect(t, d, document.Failed)
 	expectTag(t, d, "app0:production", document.TagLeft, f.old[0].Root, f.new[0].Root)
-	if !f.open(t) || !told(d, "next promotion") {
-		t.Errorf("open %v, told %q", f.open(t), d.Notices)
-	}
+	f.saysOf(t, "left", 0, "interrupted")
+	f.saysOf(t, "left", 1, "failed")
+	f.saysOf(t, "left", 2, "failed")
 	f.refuse(nil)
 	f.notice(nil)
 	f.served = nil
 	d = run(t, f.request(t, "next", 2))
 	expect(t, d, document.Promoted)
-	f.expectOne(t, "after the next", 0, f.old[0], nil)
+	f.expectOne(t, "after the next", 0, f.new[0], nil)
 	f.expectOne(t, "after the next", 1, f.old[1], nil)
 	f.expectOne(t, "after the next", 2, f.next[2], nil)
-	if f.open(t) {
-		t.Error("the journal is open")
+	f.saysOf(t, "after the next", 0, "interrupted")
+
+	// One that fails goes back to what was there before the interrupted run.
+	f.refuse(func(q *http.Request) bool { return putOf(1, "production")(q) })
+	d = run(t, f.request(t, "next", 0, 1))
+	expect(t, d, document.Failed)
+	f.expectOne(t, "failed", 1, f.old[1], nil)
+	if got := holds(t, f.target, repoOf(0), "production"); got == f.next[0].Root {
+		t.Errorf("app0:production holds %s", got)
 	}
+	f.refuse(nil)
+	d = run(t, f.request(t, "next"))
+	expect(t, d, document.Promoted)
+	f.expect(t, "at last", f.next, nil)
 }
 
-// TestReleaseOfWhichOneIsTaken: somebody else's tag is let alone, and that is said.
+// TestReleaseOfWhichOneIsTaken: somebody else's tag stays, and that is said.
 func TestReleaseOfWhichOneIsTaken(t *testing.T) {
 	f := newFleet(t, regtest.Options{Delete: true})
 	f.refuse(putOf(1, "production"))
@@ -410,80 +248,82 @@ func TestReleaseOfWhichOneIsTaken(t *testing.T) {
 			f.expectTag(t, "taken", n, "v1", "")
 		}
 	}
-	if f.open(t) {
-		t.Error("the journal is open")
-	}
+	f.says(t, "taken", "failed")
 }
 
-// TestReleaseOfWhichOneCannotBeCopied: no tag has moved, and nothing is written of a release.
+// TestReleaseOfWhichOneCannotBeCopied: no tag has moved, and no entry is written.
 func TestReleaseOfWhichOneCannotBeCopied(t *testing.T) {
-	f := newFleet(t, regtest.Options{})
-	f.refuse(func(q *http.Request) bool {
-		return q.Method != http.MethodGet && q.Method != http.MethodHead && strings.Contains(q.URL.Path, "/app2/")
-	})
-	d := run(t, f.request(t, "dev"))
-	faulted(t, d, document.Failed, "app2", "403")
-	f.expect(t, "not copied", f.old, nil)
-	if tags := tagsWritten(f.target); len(slices.DeleteFunc(tags, func(tag string) bool { return strings.HasPrefix(tag, repoOf(2)) })) > 0 {
-		t.Errorf("written: %q", tags)
-	}
-	for n := range ships {
-		if j := journalAt(t, f.target, repoOf(n), "production"); j != nil {
-			t.Errorf("%s has the journal %+v", repoOf(n), j)
-		}
-		expectTag(t, d, fmt.Sprint("app", n, ":production"), document.TagPending, f.old[n].Root, f.old[n].Root)
-	}
-}
-
-// TestReleaseWithoutAJournal: where none can be written, nothing moves.
-func TestReleaseWithoutAJournal(t *testing.T) {
-	long(t)
-	for n := range ships {
-		f := newFleet(t, regtest.Options{})
-		f.refuse(putOf(n, ledger.TagFor("production")))
-		d := run(t, f.request(t, "dev"))
-		faulted(t, d, document.Failed, ledger.TagFor("production"), "403")
-		f.expect(t, "no journal", f.old, nil)
-		if f.open(t) {
-			t.Error("the journal is open")
-		}
-		f.refuse(nil)
-		expect(t, run(t, f.request(t, "next")), document.Promoted)
-		f.expect(t, "the next", f.next, nil)
+	for name, refused := range map[string]func(*http.Request) bool{
+		"nothing can be written": func(q *http.Request) bool { return isWrite(q) && strings.Contains(q.URL.Path, "/app2/") },
+		"no manifest can be": func(q *http.Request) bool {
+			return isWrite(q) && strings.Contains(q.URL.Path, "/app2/manifests/sha256")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t, regtest.Options{})
+			f.refuse(refused)
+			d := run(t, f.request(t, "dev"))
+			faulted(t, d, document.Failed, "app2", "403")
+			f.expect(t, "not copied", f.old, nil)
+			for _, tag := range tagsWritten(f.target) {
+				if !isLedger(tag) && !strings.HasPrefix(tag, repoOf(2)) {
+					t.Errorf("written: %s", tag)
+				}
+			}
+			f.says(t, "not copied")
+			for n := range ships {
+				expectTag(t, d, fmt.Sprint("app", n, ":production"), document.TagPending, f.old[n].Root, f.old[n].Root)
+			}
+		})
 	}
 }
 
-// TestReleaseInOneRepository: its journals say everything that changes there, whichever image it is of.
+// TestReleaseInOneRepository: each image has a ledger of its own there, and a run over one of them changes that one alone.
 func TestReleaseInOneRepository(t *testing.T) {
 	f := newFleet(t, regtest.Options{Delete: true})
+	to := func(n int, tag string) promote.Item {
+		return item(t, fmt.Sprintf("%s/acme/app%d:%s", f.source.Host(), n, tag), fmt.Sprintf("%s/prod/all:app%d", f.target.Host(), n))
+	}
+	says := func(what string, n int, want ...string) {
+		t.Helper()
+		var got []string
+		for _, e := range rows(t, f.target, "prod/all", fmt.Sprint("app", n)) {
+			got = append(got, e.outcome.State)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: the ledger of app%d says %q, want %q", what, n, got, want)
+		}
+	}
 	var items []promote.Item
 	for n := range ships {
-		items = append(items, item(t, fmt.Sprintf("%s/acme/app%d:dev", f.source.Host(), n), fmt.Sprintf("%s/prod/all:app%d", f.target.Host(), n)))
+		items = append(items, to(n, "dev"))
 	}
-	seen := false
-	f.refuse(func(q *http.Request) bool {
-		was := seen
-		seen = seen || on(http.MethodPut, ledger.TagFor("app0"))(q)
-		return was && on(http.MethodPut, ledger.TagFor("app0"))(q)
-	})
-	expect(t, run(t, requestOf(items...)), document.Failed)
+	f.refuse(onceTagsMove(noLedger))
+	expectUnrecorded(t, run(t, requestOf(items...)))
 	f.refuse(nil)
 	for n := range ships {
 		if got := holds(t, f.target, "prod/all", fmt.Sprint("app", n)); got != f.new[n].Root {
 			t.Fatalf("app%d holds %q", n, got)
 		}
 	}
-	r := requestOf(item(t, f.source.Host()+"/acme/app1:next", f.target.Host()+"/prod/all:app1"))
-	r.Settling = settle
+	r := requestOf(to(1, "next"))
+	r.Lease = settle
 	expect(t, run(t, r), document.Promoted)
-	for n, want := range []string{"", f.next[1].Root, ""} {
+	for n, want := range []string{f.new[0].Root, f.next[1].Root, f.new[2].Root} {
 		if got := holds(t, f.target, "prod/all", fmt.Sprint("app", n)); got != want {
 			t.Errorf("app%d holds %q, want %q", n, got, want)
 		}
 	}
+	says("the next", 0, "pending")
+	says("the next", 1, "promoted", "promoted") // all members are in this repository, and were in place
+	says("the next", 2, "pending")
+	r = requestOf(to(0, "dev"))
+	r.Lease = settle
+	expect(t, run(t, r), document.Promoted)
+	says("at last", 0, "interrupted", "promoted") // app1 has gone on since, so that this run cannot tell what the first has come to
 }
 
-// TestReleaseToTwoRegistries: a journal leads from the one to the other.
+// TestReleaseToTwoRegistries: each has a ledger of its own, and a run over both can tell that all was in place.
 func TestReleaseToTwoRegistries(t *testing.T) {
 	f, g := newFleet(t, regtest.Options{Delete: true}), newFleet(t, regtest.Options{Delete: true})
 	both := func(tag string) promote.Request {
@@ -491,28 +331,25 @@ func TestReleaseToTwoRegistries(t *testing.T) {
 			item(t, f.source.Host()+"/acme/app0:"+tag, f.target.Host()+"/prod/app0:production"),
 			item(t, f.source.Host()+"/acme/app1:"+tag, g.target.Host()+"/prod/app1:production"),
 		)
-		r.Settling = settle
+		r.Lease = settle
 		return r
 	}
-	for _, at := range []*fleet{f, g} { // whichever has the head
-		seen := false
-		at.refuse(func(q *http.Request) bool {
-			journal := q.Method == http.MethodPut && strings.Contains(q.URL.Path, ledger.Prefix)
-			was := seen
-			seen = seen || journal
-			return was && journal
-		})
-	}
-	faulted(t, run(t, both("dev")), document.Failed, "every tag has moved")
+	f.refuse(onceTagsMove(noLedger))
+	g.refuse(onceTagsMove(noLedger))
+	expectUnrecorded(t, run(t, both("dev")))
 	f.refuse(nil)
 	g.refuse(nil)
+	f.saysOf(t, "unrecorded", 0, "pending")
+	g.saysOf(t, "unrecorded", 1, "pending")
 	expect(t, run(t, both("next")), document.Promoted)
 	f.expectOne(t, "the next", 0, f.next[0], nil)
 	g.expectOne(t, "the next", 1, f.next[1], nil)
+	f.saysOf(t, "the next", 0, "promoted", "promoted")
+	g.saysOf(t, "the next", 1, "promoted", "promoted")
 }
 
-// TestWriteThatLandsLate: nobody has answered it, and the tag shows what it held. It may still land, so that the next
-// run looks again.
+// TestWriteThatLandsLate: nobody has answered it, and the tag shows what it held. It may still land, and that is said.
+// The next run replaces it.
 func TestWriteThatLandsLate(t *testing.T) {
 	long(t)
 	t.Parallel()
@@ -535,5 +372,74 @@ func TestWriteThatLandsLate(t *testing.T) {
 	f.notice(nil)
 	push(t, f.new[1], f.target, repoOf(1), "production") // it lands
 	expect(t, run(t, f.request(t, "next", 0)), document.Promoted)
-	f.expect(t, "the next", []*regtest.Image{f.next[0], f.old[1], f.old[2]}, nil)
+	f.expect(t, "the next", []*regtest.Image{f.next[0], f.new[1], f.old[2]}, nil)
+	expect(t, run(t, f.request(t, "next")), document.Promoted)
+	f.expect(t, "at last", f.next, nil)
+}
+
+// TestReopenedEntry: who may write to one repository can say there that a release is under way again. Its own tags tell
+// what became of it, and no other repository is touched.
+func TestReopenedEntry(t *testing.T) {
+	f := newFleet(t, regtest.Options{})
+	expect(t, run(t, f.request(t, "dev")), document.Promoted)
+	f.tamper(t, 0, func(e *entry) {
+		e.outcome = entryOutcome{Record: e.record, State: "pending", Renewed: longAgo}
+	})
+	f.saysOf(t, "reopened", 0, "pending")
+	f.target.ResetRequests()
+	expect(t, run(t, f.request(t, "next", 0)), document.Promoted)
+	f.expectOne(t, "another repository", 1, f.new[1], f.new[1])
+	f.expectOne(t, "another repository", 2, f.new[2], f.new[2])
+	f.saysOf(t, "reopened", 0, "interrupted", "promoted") // whether the others were in place, this run cannot tell
+	for _, w := range writes(f.target) {
+		if !strings.Contains(w, repoOf(0)) {
+			t.Errorf("written: %s", w)
+		}
+	}
+}
+
+var longAgo = time.Date(2026, 11, 22, 14, 30, 0, 0, time.UTC)
+
+// tamper changes the newest entry of a ledger, in both heads, as the repository's owner may.
+func (f *fleet) tamper(t *testing.T, n int, change func(*entry)) {
+	t.Helper()
+	all := rows(t, f.target, repoOf(n), "production")
+	change(&all[len(all)-1])
+	f.publish(t, n, all)
+}
+
+// publish writes both heads of the ledger of the tag production.
+func (f *fleet) publish(t *testing.T, n int, all []entry) {
+	t.Helper()
+	access := f.target.Access("", "")
+	if _, err := regtest.PutBlob(t.Context(), access, repoOf(n), []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	for at, tag := range ledgerTags("tag", "production") {
+		text := headWith(t, "tag", "production", 100+at, all)
+		if err := regtest.PutManifest(t.Context(), access, repoOf(n), tag, manifestOCI, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestReleaseWithoutALedger: where one cannot be written, no tag moves.
+func TestReleaseWithoutALedger(t *testing.T) {
+	for n := range ships {
+		for name, from := range map[string]int{"none can be created": 1, "no entry can be written": 3} {
+			t.Run(fmt.Sprint(name, " ", n), func(t *testing.T) {
+				f := newFleet(t, regtest.Options{})
+				f.refuse(fromNth(from, func(q *http.Request) bool { return noLedger(q) && strings.Contains(q.URL.Path, repoOf(n)) }))
+				d := run(t, f.request(t, "dev"))
+				faulted(t, d, document.Failed, "cannot write the promotion record; no tag was moved", repoOf(n)+":promotion-ledger.", "403")
+				f.expect(t, "no ledger", f.old, nil)
+				if f.open(t) {
+					t.Error("a ledger says that tags are moving")
+				}
+				f.refuse(nil)
+				expect(t, run(t, f.request(t, "next")), document.Promoted)
+				f.expect(t, "the next", f.next, nil)
+			})
+		}
+	}
 }

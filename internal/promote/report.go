@@ -94,7 +94,7 @@ func (p *promotion) document() document.Promotion {
 		Repository: p.target.Name(),
 		Copied:     p.copied,
 		Image:      p.item.Image, From: p.heldDocument(), Gates: p.verdicts, Missing: p.missing,
-		Record: p.ledger.digest, Recorded: p.ledger.listed, Brought: p.past.brought,
+		Record: p.ledger.digest, Recorded: p.ledger.listed, LedgerHeads: p.ledger.heads(), Brought: p.past.brought,
 	}
 	if p.root.Digest.Hex != "" {
 		d.Digest, d.MediaType = p.root.Digest.String(), p.root.MediaType
@@ -147,6 +147,9 @@ func (p *promotion) tagDocument(t *tag) document.Tag {
 		}
 		if t.state == document.TagPending && t.recalled {
 			d.After = digestText(t.shown)
+		}
+		if t.state == document.TagPending && t.lastSeen != nil {
+			d.After = *t.lastSeen
 		}
 		if t.state == document.TagPending && !t.recalled && p.root.Digest.Hex != "" && t.before.Digest() == p.root.Digest {
 			d.State = document.TagUnchanged

@@ -46,13 +46,16 @@ type Request struct {
 	Trespass Trespass         // nil: no tag belongs to an environment
 	ValidFor time.Duration    // of a plan
 	Plan     *document.Plan   // that is applied; nil unless Mode is Apply
-	Settling time.Duration    // how long a release may be under way that looks as if it had been ended; 0: 30 s
+	Lease    time.Duration    // how long the run of an open entry counts as at work; 0: two minutes
+	Record   Recording        // what to do where the ledger cannot be written
+	Keep     int              // how many rollback targets get tags of the program's own; 0: none
+	// AttachRecords attaches records to images also where the registry has no referrers API.
+	AttachRecords bool
 
 	Version string  // of the program, for records
 	To      To      // where a rollback goes
 	Stages  []Stage // of History and Audit: what they are about; Items are then empty
 	Query   Query   // of History
-	Repair  bool    // of Audit: mend what can be mended
 }
 
 // To is where a rollback goes. The zero value is what the environment held before.

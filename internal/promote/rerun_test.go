@@ -33,29 +33,71 @@ func (s *works) expectReleases(want ...string) {
 	}
 }
 
-// stop is where an attempt is stopped: at requests that match, after which it ends so, with its record written or not.
+// stop is where an attempt is stopped: at requests that match, after which it ends so, and what the ledger says of it
+// once another one has followed; empty: it has no entry.
 type stop struct {
-	match    func(*http.Request) bool
-	want     document.Result
-	recorded bool
+	match func() func(*http.Request) bool
+	want  document.Result
+	says  string
 }
 
 // stops are the places where a first attempt ends.
 var stops = map[string]stop{
-	"before the record": {func(q *http.Request) bool { return q.Method == http.MethodPost }, document.Failed, false},
-	"at the record": {func(q *http.Request) bool {
-		return q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/promotion-record-")
-	}, document.Failed, false},
-	"after the record": {func(q *http.Request) bool {
-		return q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/promotion-journal-")
-	}, document.Failed, true},
-	"at the first tag": {func(q *http.Request) bool {
-		return q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/release-")
-	}, document.Failed, true},
-	"after the first tag":        {on(http.MethodPut, "/manifests/production"), document.Failed, true},
-	"after the second tag":       {on(http.MethodPut, "/manifests/latest"), document.Failed, true},
-	"after all, before its line": {noLedger, document.Unrecorded, true},
-	"at no place":                {nil, document.Promoted, true},
+	"before the record":             {always(func(q *http.Request) bool { return q.Method == http.MethodPost }), document.Failed, ""},
+	"at its entry":                  {always(noLedger), document.Failed, ""},
+	"killed after its entry":        {killedAfter(noLedger), document.Failed, "failed"},
+	"at the first tag":              {always(onRelease), document.Failed, "failed"},
+	"killed after the first tag":    {killedAfter(onRelease), document.Failed, "interrupted"},
+	"after the first tag":           {always(on(http.MethodPut, "/manifests/production")), document.Failed, "failed"},
+	"after the second tag":          {always(on(http.MethodPut, "/manifests/latest")), document.Failed, "failed"},
+	"killed at the last tag":        {killedAt(on(http.MethodPut, "/manifests/latest")), document.Failed, "interrupted"},
+	"after all, before its outcome": {func() func(*http.Request) bool { return onceTagsMove(noLedger) }, document.Unrecorded, "done"},
+	"at no place":                   {always(nil), document.Promoted, "done"},
+}
+
+func onRelease(q *http.Request) bool {
+	return q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/release-")
+}
+
+func always(match func(*http.Request) bool) func() func(*http.Request) bool {
+	return func() func(*http.Request) bool { return match }
+}
+
+// isWrite matches what changes a registry.
+func isWrite(q *http.Request) bool { return q.Method != http.MethodGet && q.Method != http.MethodHead }
+
+// killedAfter matches every write that follows the first request that matches: nothing arrives any more, as if the run had
+// been killed.
+func killedAfter(match func(*http.Request) bool) func() func(*http.Request) bool {
+	return func() func(*http.Request) bool {
+		ended := false
+		return func(q *http.Request) bool {
+			was := ended
+			ended = ended || match(q)
+			return was && isWrite(q)
+		}
+	}
+}
+
+// killedAt matches every write from the first request on that matches.
+func killedAt(match func(*http.Request) bool) func() func(*http.Request) bool {
+	return func() func(*http.Request) bool {
+		ended := false
+		return func(q *http.Request) bool {
+			ended = ended || match(q)
+			return ended && isWrite(q)
+		}
+	}
+}
+
+// onceTagsMove matches what matches once a tag has been written that is not of the program's own.
+func onceTagsMove(match func(*http.Request) bool) func(*http.Request) bool {
+	moved := false
+	return func(q *http.Request) bool {
+		_, tag, found := strings.Cut(q.URL.Path, "/manifests/")
+		moved = moved || q.Method == http.MethodPut && found && !strings.HasPrefix(tag, "promotion-") && !strings.HasPrefix(tag, "sha256")
+		return moved && match(q)
+	}
 }
 
 // TestRerun of a promotion: a later attempt, an hour later, is the same promotion.
@@ -68,28 +110,35 @@ func TestRerun(t *testing.T) {
 				t.Parallel()
 				s := newWorks(t, o)
 				s.promoted("a", "production", "latest")
-				s.refuse(http.StatusForbidden, stop.match)
+				s.refuse(http.StatusForbidden, stop.match())
 				r := s.bring("b", "production", "latest", dated)
 				if d := run(t, r); d.Result != stop.want {
 					t.Fatalf("result %s, want %s: %+v", d.Result, stop.want, d.Faults)
 				}
 				d, tag, r2 := s.goesOn(stop, r, document.Promoted)
-				s.expectOutcomes("a promoted", "b promoted")
-				s.expectRecords(2)
+				told := append([]string{"a promoted"}, stop.tells("b", "promoted")...)
+				s.expectOutcomes(told...)
 				// And once more, when all is done.
 				expect(t, run(t, again(r2)), document.Unchanged)
 				s.expectDone(d, "b", tag)
-				s.expectOutcomes("a promoted", "b promoted")
-				s.expectRecords(2)
+				s.expectOutcomes(told...)
 				// Another run is another promotion.
 				other := s.bring("b", "production", "latest", dated)
 				expect(t, run(t, other), document.Promoted)
 				s.expectReleases(tag, datedAt(other))
-				s.expectOutcomes("a promoted", "b promoted", "b promoted")
-				s.expectRecords(3)
+				s.expectOutcomes(append(told, "b promoted")...)
 			})
 		}
 	})
+}
+
+// tells is what the ledger says of the attempt that was stopped, and of the one after it.
+func (at stop) tells(name, good string) []string {
+	switch at.says {
+	case "", "done":
+		return []string{name + " " + good}
+	}
+	return []string{name + " " + at.says, name + " " + good}
 }
 
 // expectDone expects an image under both moving tags and one dated one, and its record in the report.
@@ -115,13 +164,12 @@ func TestRerunWhereTagsCannotBeDeleted(t *testing.T) {
 	d := run(t, r)
 	expect(t, d, document.Failed)
 	s.expectReleases(datedAt(r))
-	s.expectOutcomes("a promoted", "b failed")
+	s.expectOutcomes("a promoted", "b interrupted")
 	s.refuse(0, nil)
 	d = run(t, again(r))
 	expect(t, d, document.Promoted)
 	s.expectDone(d, "b", datedAt(r))
-	s.expectOutcomes("a promoted", "b promoted")
-	s.expectRecords(2)
+	s.expectOutcomes("a promoted", "b interrupted", "b promoted")
 }
 
 // TestRerunOfASourceThatMoved brings another image: that is another promotion, with a record and a date of its own.
@@ -204,7 +252,7 @@ func TestRerunOfDatesAlone(t *testing.T) {
 		then  document.Result
 	}{
 		"done":       {nil, document.Promoted, document.Unchanged},
-		"unrecorded": {noLedger, document.Unrecorded, document.Unchanged},
+		"unrecorded": {onceTagsMove(noLedger), document.Unrecorded, document.Unchanged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newWorks(t, regtest.Options{})
@@ -241,22 +289,28 @@ func TestRerunOfAPlainTarget(t *testing.T) {
 func TestRerunOfARelease(t *testing.T) {
 	long(t)
 	t.Parallel()
-	for name, match := range map[string]func(*http.Request) bool{
-		"at the second record": func(q *http.Request) bool {
-			return q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/app1/manifests/promotion-record-")
-		},
-		"at the second tag":    putOf(1, "production"),
-		"at the second ledger": putOf(1, "promotion-ledger-production"),
+	ledgerOf := func(n int) func(*http.Request) bool {
+		return func(q *http.Request) bool { return noLedger(q) && strings.Contains(q.URL.Path, repoOf(n)) }
+	}
+	for name, test := range map[string]struct {
+		match func(*http.Request) bool
+		says  string // what the ledgers say of the first attempt, as far as it had entries
+	}{
+		"at the second ledger":     {ledgerOf(1), "failed"},
+		"at the second entry":      {fromNth(3, ledgerOf(1)), "failed"},
+		"at the second tag":        {putOf(1, "production"), "failed"},
+		"killed at the second tag": {killedAfter(putOf(0, "production"))(), "interrupted"},
+		"at the second outcome":    {onceTagsMove(ledgerOf(1)), "promoted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFleet(t, regtest.Options{})
+			f := newFleet(t, regtest.Options{Delete: true})
 			r := f.request(t, "next")
 			for n := range r.Items {
 				r.Items[n].Targets = add(r.Items[n].Targets, r.Items[n].Targets[0].Repository, item(t, "x.example/y:z", fixed+f.target.Host()+"/"+repoOf(n)+":release-{{date 'YYYYMMDD-HHmmss'}}").Targets[0].Tags[0])
 			}
 			r.TargetEnv, r.Job = "production", document.Job{RunID: "1", Attempt: "1", Name: "promote"}
-			f.refuse(match)
+			f.refuse(test.match)
 			if d := run(t, r); d.Result != document.Failed && d.Result != document.Unrecorded {
 				t.Fatalf("result %s", d.Result)
 			}
@@ -269,9 +323,9 @@ func TestRerunOfARelease(t *testing.T) {
 			names := map[string]bool{}
 			for n := range ships {
 				f.expectTag(t, name, n, "production", f.next[n].Root)
-				p, l := papers(t, f.target, repoOf(n), "production"), rows(t, f.target, repoOf(n), "production")
-				if len(p) != 1 || len(l) != 1 || l[0].notes["result"] != "promoted" {
-					t.Errorf("image %d: %d records, lines %v", n, len(p), l)
+				l := states(t, f.target, repoOf(n))
+				if first := l[:len(l)-1]; l[len(l)-1] != "promoted" || len(first) > 1 || len(first) == 1 && first[0] != test.says {
+					t.Errorf("image %d: %q", n, l)
 				}
 				tags, err := regtest.Tags(t.Context(), f.target.Access("", ""), repoOf(n))
 				if err != nil {
@@ -296,6 +350,26 @@ func TestRerunOfARelease(t *testing.T) {
 	}
 }
 
+// fromNth matches from the n-th that matches on.
+func fromNth(n int, match func(*http.Request) bool) func(*http.Request) bool {
+	return func(q *http.Request) bool {
+		if match(q) {
+			n--
+			return n <= 0
+		}
+		return false
+	}
+}
+
+// states are what the ledger of production says in a repository, oldest first.
+func states(t testing.TB, at *regtest.Registry, repo string) (all []string) {
+	t.Helper()
+	for _, e := range rows(t, at, repo, "production") {
+		all = append(all, e.outcome.State)
+	}
+	return all
+}
+
 // goesOn runs it again after an attempt that was stopped, to the image b: under the names of the first attempt if that
 // had written its record, else of its own.
 func (s *works) goesOn(at stop, r promote.Request, want document.Result) (d document.Report, tag string, next promote.Request) {
@@ -306,7 +380,7 @@ func (s *works) goesOn(at stop, r promote.Request, want document.Result) (d docu
 	if at.want != document.Failed {
 		want = document.Unchanged
 	}
-	if !at.recorded {
+	if at.says == "" {
 		tag = datedAt(next)
 	}
 	expect(s, d, want)
@@ -331,7 +405,7 @@ func TestRerunOfARollback(t *testing.T) {
 					s.promoted(name, "production", "latest")
 					before = append(before, name+" promoted")
 				}
-				s.refuse(http.StatusForbidden, stop.match)
+				s.refuse(http.StatusForbidden, stop.match())
 				r := s.back("", "production", "latest", dated)
 				first := run(t, r)
 				if stop.want == document.Promoted {
@@ -340,8 +414,7 @@ func TestRerunOfARollback(t *testing.T) {
 					t.Fatalf("result %s, want %s: %+v", first.Result, stop.want, first.Faults)
 				}
 				s.goesOn(stop, r, document.RolledBack)
-				s.expectOutcomes(append(before, "b rolled-back")...)
-				s.expectRecords(4)
+				s.expectOutcomes(append(before, stop.tells("b", "rolled-back")...)...)
 				// Another run goes further back.
 				expect(t, run(t, s.back("", "production", "latest", dated)), document.RolledBack)
 				s.expectHolds("production", "a")
@@ -364,9 +437,12 @@ func TestRunAgainByHand(t *testing.T) {
 		s.expectHolds("latest", "c")
 		d := run(t, s.back("", "production", "latest"))
 		expect(t, d, document.RolledBack)
+		if !told(d, "A rollback of "+s.to("production")+" to "+s.image("b").Root+" was interrupted; this run finishes it.") {
+			t.Errorf("notices %q", d.Notices)
+		}
 		s.expectHolds("production", "b")
 		s.expectHolds("latest", "b")
-		s.expectStory("b rolled-back", "c promoted", "b promoted", "a promoted")
+		s.expectStory("b rolled-back", "b interrupted", "c promoted", "b promoted", "a promoted")
 		expect(t, run(t, s.back("", "production", "latest")), document.RolledBack)
 		s.expectHolds("production", "a")
 	})
@@ -459,7 +535,7 @@ func TestRerunWhoseTagShowsNothing(t *testing.T) {
 	s := newWorks(t, regtest.Options{})
 	s.promoted("a", "production", "latest")
 	s.hand("latest", "b")
-	s.refuse(http.StatusForbidden, noLedger)
+	s.refuse(http.StatusForbidden, onceTagsMove(noLedger))
 	r := s.bring("a", "production", "latest")
 	expectUnrecorded(t, run(t, r))
 	s.refuse(0, nil)
@@ -477,12 +553,11 @@ func TestRerunOfWhatFailedAndWasNotListed(t *testing.T) {
 	s.refuse(http.StatusForbidden, on(http.MethodPut, "/manifests/latest"))
 	r := s.bring("b", "production", "latest")
 	expect(t, run(t, r), document.Failed)
-	s.refuse(http.StatusForbidden, noLedger)
+	s.refuse(http.StatusForbidden, onceTagsMove(noLedger))
 	expectUnrecorded(t, run(t, again(r)))
-	s.expectOutcomes("a promoted", "b failed")
+	s.expectOutcomes("a promoted", "b failed", "b pending")
 	s.refuse(0, nil)
 	d := run(t, again(again(r)))
 	expect(t, d, document.Unchanged)
-	s.expectOutcomes("a promoted", "b promoted")
-	s.expectRecords(2)
+	s.expectOutcomes("a promoted", "b failed", "b promoted")
 }

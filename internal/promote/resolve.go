@@ -60,13 +60,20 @@ func (r *run) resolve(ctx context.Context) error {
 
 // readBeside reads what does not hang on the sources.
 func (r *run) readBeside(ctx context.Context) error {
-	g, ctx := group(ctx)
-	g.Go(func() error { return r.observeNamed(ctx) })
-	g.Go(func() error { return r.readFrom(ctx) })
-	g.Go(func() error { return r.readMoved(ctx) })
-	g.Go(func() error { return r.readBrought(ctx) })
-	g.Go(func() error { return r.readLedgers(ctx) })
-	return g.Wait()
+	g, inner := group(ctx)
+	g.Go(func() error { return r.observeNamed(inner) })
+	g.Go(func() error { return r.readFrom(inner) })
+	g.Go(func() error { return r.readMoved(inner) })
+	g.Go(func() error { return r.readBrought(inner) })
+	var waited bool
+	g.Go(func() (err error) {
+		waited, err = r.readLedgers(inner)
+		return err
+	})
+	if err := g.Wait(); err != nil || !waited {
+		return err
+	}
+	return r.observeNamed(ctx) // others have moved them since
 }
 
 func (r *run) resolveImages(ctx context.Context) error {
@@ -128,7 +135,7 @@ func (i *image) missing(ref string, err error) error {
 // is written yet, and what cannot be promoted is refused here.
 func (r *run) inspect(ctx context.Context) error {
 	r.Step("Inspect")
-	r.prepareRecords(ctx)
+	r.prepareRecords()
 	g, ctx := group(ctx)
 	g.Go(func() error { return r.readAttached(ctx) })
 	if r.needLabels() { // the tags' names are in the images: one after the other
@@ -155,10 +162,13 @@ func (r *run) nameAndObserve(ctx context.Context) error {
 	if err := r.name(); err != nil {
 		return err
 	}
+	if _, err := r.readLedgers(ctx); err != nil { // those that are named by the image
+		return err
+	}
 	if err := r.observeNew(ctx); err != nil {
 		return err
 	}
-	if err := r.lookBack(ctx); err != nil {
+	if err := r.recallAll(ctx); err != nil {
 		return err
 	}
 	r.leaveTaken()

@@ -61,7 +61,7 @@ func (a *auditing) isOld(digest string) bool {
 // held; zero if it never did.
 func (a *auditing) leftAt(digest string) (at time.Time) {
 	inside := false
-	for _, line := range a.history.Lines {
+	for _, line := range a.lines {
 		switch {
 		case line.Fault != "" || !line.Outcome.Good():
 		case line.Digest == digest:
@@ -91,10 +91,10 @@ func (a *auditing) keeping(ctx context.Context, digest string) keeping {
 	return keptByNone
 }
 
-// candidates are the tags that may name a digest. Those that the program or the
-// protocol keeps for itself name other things.
+// candidates are the tags that may name a digest. Ledgers and what the protocol keeps for itself name
+// other things.
 func (a *auditing) candidates(digest string) (named, others []string) {
-	for _, line := range a.history.Lines {
+	for _, line := range a.lines {
 		if line.Digest != digest || line.Fault != "" {
 			continue
 		}
@@ -104,8 +104,13 @@ func (a *auditing) candidates(digest string) (named, others []string) {
 			}
 		}
 	}
+	for _, e := range a.history.Entries {
+		if tag := a.ledger.Key().Kept(e.Kept.Slot); e.Fault == "" && e.Kept.Digest == digest && tag != "" {
+			named = append(named, tag)
+		}
+	}
 	for _, tag := range a.names.tags {
-		if !ledger.Reserved(tag) && !strings.HasPrefix(tag, "sha256-") && !slices.Contains(named, tag) {
+		if (!ledger.Reserved(tag) || ledger.IsKept(tag)) && !strings.HasPrefix(tag, "sha256-") && !slices.Contains(named, tag) {
 			others = append(others, tag)
 		}
 	}

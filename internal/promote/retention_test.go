@@ -36,14 +36,24 @@ func TestRetention(t *testing.T) {
 		want   string
 		notice bool
 	}{
-		"no tag, long ago":           {later: month, want: "retention"},
-		"no tag, eight days ago":     {later: 8 * 24 * time.Hour, want: "retention"},
-		"no tag, six days ago":       {later: 6 * 24 * time.Hour},
-		"a fixed tag":                {fixed: []string{"v1"}, later: month},
-		"a fixed tag that moved":     {fixed: []string{"v1"}, then: func(s *shop) { s.tag("v1", b.Root) }, later: month, want: "retention"},
-		"a fixed tag that is gone":   {fixed: []string{"v1"}, then: func(s *shop) { s.delete("v1") }, later: month, want: "retention"},
-		"another tag":                {then: func(s *shop) { s.tag("zebra", a.Root) }, later: month},
-		"a tag of its own kind":      {then: func(s *shop) { s.tag("promotion-journal-production", a.Root) }, later: month, want: "retention"},
+		"no tag, long ago":         {later: month, want: "retention"},
+		"no tag, eight days ago":   {later: 8 * 24 * time.Hour, want: "retention"},
+		"no tag, six days ago":     {later: 6 * 24 * time.Hour},
+		"a fixed tag":              {fixed: []string{"v1"}, later: month},
+		"a fixed tag that moved":   {fixed: []string{"v1"}, then: func(s *shop) { s.tag("v1", b.Root) }, later: month, want: "retention"},
+		"a fixed tag that is gone": {fixed: []string{"v1"}, then: func(s *shop) { s.delete("v1") }, later: month, want: "retention"},
+		"another tag":              {then: func(s *shop) { s.tag("zebra", a.Root) }, later: month},
+		"a tag of a ledger's kind": {then: func(s *shop) { s.tag("promotion-ledger.env.other.1", a.Root) }, later: month, want: "retention"},
+		"a kept tag":               {then: func(s *shop) { s.tag("promotion-keep.production.2", a.Root) }, later: month},
+		"the kept tag of an entry": {then: func(s *shop) {
+			many(201)(s)
+			s.tag("promotion-keep.production.1", a.Root)
+			s.tamper("production", func(all []entry) []entry {
+				all[1].intent.Kept = map[string]any{"slot": 1, "digest": a.Root}
+				return all
+			})
+		}, later: month},
+		"a kept tag that was reused": {then: func(s *shop) { s.tag("promotion-keep.production.2", b.Root) }, later: month, want: "retention"},
 		"a tag of a fallback's kind": {then: func(s *shop) { s.tag(strings.Replace(a.Root, ":", "-", 1)+".x", a.Root) }, later: month, want: "retention"},
 		"200 other tags":             {then: many(199), later: month, want: "retention"}, // and that of staging
 		"more tags than are read":    {then: many(201), later: month, notice: true},
@@ -61,7 +71,7 @@ func TestRetention(t *testing.T) {
 			if test.then != nil {
 				test.then(s)
 			}
-			s.now = time.Now().Add(test.later)
+			s.now = s.began.Add(time.Duration(s.runs)*time.Hour + test.later)
 			d := run(t, s.ask(promote.Audit, s.stage("production")))
 			tells(t, d, test.want)
 			if strings.Contains(strings.Join(d.Notices, "\n"), "could not be found out") != test.notice {
@@ -82,7 +92,7 @@ func TestRetentionUnknown(t *testing.T) {
 	s := newShop(t, regtest.Options{Wrap: forUs(regtest.Answer(on(http.MethodGet, "/manifests/v2"), http.StatusForbidden, "application/json", []byte("{}")))})
 	s.promote("production", picture("a"))
 	s.promote("production", picture("b"), "v2")
-	s.now = time.Now().Add(30 * 24 * time.Hour)
+	s.now = s.began.Add(30 * 24 * time.Hour)
 	d := run(t, s.ask(promote.Audit, s.stage("production")))
 	tells(t, d, "")
 	if !strings.Contains(strings.Join(d.Notices, "\n"), "could not be found out") {

@@ -45,7 +45,6 @@ func (r *run) goBack(ctx context.Context) error {
 		r.images = append(r.images, p.image)
 		r.Info(p.describeBack())
 	}
-	r.announceEarly(ctx)
 	return nil
 }
 
@@ -112,11 +111,11 @@ func (r *run) backFromMidway() bool {
 	}
 	found := false
 	for _, p := range r.promotions {
-		if p.past.midway == "" {
-			continue
-		}
 		current, known := p.past.state.Current()
 		switch {
+		case p.past.midway == "" && !r.finishesRelease(p):
+			continue
+		case p.past.midway == "":
 		case p.wasGoingTo(p.past.midway):
 			p.goTo(p.past.midway)
 		case !moved(p):
@@ -129,9 +128,35 @@ func (r *run) backFromMidway() bool {
 			continue
 		}
 		found = true
-		r.note(fmt.Sprintf("A run was ended while it moved the tags of %s to %s: %s is where they go.", p.place(), p.past.midway, p.past.to))
+		r.note(p.midwayText())
 	}
 	return found
+}
+
+// midwayText says what becomes of tags that a run has left half moved.
+func (p *promotion) midwayText() string {
+	if was := cmp.Or(p.past.midway, p.past.to); was != p.past.to {
+		return fmt.Sprintf("A run was interrupted while it moved the tags of %s to %s; this rollback moves them to %s.", p.place(), was, p.past.to)
+	}
+	return fmt.Sprintf("A rollback of %s to %s was interrupted; this run finishes it.", p.place(), p.past.to)
+}
+
+// finishesRelease has a promotion go where a rollback was to bring it that was ended once it had moved
+// another member of its release.
+func (r *run) finishesRelease(p *promotion) bool {
+	for _, line := range slices.Backward(p.past.lines) {
+		if line.Outcome.Good() {
+			return false
+		}
+		begun := func(other *promotion) bool {
+			return other.past.midwayRelease == line.Release && other.wasGoingTo(other.past.midway)
+		}
+		if line.Release != "" && line.Mode == document.ModeRollback && slices.ContainsFunc(r.promotions, begun) {
+			p.goTo(line.Digest)
+			return true
+		}
+	}
+	return false
 }
 
 // wasGoingTo reports whether the last that was recorded is a rollback to a digest.

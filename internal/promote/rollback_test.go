@@ -30,7 +30,7 @@ func (s *works) stays(r promote.Request, want document.Result, says ...string) d
 	return d
 }
 
-// staysPut is stays, but for what the run may have announced: that counts for nothing.
+// staysPut is stays, but for the entry that the run may have: that says that it failed.
 func (s *works) staysPut(r promote.Request, want document.Result, says ...string) document.Report {
 	s.Helper()
 	held, counted := s.holds("production"), s.counted()
@@ -53,7 +53,7 @@ func (s *works) staysPut(r promote.Request, want document.Result, says ...string
 
 // counted are the outcomes of what counts.
 func (s *works) counted() []string {
-	return slices.DeleteFunc(s.outcomes(), func(o string) bool { return strings.HasSuffix(o, "unconfirmed") })
+	return slices.DeleteFunc(s.outcomes(), func(o string) bool { return strings.HasSuffix(o, "failed") })
 }
 
 // TestRollback goes to the image before, and again further back, and says so in a record of its own.
@@ -166,7 +166,7 @@ func TestRollbackWithoutALedger(t *testing.T) {
 	})
 }
 
-// TestRollbackOfALostLedger: the records make it again.
+// TestRollbackOfALostLedger: nothing tells what was there, a digest is enough, and the ledger begins again.
 func TestRollbackOfALostLedger(t *testing.T) {
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
@@ -174,13 +174,39 @@ func TestRollbackOfALostLedger(t *testing.T) {
 		for _, name := range []string{"a", "b", "c"} {
 			s.promoted(name)
 		}
-		s.delete("promotion-ledger-production")
-		d := s.goesBack("", "b")
-		if !told(d, "although there are records") {
-			t.Errorf("told %q", d.Notices)
+		for _, head := range ledgerTags("env", "production") {
+			s.delete(head)
 		}
-		s.expectOutcomes("a promoted", "b promoted", "c promoted", "b rolled-back")
+		s.stays(s.back(""), document.Failed, "no record tells", "to: sha256:")
+		s.goesBack(s.image("b").Root, "b")
+		s.expectOutcomes("b rolled-back")
+		s.promoted("a")
+		s.goesBack("", "b")
 	})
+}
+
+// TestRollbackOfALostHead: the other one has all, and the ledger has two again afterwards.
+func TestRollbackOfALostHead(t *testing.T) {
+	long(t)
+	t.Parallel()
+	for n, head := range ledgerTags("env", "production") {
+		t.Run(head, func(t *testing.T) {
+			t.Parallel()
+			s := newWorks(t, regtest.Options{Referrers: n == 0})
+			for _, name := range []string{"a", "b", "c"} {
+				s.promoted(name)
+			}
+			s.delete(head)
+			s.goesBack("", "b")
+			s.expectOutcomes("a promoted", "b promoted", "c promoted", "b rolled-back")
+			for _, head := range ledgerTags("env", "production") {
+				if s.holds(head) == "" {
+					t.Errorf("%s is missing", head)
+				}
+			}
+			s.goesBack("", "a")
+		})
+	}
 }
 
 // TestRollbackFromDrift: a tag that was moved by hand goes to what the records say.
@@ -250,7 +276,7 @@ func TestRollbackDryRun(t *testing.T) {
 		s := newWorks(t, o)
 		s.promoted("a")
 		s.promoted("b")
-		s.refuse(http.StatusForbidden, noLedger)
+		s.refuse(http.StatusForbidden, onceTagsMove(noLedger))
 		expectUnrecorded(t, run(t, s.bring("c")))
 		s.refuse(0, nil)
 		r := s.back("")
@@ -368,8 +394,14 @@ func TestRollbackWhoseOldRecordIsGone(t *testing.T) {
 		if first := s.papers()[0]; p.says["restores"] != first.digest || p.says["attachments"] != nil || p.says["bytes"] != first.says["bytes"] {
 			t.Errorf("the record says %v, and what it restores is %s with %v bytes", p.says, first.digest, first.says["bytes"])
 		}
+		attached := read(s, s.target, s.repo, s.image("a").Root).Listed[s.image("a").Root]
+		if (len(attached) > 0) != o.Referrers {
+			t.Errorf("%d records are attached", len(attached))
+		}
+		for _, digest := range attached {
+			s.delete(digest)
+		}
 		s.promoted("c")
-		s.delete(s.papers()[0].manifest)
 		s.goesBack("", "a")
 	})
 }
@@ -425,7 +457,7 @@ func (f *fleetAt) back(to string, which ...int) promote.Request {
 		items = append(items, i)
 	}
 	r := requestOf(items...)
-	r.Settling = settle
+	r.Lease = settle
 	return backTo(f.T, f.nth(r), to)
 }
 
@@ -521,8 +553,8 @@ func TestRollbackOfAReleaseIsAllOrNothing(t *testing.T) {
 		expect(t, run(t, again(r)), document.RolledBack)
 		f.expectAll("dev dev dev")
 		for n := range ships {
-			if l := rows(t, f.target, repoOf(n), "production"); l[len(l)-1].notes["result"] != "rolled-back" || len(l) != 3 {
-				t.Errorf("image %d: %v", n, l)
+			if l := states(t, f.target, repoOf(n)); !slices.Equal(l, []string{"promoted", "promoted", "failed", "rolled-back"}) {
+				t.Errorf("image %d: %q", n, l)
 			}
 		}
 	})
@@ -550,11 +582,11 @@ func TestRollbackThatCannotBeRecorded(t *testing.T) {
 	s := newWorks(t, regtest.Options{})
 	s.promoted("a")
 	s.promoted("b")
-	s.refuse(http.StatusForbidden, func(q *http.Request) bool {
-		return q.Method == http.MethodPut && strings.Contains(q.URL.Path, "/manifests/promotion-record-")
-	})
-	faulted(t, run(t, s.back("")), document.Failed, "nothing has moved")
-	s.expectHolds("production", "b")
+	s.refuse(http.StatusForbidden, noLedger)
+	s.staysPut(s.back(""), document.Failed, "cannot write the promotion record; no tag was moved")
+	s.refuse(0, nil)
+	s.goesBack("", "a")
+	s.expectOutcomes("a promoted", "b promoted", "a rolled-back")
 }
 
 // TestCandidatesAreFew: a repository with very many tags is not read one by one.

@@ -3,7 +3,7 @@ package promote
 import (
 	"context"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
@@ -22,7 +22,7 @@ import (
 func Run(ctx context.Context, client *registry.Client, request Request, observer Observer) document.Report {
 	r := &run{
 		Observer: observer, client: client, request: request,
-		engine: transfer.New(request.Verify), resolved: make(chan struct{}),
+		engine: transfer.New(request.Verify),
 	}
 	err := r.flow(ctx)
 	return r.report(ctx, err)
@@ -37,14 +37,10 @@ type run struct {
 
 	images     []*image
 	promotions []*promotion
-	ahead      sync.WaitGroup // what is asked and written of records beside the flow
-	resolved   chan struct{}  // closed once every image's manifest was read
 	notices    notices
 	overridden []string // gates that did not pass and were overridden
 
-	resumed     []*interrupted // earlier runs of the same release that were killed
-	interrupted []*interrupted // other releases that were
-	plan        *document.Plan // that was made
+	plan *document.Plan // that was made
 
 	records
 }
@@ -66,17 +62,18 @@ type image struct {
 // promotion is one image on its way to one target repository.
 type promotion struct {
 	*image
-	target     *registry.Repository
-	repository name.Repository // the target's name
-	tags       []*tag
-	copied     document.Copied
-	proof      transfer.Proof
-	verified   bool
-	ledger     chronicle
-	earlier    *document.Record // of an earlier attempt of this run; nil: none
-	joins      *promotion       // of the same release, that has an earlier record where this has none
-	past       past             // of a rollback
-	nameless   []string         // why fixed tags of a rollback are let alone
+	target       *registry.Repository
+	repository   name.Repository // the target's name
+	tags         []*tag
+	copied       document.Copied
+	proof        transfer.Proof
+	verified     bool
+	ledger       ledgerState
+	earlier      *document.Record // of an earlier attempt of this run; nil: none
+	earlierState document.Outcome
+	joins        *promotion // of the same release, that has an earlier record where this has none
+	past         past       // of a rollback
+	nameless     []string   // why fixed tags of a rollback are let alone
 
 	previous *gate.Image // what the first moving tag holds; nil until it was needed
 	evidence gate.Evidence
@@ -86,9 +83,6 @@ type promotion struct {
 
 // flow is the promotion, start to end.
 func (r *run) flow(ctx context.Context) error {
-	ctx, end := context.WithCancel(ctx)
-	defer r.ahead.Wait()
-	defer end()
 	switch r.request.Mode {
 	case History:
 		return r.history(ctx)
@@ -109,13 +103,10 @@ func (r *run) flow(ctx context.Context) error {
 		return err
 	}
 	if err := r.resolve(ctx); err != nil {
-		end()
-		return r.giveUp(ctx, r.notWhole(err))
+		return r.notWhole(err)
 	}
-	close(r.resolved)
 	if err := r.inspect(ctx); err != nil {
-		end()
-		return r.giveUp(ctx, r.notWhole(err))
+		return r.notWhole(err)
 	}
 	if err := r.judge(ctx); err != nil {
 		return err
@@ -127,43 +118,13 @@ func (r *run) flow(ctx context.Context) error {
 	if r.request.DryRun {
 		return nil
 	}
-	if err := r.restore(ctx); err != nil {
+	if err := r.copyAndVerify(ctx); err != nil {
 		return err
 	}
-	if err := r.bring(ctx); err != nil {
-		end()
-		return r.giveUp(ctx, err)
-	}
-	if err := r.record(ctx); err != nil {
-		return r.giveUp(ctx, err)
+	if err := r.begin(ctx); err != nil {
+		return err
 	}
 	return r.moveTags(ctx)
-}
-
-// bring copies and verifies every image, and meanwhile announces what is about to move.
-func (r *run) bring(ctx context.Context) error {
-	g, ctx := group(ctx)
-	announce := func(p *promotion) {
-		if record := r.announcement(ctx, p); record != nil {
-			g.Go(func() error { return unwritten(record(ctx)) })
-		}
-	}
-	g.Go(func() error { return r.copyAndVerify(ctx, announce) })
-	return g.Wait()
-}
-
-// giveUp notes of the records that were announced that nothing has moved. If that
-// cannot be, the next promotion finds it out.
-func (r *run) giveUp(ctx context.Context, err error) error {
-	for _, p := range r.promotions {
-		if p.ledger.early != nil {
-			_ = p.ledger.waitEarly()
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), listTime)
-	defer cancel()
-	_ = r.list(ctx, err, nil)
-	return err
 }
 
 // open finds the credentials of every repository, before the first request, so
@@ -251,14 +212,15 @@ func copiesAtOnce(images int) int64 {
 }
 
 // copyAndVerify brings every image to its targets and reads it again there, before any
-// tag moves. Each is announced as soon as nothing stands in its way, verified as soon as
-// it is copied, and let go as soon as it is verified: a run of many images holds the
-// content of those that are still to come.
-func (r *run) copyAndVerify(ctx context.Context, announce func(*promotion)) error {
+// tag moves, once their ledgers exist, and stores their records beside that. Each is verified as soon as it is copied, and let
+// go as soon as it is verified: a run of many images holds the content of those that are still to
+// come.
+func (r *run) copyAndVerify(ctx context.Context) error {
 	r.Step("Copy")
 	stop := r.watch(ctx)
 	defer stop()
 	g, ctx := group(ctx)
+	created := r.createLedgers(ctx, g)
 	slots := semaphore.NewWeighted(copiesAtOnce(len(r.promotions)))
 	left := newBacklog(r.promotions)
 	for _, p := range r.promotions {
@@ -268,7 +230,19 @@ func (r *run) copyAndVerify(ctx context.Context, announce func(*promotion)) erro
 		}
 		g.Go(func() (err error) {
 			defer slots.Release(1)
-			if p.copied, err = r.engine.Copy(ctx, p.graph, p.source, p.target, func() { announce(p) }); err != nil {
+			ready := func(ctx context.Context) error {
+				if err := created(ctx); err != nil {
+					return err
+				}
+				g.Go(r.storeRecord(ctx, p))
+				return nil
+			}
+			if p.target.AssumedMissing() { // the ledger creates it, and what was asked before then is refused
+				if err := created(ctx); err != nil {
+					return err
+				}
+			}
+			if p.copied, err = r.engine.Copy(ctx, p.graph, p.source, p.target, ready); err != nil {
 				return err
 			}
 			if left.copied() {
@@ -309,13 +283,17 @@ func (p *promotion) describeCopy() string {
 	}
 }
 
-// observeWritten reads what the tags hold that are to move, if anything was written:
-// time has passed since they were read. It waits for no verification.
+// observeWritten reads the ledgers and the tags that are to move, if anything was written: time has
+// passed since they were read. It waits for no verification.
 func (r *run) observeWritten(ctx context.Context) error {
 	if !r.wrote() {
 		return nil
 	}
-	return r.observe(ctx)
+	g, ctx := group(ctx)
+	moving := slices.DeleteFunc(slices.Clone(r.promotions), func(p *promotion) bool { return !p.moves() }) // before the tags are read again
+	g.Go(func() error { return r.readLedgersAgain(ctx, moving) })
+	g.Go(func() error { return r.observe(ctx) })
+	return g.Wait()
 }
 
 // verify reads an image again at its target.

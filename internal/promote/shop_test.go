@@ -1,22 +1,14 @@
 package promote_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/document"
-	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/promote"
-	"github.com/artifact-promotion/promote/internal/referrer"
-	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/regtest"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // shop is a repository whose environments are recorded, run by run, as promotions record them.
@@ -26,8 +18,8 @@ type shop struct {
 	repo  string
 	began time.Time
 	runs  int
-	now   time.Time // when it is looked at
-	seal  []byte    // of the records of full parts
+	now   time.Time          // when it is looked at
+	books map[string][]entry // by environment
 
 	brought map[string]string // the record of each image's last promotion
 }
@@ -38,7 +30,7 @@ func newShop(t testing.TB, o regtest.Options) *shop {
 	t.Helper()
 	o.Delete = true
 	began := time.Now().UTC().Truncate(time.Second).Add(-100 * time.Hour)
-	return &shop{TB: t, at: regtest.Serve(t, o), repo: aisle, began: began, now: began.Add(100 * time.Hour), brought: map[string]string{}}
+	return &shop{TB: t, at: regtest.Serve(t, o), repo: aisle, began: began, now: began.Add(100 * time.Hour), books: map[string][]entry{}, brought: map[string]string{}}
 }
 
 // apis runs a test on a registry with the referrers API and on one without.
@@ -60,16 +52,6 @@ func picture(seed string) *regtest.Image {
 	i.Sign(i.Root, ".sig", seed)
 	i.Attach(i.Root, "application/spdx+json", seed)
 	return i
-}
-
-func (s *shop) book(env string) *ledger.Book {
-	s.Helper()
-	repository, _ := split(s, s.at.Host()+"/"+s.repo)
-	repo, err := anonymous().Open(s.Context(), credential.Target, repository, registry.Push)
-	if err != nil {
-		s.Fatal(err)
-	}
-	return ledger.Open(repo, referrer.NewFinder(repo), env)
 }
 
 // visit is one run: what it brings, where its tags are, and how it ends.
@@ -95,35 +77,72 @@ func (s *shop) visit(v visit) string {
 		v.tags = []string{v.env}
 	}
 	push(s, v.image, s.at, s.repo)
-	b := s.book(v.env)
-	p, err := b.Read(s.Context())
+	record := s.record(v)
+	raw, err := record.Encode()
 	if err != nil {
 		s.Fatal(err)
 	}
-	draft, err := b.Draft(s.Context(), p, s.record(v))
-	if err != nil {
-		s.Fatal(err)
-	}
-	w, err := b.Attach(s.Context(), draft, descriptor(v.image))
-	if err != nil {
-		s.Fatal(err)
-	}
+	digest := s.blob(raw)
 	if v.moved == nil {
 		v.moved = slices.Concat(v.tags, v.fixed)
 	}
+	e := s.entry(v, record, digest, int64(len(raw)))
 	for _, tag := range v.moved {
 		s.tag(tag, v.image.Root)
 	}
-	if v.outcome != "" {
-		if _, err := b.Append(s.Context(), p, w, v.outcome); err != nil {
+	for n, t := range e.intent.Tags {
+		e.outcome.Held[t.Name] = holds(s, s.at, s.repo, e.intent.Tags[n].Name)
+	}
+	s.books[v.env] = append(s.books[v.env], e)
+	s.publish(v.env)
+	if v.outcome == document.OutcomePromoted {
+		s.brought[v.image.Root] = digest
+	}
+	s.at.ResetRequests()
+	return digest
+}
+
+func (s *shop) blob(raw []byte) string {
+	s.Helper()
+	digest, err := regtest.PutBlob(s.Context(), s.at.Access("", ""), s.repo, raw)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return digest
+}
+
+// publish writes both heads of an environment's ledger.
+func (s *shop) publish(env string) {
+	s.Helper()
+	s.blob([]byte("{}"))
+	for n, tag := range ledgerTags("env", env) {
+		all := s.books[env]
+		text := headWith(s, "env", env, 2*len(all)+n+1, all)
+		if err := regtest.PutManifest(s.Context(), s.at.Access("", ""), s.repo, tag, "application/vnd.oci.image.manifest.v1+json", text); err != nil {
 			s.Fatal(err)
 		}
 	}
-	if v.outcome == document.OutcomePromoted {
-		s.brought[v.image.Root] = w.Digest()
+}
+
+func (s *shop) entry(v visit, r document.Record, digest string, size int64) entry {
+	line := document.LineOf(r, digest, size, "")
+	e := entry{record: digest, size: size}
+	e.intent = entryIntent{
+		ID: r.Entry, Number: len(s.books[v.env]) + 1, Begun: r.Ended, Run: entryRun{ID: r.Job.RunID, Attempt: 1, Job: r.Job.Name, URL: r.Job.URL},
+		Line: entryLine{
+			Time: line.Time, Environment: line.Environment, Mode: string(line.Mode), From: line.From, Repository: line.Repository, Digest: line.Digest,
+			PreviousDigest: line.PreviousDigest, Tags: line.Tags, Actor: line.Actor, Reason: line.Reason, Run: line.Run, Entry: line.Entry,
+			Record: digest, Size: size, PreviousRecord: line.PreviousRecord,
+		},
 	}
-	s.at.ResetRequests()
-	return w.Digest()
+	for _, t := range r.Tags {
+		e.intent.Tags = append(e.intent.Tags, entryTag{Name: t.Name, Fixed: t.Fixed, Found: t.Before, Back: t.Before, After: t.After})
+	}
+	e.outcome = entryOutcome{Record: digest, State: string(v.outcome), Sequence: 2*len(s.books[v.env]) + 2, Resolved: r.Ended, Held: map[string]string{}}
+	if v.outcome == "" {
+		e.outcome = entryOutcome{Record: digest, State: "pending", Renewed: r.Ended, Held: map[string]string{}}
+	}
+	return e
 }
 
 func (s *shop) record(v visit) document.Record {
@@ -134,6 +153,7 @@ func (s *shop) record(v visit) document.Record {
 	}
 	r := document.Record{
 		Version: "v1.0.0", Repository: s.at.Host() + "/" + s.repo, Digest: v.image.Root, Mode: document.ModePromote, Environment: v.env,
+		Ledger: v.env, Entry: fmt.Sprint("entry-", s.runs),
 		Source:         document.Source{Reference: "ghcr.io/acme/app:dev", Repository: "ghcr.io/acme/app", Tag: "dev"},
 		PreviousDigest: holds(s, s.at, s.repo, v.tags[0]), Reason: fmt.Sprint("TICKET-", s.runs),
 		Job: document.Job{
@@ -141,6 +161,9 @@ func (s *shop) record(v visit) document.Record {
 			URL: fmt.Sprint("https://github.com/acme/app/actions/runs/", s.runs),
 		},
 		Started: v.ended.Add(-time.Minute), Ended: v.ended,
+	}
+	if all := s.books[v.env]; len(all) > 0 {
+		r.PreviousRecord = all[len(all)-1].record
 	}
 	if v.outcome == document.OutcomeRolledBack {
 		r.Mode, r.Restores = document.ModeRollback, s.brought[v.image.Root]
@@ -157,12 +180,6 @@ func (s *shop) record(v visit) document.Record {
 		r.Tags = append(r.Tags, document.RecordTag{Name: tag, Fixed: true, After: v.image.Root})
 	}
 	return r
-}
-
-func descriptor(i *regtest.Image) v1.Descriptor {
-	root := i.Manifest(i.Root)
-	m := registry.NewManifest(root.MediaType, root.Bytes)
-	return v1.Descriptor{MediaType: types.MediaType(m.MediaType), Digest: m.Digest, Size: int64(len(m.Raw))}
 }
 
 // tag points a tag at a digest, as anybody can who may push.
@@ -188,59 +205,11 @@ func (s *shop) deleteBlob(digest string) {
 	}
 }
 
-// untagRecords removes the tags of records, all of them or those of one, and leaves what they name.
-func (s *shop) untagRecords(only string) {
+// tamper changes the entries of a ledger behind the program's back, in both heads.
+func (s *shop) tamper(env string, change func([]entry) []entry) {
 	s.Helper()
-	tags, err := regtest.Tags(s.Context(), s.at.Access("", ""), s.repo)
-	if err != nil {
-		s.Fatal(err)
-	}
-	for _, tag := range tags {
-		if !strings.HasPrefix(tag, "promotion-record-") {
-			continue
-		}
-		mediaType, raw, err := regtest.GetManifest(s.Context(), s.at.Access("", ""), s.repo, tag)
-		if err != nil {
-			s.Fatal(err)
-		}
-		if only != "" && !strings.Contains(string(raw), only) {
-			continue
-		}
-		s.delete(tag)
-		if err := regtest.PutManifest(s.Context(), s.at.Access("", ""), s.repo, digestOf(string(raw)), mediaType, raw); err != nil {
-			s.Fatal(err)
-		}
-	}
-}
-
-// ledgerPage is a ledger's manifest as anybody can read and write it.
-type ledgerPage map[string]any
-
-func (p ledgerPage) lines() []any { return p["layers"].([]any) }
-
-// note changes one annotation of a line.
-func (p ledgerPage) note(line int, name, text string) {
-	p.lines()[line].(map[string]any)["annotations"].(map[string]any)["io.github.artifact-promotion."+name] = text
-}
-
-// tamper changes a ledger behind the program's back.
-func (s *shop) tamper(env string, change func(ledgerPage)) {
-	s.Helper()
-	mediaType, raw, err := regtest.GetManifest(s.Context(), s.at.Access("", ""), s.repo, "promotion-ledger-"+env)
-	if err != nil {
-		s.Fatal(err)
-	}
-	var p ledgerPage
-	if err := json.Unmarshal(raw, &p); err != nil {
-		s.Fatal(err)
-	}
-	change(p)
-	if raw, err = json.Marshal(p); err != nil {
-		s.Fatal(err)
-	}
-	if err := regtest.PutManifest(s.Context(), s.at.Access("", ""), s.repo, "promotion-ledger-"+env, mediaType, raw); err != nil {
-		s.Fatal(err)
-	}
+	s.books[env] = change(slices.Clone(s.books[env]))
+	s.publish(env)
 }
 
 // stage is one environment of the shop, asked for; only the first has none before it.

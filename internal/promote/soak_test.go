@@ -165,8 +165,9 @@ func TestFromThatDrifted(t *testing.T) {
 	})
 }
 
-// TestFromWhoseLineIsMissing: the record alone tells that staging's tag is as it should be. Since when, nobody saw.
-func TestFromWhoseLineIsMissing(t *testing.T) {
+// TestFrom_OpenEntry: while the ledger of the environment before does not say how a promotion ended, neither from nor soak
+// passes. Once it does, from knows the record, and soak counts from when the outcome was seen.
+func TestFrom_OpenEntry(t *testing.T) {
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		for _, first := range []bool{true, false} {
@@ -174,20 +175,26 @@ func TestFromWhoseLineIsMissing(t *testing.T) {
 			if !first {
 				c.staged("z")
 			}
-			c.refuse(http.StatusForbidden, noLedger)
+			c.refuseOutcome(http.StatusForbidden, "staging")
 			r := c.bring("a", "staging")
 			r.TargetEnv = "staging"
 			expectUnrecorded(t, run(t, r))
 			c.refuse(0, nil)
-			r = c.onwards(0)
-			r.Gates.Policy.Soak = 0
-			d := run(t, r)
-			expect(t, d, document.Promoted)
-			if v := verdict(t, d, "from"); v.Status != document.Pass {
-				t.Errorf("from: %s: %s", v.Status, v.Message)
-			} else if strings.Contains(v.Message, "only its tag") {
-				t.Errorf("first %v: from does not know the record: %s", first, v.Message)
+			denied := run(t, c.onwards(100*time.Hour))
+			expect(t, denied, document.Denied)
+			for _, name := range []string{"from", "soak"} {
+				if v := verdict(t, denied, name); v.Status != document.Unknown || !strings.HasPrefix(v.Message, "a promotion of "+c.image("a").Root+" to staging has not ended (https://github.com/acme/app/actions/runs/") {
+					t.Errorf("first %v: %s: %s: %s", first, name, v.Status, v.Message)
+				}
 			}
+			resolved := time.Now()
+			expect(t, run(t, again(r)), document.Unchanged)
+			d := run(t, c.onwards(time.Until(resolved.Add(61*time.Minute))))
+			expect(t, d, document.Promoted)
+			if v := verdict(t, d, "from"); v.Status != document.Pass || strings.Contains(v.Message, "only its tag") {
+				t.Errorf("first %v: from: %s: %s", first, v.Status, v.Message)
+			}
+			c.expectSoak(59*time.Minute, document.Pending)
 		}
 	})
 }
@@ -198,7 +205,7 @@ func TestFromWhoseLedgerCannotBeRead(t *testing.T) {
 	c := newChain(t, regtest.Options{})
 	c.staged("a")
 	c.refuse(http.StatusForbidden, func(q *http.Request) bool {
-		return q.Method == http.MethodGet && strings.HasSuffix(q.URL.Path, "/manifests/promotion-ledger-staging")
+		return q.Method == http.MethodGet && strings.HasSuffix(q.URL.Path, "/manifests/promotion-ledger.env.staging.a")
 	})
 	r := c.onwards(100 * time.Hour)
 	d := run(t, r)
@@ -220,7 +227,7 @@ func TestFromWithAFailedAttempt(t *testing.T) {
 	r.TargetEnv = "staging"
 	expect(t, run(t, r), document.Failed)
 	c.refuse(0, nil)
-	if all := rows(t, c.target, c.repo, "staging"); len(all) != 2 || all[1].notes["result"] != "failed" {
+	if all := rows(t, c.target, c.repo, "staging"); len(all) != 2 || all[1].outcome.State != "failed" {
 		t.Errorf("lines %v", all)
 	}
 	c.expectHolds("staging", "a")

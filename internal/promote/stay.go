@@ -2,89 +2,67 @@ package promote
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/ledger"
-	"github.com/artifact-promotion/promote/internal/referrer"
 	"github.com/artifact-promotion/promote/internal/registry"
 )
 
-// stay is what the records of the environment before say that it holds.
+// stay is what the ledger of the environment before says that it holds.
 type stay struct {
-	repo  *registry.Repository
-	book  *ledger.Book
-	page  *ledger.Page
-	known bool // there are records
+	known bool // something was recorded there
 	err   error
+	open  string // a promotion there that has not ended, and what to do; empty: none
 
 	digest string    // that it holds; empty: nothing, or it is not known
 	since  time.Time // without a break
 }
 
-// stayLines is how much of a history is read to find out since when an environment
-// holds an image.
+// stayLines is how much of a history is read to find out since when an environment holds an image.
 const stayLines = 50
 
-// readStay reads the records of the environment before. What cannot be read is for the
-// gate to tell.
+// readStay reads the ledger of the environment before. What cannot be read is for the gate to
+// tell.
 func (r *run) readStay(ctx context.Context, i *image) error {
 	repo, err := r.openFrom(ctx, i)
 	if err != nil {
 		return err
 	}
-	s := &i.from.records
-	s.repo = repo
-	s.book = ledger.Open(repo, referrer.NewFinder(repo), i.from.Environment)
-	if s.page, err = s.book.Read(ctx); err == nil {
-		err = s.replay(ctx)
-	}
+	i.from.records = stayOf(ctx, r.openLedger(repo, ledger.ForEnvironment(i.from.Environment)).WithVersions(), i.from.Tag)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	s.err = err
 	return nil
 }
 
-func (s *stay) replay(ctx context.Context) error {
-	h, err := s.book.History(ctx, s.page, stayLines)
+func stayOf(ctx context.Context, l *ledger.Ledger, tag string) (s stay) {
+	v, err := l.Read(ctx)
 	if err != nil {
-		return err
+		return stay{err: err}
 	}
-	state := ledger.Replay(h.Lines)
+	h, err := l.History(ctx, v, stayLines)
+	if err != nil {
+		return stay{err: err}
+	}
+	state := ledger.Replay(ledger.Lines(h.Entries))
 	current, known := state.Current()
 	s.known, s.digest = known, current.Digest
 	s.since, _ = state.Occupancy(current.Digest, time.Now())
-	return nil
-}
-
-// settleFrom looks for records that no line names, where the ledger says something else
-// than the tag: the run that moved the tag may not have come to write its line.
-func (r *run) settleFrom(ctx context.Context, judged []*promotion) error {
-	g, ctx := group(ctx)
-	g.SetLimit(atOnce)
-	seen := map[*image]bool{}
-	for _, p := range judged {
-		h := p.held()
-		if h == nil || seen[p.image] || h.Digest == "" || h.Err != nil || h.LedgerErr != nil || h.Planned || h.Record == h.Digest {
-			continue
+	for _, e := range h.Entries { // an open one has moved the tag, or is about to
+		if e.IsOpen() && e.Moves([]string{tag}) {
+			s.open = openText(l.Key().Name(), e)
 		}
-		seen[p.image] = true
-		g.Go(func() error { return p.from.records.catchUp(ctx, h.Digest) })
 	}
-	return g.Wait()
+	return s
 }
 
-func (s *stay) catchUp(ctx context.Context, holds string) error {
-	tags, _, err := s.repo.Tags(ctx)
-	if err == nil {
-		s.page, _, err = s.book.CatchUp(ctx, s.page, ledger.Sources{Tags: tags, Holds: holds})
+// openText says that a promotion to an environment is at work, or was interrupted and nobody has
+// resolved it since.
+func openText(environment string, e ledger.Entry) string {
+	text := fmt.Sprintf("a promotion of %s to %s has not ended", e.Line.Digest, environment)
+	if e.Run.URL != "" {
+		text += " (" + registry.Cut(e.Run.URL, 2*maxWords) + ")"
 	}
-	if err == nil {
-		err = s.replay(ctx)
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	s.err = err
-	return nil
+	return text + "; wait for it, or promote to " + environment + " again if its run is gone"
 }

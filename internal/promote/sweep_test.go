@@ -23,8 +23,8 @@ import (
 
 var sweepAll = flag.Bool("sweep", false, "cut the promotion at every request in every way, not only at a sample of them")
 
-// sweepSample is how many cuts there are to one that a plain test run makes.
-const sweepSample = 271
+// sweepSample is how many cuts there are to one that is made without -sweep.
+var sweepSample = flag.Int("sweep-sample", 271, "of how many cuts one is made without -sweep")
 
 // sweeps are the settings that a promotion is cut in, with images as small as can be.
 func sweeps() []setting {
@@ -64,7 +64,7 @@ func sweeps() []setting {
 // completes it. Without -sweep a sample is made, always the same.
 func TestSweep(t *testing.T) {
 	long(t)
-	for _, s := range atVendors(sweeps()) {
+	for _, s := range atVendors(sweeps(), vendorsInBubble) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			sweep(t, s)
@@ -126,21 +126,13 @@ func (w way) fits(request string) bool {
 	switch w {
 	case pathBefore, pathAfter:
 		return false
-	case webPage:
-		return !isOurs(request)
 	case lostWrite:
-		return put && !isOurs(request) && (strings.Contains(request, "/manifests/") || strings.Contains(request, "digest="))
+		return put && (strings.Contains(request, "/manifests/") || strings.Contains(request, "digest="))
 	case unlisted:
 		return put && strings.Contains(request, "/manifests/sha256:")
 	default:
 		return true
 	}
-}
-
-// isOurs reports whether a request is about what the program keeps in the registry: records, ledgers and journals. That
-// lies about them are survived is for the write-ahead ledger, which takes their place.
-func isOurs(request string) bool {
-	return strings.Contains(request, "/promotion-") || strings.Contains(request, "%E2%80%A6")
 }
 
 func (w way) String() string {
@@ -164,7 +156,7 @@ func cuts(requests []string) (all []cut) {
 			if !w.fits(r) {
 				continue
 			}
-			if number++; *sweepAll || number%sweepSample == 0 {
+			if number++; *sweepAll || number%*sweepSample == 0 {
 				all = append(all, cut{number, w, r})
 			}
 		}
@@ -419,6 +411,9 @@ func (p *plan) wrap(side string) func(http.Handler) http.Handler {
 		next = omission.Wrap(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 			if q.UserAgent() != planned {
+				if q.UserAgent() != regtest.Agent {
+					defer p.note(q)()
+				}
 				next.ServeHTTP(w, q)
 				return
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/document"
+	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/transfer"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -45,29 +46,26 @@ func (r *run) read(ctx context.Context, moves []move) error {
 			}
 			return err
 		})
-		if !m.fixed && !m.looked {
-			g.Go(func() error { return m.readJournal(ctx) })
-		}
 	}
 	return g.Wait()
 }
 
-// saw notes what the tag holds. One that an interrupted run of the same release
-// has moved already counts as what it held before, to which it would be put back.
+// saw notes what the tag points to.
 func (m move) saw(now transfer.Observation, began time.Time) {
 	m.observed, m.observedAt = true, began
-	m.shown = now
-	if !m.recalled || now.Digest() != m.root.Digest {
-		m.before = now
+	if m.recalled && now.Digest() == m.shown.Digest() {
+		m.shown = now
+		return
 	}
+	m.shown, m.before, m.recalled = now, now, false
 }
 
 // refuseTaken refuses fixed tags that hold something else.
 func (r *run) refuseTaken() error {
 	var taken []error
 	for _, m := range r.moves() {
-		if m.fixed && m.before.Digest().Hex != "" && !m.unchanged() {
-			taken = append(taken, r.taken(m))
+		if m.fixed && m.shown.Digest().Hex != "" && !m.isInPlace() {
+			taken = append(taken, r.taken(m, m.shown.Digest()))
 		}
 	}
 	return errors.Join(taken...)
@@ -81,17 +79,17 @@ func (r *run) leaveTaken() {
 	}
 	for _, p := range r.promotions {
 		p.tags = slices.DeleteFunc(p.tags, func(t *tag) bool {
-			taken := t.fixed && t.before.Digest().Hex != "" && t.before.Digest() != p.root.Digest
+			taken := t.fixed && t.shown.Digest().Hex != "" && t.shown.Digest() != p.root.Digest
 			if taken {
-				r.note(fmt.Sprintf("The fixed tag %s exists and holds %s: it is let alone.", t.before.Reference(), t.before.Digest()))
+				r.note(fmt.Sprintf("The fixed tag %s exists and holds %s: it is let alone.", t.shown.Reference(), t.shown.Digest()))
 			}
 			return taken
 		})
 	}
 }
 
-func (r *run) taken(m move) error {
-	e := &deniedError{message: fmt.Sprintf("the fixed tag %s exists and holds %s, not %s", m.before.Reference(), m.before.Digest(), m.root.Digest)}
+func (r *run) taken(m move, holds v1.Hash) error {
+	e := &deniedError{message: fmt.Sprintf("the fixed tag %s exists and holds %s, not %s", m.shown.Reference(), holds, m.root.Digest)}
 	moving := "name it in target if it is meant to move"
 	if r.request.Gates != nil {
 		moving = "list it under tags in the config if it is meant to move"
@@ -109,7 +107,11 @@ type move struct {
 	*tag
 }
 
-func (m move) unchanged() bool { return m.before.Digest() == m.root.Digest }
+func (m move) unchanged() bool { return m.rests(m.root.Digest) }
+
+// isInPlace reports whether the tag pointed to the image already when it was read. If a run has
+// moved it there that was interrupted, it may have to be reverted all the same.
+func (m move) isInPlace() bool { return m.shown.Digest() == m.root.Digest }
 
 // moves are all tags in the order in which they move: fixed ones first, for one
 // that cannot be written then moves nothing.
@@ -127,39 +129,42 @@ func (r *run) moves() []move {
 	return all
 }
 
-// moveTags moves every tag in quick succession, then reads each again. If one
-// fails, those already moved are put back.
+// moveTags moves every tag in quick succession, then reads each again. If one fails, those already
+// moved are reverted. Then the ledgers are told.
 func (r *run) moveTags(ctx context.Context) error {
 	r.Step("Move tags")
 	if err := r.observeLate(ctx); err != nil {
-		return r.giveUp(ctx, err)
+		r.finishFailed(ctx, err)
+		return err
 	}
-	j, err := r.openJournal(ctx)
-	if err != nil {
-		return r.giveUp(ctx, err)
-	}
-	settled := r.settle(ctx)
 	begun, err := r.write(ctx)
 	if err == nil {
 		err = r.confirm(ctx, begun)
 	}
 	if err != nil {
-		begun = r.touched(begun)
 		err = errors.Join(err, r.putBack(ctx, begun))
 	}
-	err = r.finish(ctx, j, err, begun)
-	unlisted := settled()
-	listed := r.list(ctx, err, begun) // once the release is closed: until then the next run may put it back
-	switch {
-	case err != nil && listed != nil:
-		r.note("The ledger could not be told that this failed: " + listed.Error())
-	case listed != nil:
-		return &unrecordedError{listed}
-	case err == nil && unlisted != nil:
-		return &unrecordedError{unlisted}
+	if err != nil {
+		r.finishFailed(ctx, err)
+		return err
 	}
-	return err
+	finishErr := r.finishAll(ctx, nil)
+	var conflict *ledger.ConflictError
+	switch {
+	case errors.As(finishErr, &conflict):
+		return conflictError(conflict)
+	case finishErr != nil:
+		return &unrecordedError{finishErr}
+	}
+	return nil
 }
+
+// conflictError says what to do where another run has moved the same tags.
+func conflictError(e *ledger.ConflictError) error {
+	return &brokenError{err: e, message: e.Error(), hint: conflictHint}
+}
+
+const conflictHint = "Look at what the tags point to now, and run the promotion again that is to win. `concurrency: {group: promote-production}` in the workflow lets such runs wait for each other."
 
 // observeLate reads the tags again that were read long ago. The records say what they
 // held then.
@@ -194,18 +199,12 @@ func (r *run) wrote() bool {
 	return false
 }
 
-// touched adds to what this run has begun to write what the run before it moved, which
-// this one was to finish.
-func (r *run) touched(begun []move) []move {
-	return append(begun, slices.DeleteFunc(r.moves(), func(m move) bool { return !m.recalled || m.begun })...)
-}
-
 // fresh is how long ago a tag may have been read when it moves. Somebody may have
 // moved it since, and a large image is verified for minutes.
 const fresh = 2 * time.Second
 
 func (r *run) stale() bool {
-	return slices.ContainsFunc(r.moves(), func(m move) bool { return time.Since(m.observedAt) > fresh })
+	return slices.ContainsFunc(r.moves(), func(m move) bool { return m.ledger.session == nil && time.Since(m.observedAt) > fresh })
 }
 
 // movesAtOnce is how many tags are written at the same time: the quicker they
@@ -218,13 +217,36 @@ const movesAtOnce = 64
 // goes alone: where no tag can be written, none then moves.
 func (r *run) write(ctx context.Context) (begun []move, err error) {
 	for _, wave := range waves(r.moves()) {
-		some, err := r.writeEach(ctx, wave)
+		some, err := r.writeWave(ctx, wave)
 		begun = append(begun, some...)
 		if err != nil {
 			return begun, err
 		}
 	}
 	return begun, nil
+}
+
+// renewals is how often the leases of a wave are renewed before it is given up: where a registry
+// stalls, looking at all ledgers of a release takes longer than one of their leases.
+const renewals = 5
+
+// writeWave looks at the run's entries and writes some tags. What a lease was over for before it was
+// begun is written once that lease is renewed.
+func (r *run) writeWave(ctx context.Context, wave []move) (begun []move, err error) {
+	for range renewals {
+		if err := r.check(ctx); err != nil {
+			return begun, err
+		}
+		var some []move
+		some, err = r.writeEach(ctx, wave)
+		begun = append(begun, some...)
+		failed := func(m move) bool { return m.begun && !m.acknowledged }
+		if !errors.Is(err, errLeaseOver) || slices.ContainsFunc(wave, failed) {
+			return begun, err
+		}
+		wave = slices.DeleteFunc(slices.Clone(wave), func(m move) bool { return m.acknowledged })
+	}
+	return begun, err
 }
 
 // waves are moves of which each lot is written before the next.
@@ -251,9 +273,17 @@ func (r *run) writeEach(ctx context.Context, moves []move) (begun []move, err er
 			m.state, m.after = document.TagUnchanged, m.root.Digest.String()
 			continue
 		}
+		if m.isInPlace() { // some registries refuse to write again what a tag points to
+			m.begun = true
+			continue
+		}
 		g.Go(func() error {
 			if failed.Load() || ctx.Err() != nil {
 				return context.Cause(ctx)
+			}
+			if s := m.ledger.session; s != nil && !s.MayWrite() {
+				failed.Store(true)
+				return errLeaseOver
 			}
 			m.begun = true
 			err := transfer.Move(ctx, m.proof, m.before)
@@ -272,6 +302,9 @@ func (r *run) writeEach(ctx context.Context, moves []move) (begun []move, err er
 	}
 	return slices.DeleteFunc(slices.Clone(moves), func(m move) bool { return !m.begun }), err
 }
+
+// errLeaseOver says that a run was held up for so long that another one may take over.
+var errLeaseOver = errors.New("this run was held up for over a minute before it could write the tag; run it again")
 
 // answered reports whether the registry said no to every attempt, so that the tag cannot move yet. One that was not
 // answered may land late.
@@ -319,7 +352,8 @@ const (
 
 var errNoTime = errors.New("there was no time left to put the tag back")
 
-// putBack makes every tag that was begun what it was, and says of each what it is now.
+// putBack makes every tag that was begun what it was, and says of each what it is now. A run that
+// another one has taken over from writes no tag.
 func (r *run) putBack(ctx context.Context, begun []move) error {
 	back, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), putBackTime, errNoTime)
 	defer cancel()
@@ -330,6 +364,15 @@ func (r *run) putBack(ctx context.Context, begun []move) error {
 		context.AfterFunc(back, func() { timer.Stop() })
 	})
 	defer stop()
+	if len(begun) == 0 {
+		return nil
+	}
+	if err := r.check(back); errors.Is(err, ledger.ErrTakenOver) {
+		for _, m := range begun {
+			m.state, m.after, m.note = document.TagUnknown, "", "another run has taken over, so it was not reverted; read it before anything else relies on it"
+		}
+		return err
+	}
 	g, _ := group(back) // one tag's failure does not end the others'
 	for _, m := range begun {
 		g.Go(func() error { return m.restore(back) })
@@ -347,6 +390,10 @@ func (m move) restore(ctx context.Context) error {
 }
 
 func (m move) restoreNow(ctx context.Context) error {
+	if m.isInPlace() && m.before.Digest().Hex == "" { // it would have to be deleted
+		m.state, m.after, m.note = document.TagLeft, m.root.Digest.String(), "an interrupted run made it, and only its own run deletes a tag"
+		return nil
+	}
 	restored, err := transfer.PutBack(ctx, m.proof, m.before, m.acknowledged)
 	var taken *transfer.TakenError
 	switch {

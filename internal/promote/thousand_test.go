@@ -1,13 +1,9 @@
 package promote_test
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net/http/httputil"
 	"net/url"
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,108 +14,78 @@ import (
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
 
-// Of a ledger that is long.
+// Of a ledger that is long: 15 segments, and the rest in both heads.
 const (
-	manyRecords = 1000
-	aPart       = 200
-	manifestOCI = "application/vnd.oci.image.manifest.v1+json"
+	manySegments = 15
+	segmentSize  = 64
+	headSize     = 40
+	manyRecords  = manySegments*segmentSize + headSize
 )
 
-// fill gives production a ledger of many records, each with its tag, as many promotions of two images in turn would
-// have left it. The records themselves are not there: who lists them reads lines.
-func (s *shop) fill(images ...*regtest.Image) {
+// fill gives production a ledger of so many segments and a head, as many promotions of two images in turn would have left
+// it. The records are none: who lists them reads entries.
+func (s *shop) fill(segments int, images ...*regtest.Image) {
 	s.Helper()
 	for _, image := range images {
 		push(s, image, s.at, s.repo)
 	}
-	at := s.at.Access("", "")
-	put := func(tag string, raw []byte) {
-		if err := regtest.PutManifest(s.Context(), at, s.repo, tag, manifestOCI, raw); err != nil {
-			s.Fatal(err)
+	s.blob([]byte("{}"))
+	count := segments*segmentSize + headSize
+	var entries []entry
+	closed, newest, previous := 0, "", ""
+	for n := range count {
+		e := s.past(n, previous, images)
+		previous = e.record
+		entries = append(entries, e)
+		if len(entries) == segmentSize && closed < segments {
+			closed++
+			newest = s.putHead(fmt.Sprint("promotion-ledger.env.production.", closed), 0, closed, newest, nil, entries)
+			entries = nil
 		}
 	}
-	if _, err := regtest.PutBlob(s.Context(), at, s.repo, []byte("{}")); err != nil {
-		s.Fatal(err)
+	var moved []string
+	for n := max(0, count-headSize-2*segmentSize); n < count-headSize; n++ {
+		moved = append(moved, fmt.Sprint("entry-", n))
 	}
-	config := map[string]any{"mediaType": "application/vnd.oci.empty.v1+json", "digest": digestOf("{}"), "size": 2}
-	older, previous, sealed := "", "", make([]byte, 16)
-	var lines []any
-	for n := range manyRecords {
-		raw := fmt.Appendf(nil, "record %d", n)
-		if _, err := regtest.PutBlob(s.Context(), at, s.repo, raw); err != nil {
-			s.Fatal(err)
-		}
-		record, id := digestOf(string(raw)), sha256.Sum256(raw)
-		tag := "promotion-record-production-" + hex.EncodeToString(id[:16])
-		put(tag, encoded(s, map[string]any{
-			"schemaVersion": 2, "mediaType": manifestOCI, "artifactType": "application/vnd.artifact-promotion.record.v1+json",
-			"config": config, "layers": []any{map[string]any{"mediaType": document.RecordMediaType, "digest": record, "size": len(raw)}},
-		}))
-		lines = append(lines, map[string]any{
-			"mediaType": document.RecordMediaType, "digest": record, "size": len(raw), "annotations": s.annotations(n, tag, previous, images),
-		})
-		previous = record
-		if len(lines) < aPart && n < manyRecords-1 {
-			for i := range sealed {
-				sealed[i] ^= id[i]
-			}
-			continue
-		}
-		part := n/aPart + 1
-		about := notes("ledger", "production", "part", strconv.Itoa(part))
-		if older != "" {
-			about = notes("ledger", "production", "part", strconv.Itoa(part), "older", older, "settled", fmt.Sprintf("%d-%x", (part-1)*aPart, s.seal))
-		}
-		page := encoded(s, map[string]any{
-			"schemaVersion": 2, "mediaType": manifestOCI, "artifactType": "application/vnd.artifact-promotion.ledger.v1+json",
-			"config": config, "layers": lines, "annotations": about,
-		})
-		for i := range sealed {
-			sealed[i] ^= id[i]
-		}
-		s.seal = append([]byte{}, sealed...)
-		name := "promotion-ledger-production"
-		if n < manyRecords-1 {
-			name = fmt.Sprintf("promotion-ledger.%d-production", part)
-		}
-		put(name, page)
-		older, lines = digestOf(string(page)), nil
+	for n, tag := range ledgerTags("env", "production") {
+		s.putHead(tag, 2*count+n, closed, newest, moved, entries)
 	}
-	s.tag("production", images[(manyRecords-1)%len(images)].Root)
+	s.tag("production", images[(count-1)%len(images)].Root)
 	s.at.ResetRequests()
 }
 
-func (s *shop) annotations(n int, tag, previous string, images []*regtest.Image) map[string]string {
-	return notes(
-		"time", s.began.Add(time.Duration(n)*time.Minute).Format(time.RFC3339Nano), "environment", "production", "mode", "promote", "result", "promoted",
-		"from", "staging", "repository", s.at.Host()+"/"+s.repo, "digest", images[n%len(images)].Root, "previous-digest", images[(n+1)%len(images)].Root,
-		"tags", "production,"+fmt.Sprint("v", n), "actor", "ada", "reason", fmt.Sprint("TICKET-", n), "run", fmt.Sprint("https://github.com/acme/app/actions/runs/", n),
-		"record-tag", tag, "previous-record", previous,
-	)
-}
-
-// notes are annotations, from names and texts in turn.
-func notes(pairs ...string) map[string]string {
-	all := map[string]string{}
-	for n := 0; n < len(pairs); n += 2 {
-		if pairs[n+1] != "" {
-			all["io.github.artifact-promotion."+pairs[n]] = pairs[n+1]
-		}
+// putHead writes a head, or a segment, and returns its digest.
+func (s *shop) putHead(tag string, sequence, closed int, previous string, moved []string, entries []entry) string {
+	s.Helper()
+	text := headOf(s, "env", "production", sequence, closed, previous, moved, entries)
+	if err := regtest.PutManifest(s.Context(), s.at.Access("", ""), s.repo, tag, manifestOCI, text); err != nil {
+		s.Fatal(err)
 	}
-	return all
+	return digestOf(string(text))
 }
 
-func encoded(t testing.TB, value any) []byte {
-	t.Helper()
-	raw, err := json.Marshal(value)
-	if err != nil {
-		t.Fatal(err)
+// past is the n-th entry of a long ledger.
+func (s *shop) past(n int, previous string, images []*regtest.Image) entry {
+	s.Helper()
+	record := s.blob(fmt.Appendf(nil, "record %d", n))
+	at, digest := s.began.Add(time.Duration(n)*time.Minute), images[n%len(images)].Root
+	run := fmt.Sprint("https://github.com/acme/app/actions/runs/", n)
+	before, fixedTag := images[(n+1)%len(images)].Root, fmt.Sprint("v", n)
+	e := entry{record: record, size: int64(len(fmt.Sprint("record ", n)))}
+	e.intent = entryIntent{
+		ID: fmt.Sprint("entry-", n), Number: n + 1, Begun: at, Run: entryRun{ID: fmt.Sprint(n), Attempt: 1, URL: run},
+		Tags: []entryTag{{Name: "production", Found: before, Back: before, After: digest}, {Name: fixedTag, Fixed: true, After: digest}},
+		Line: entryLine{
+			Time: at, Environment: "production", Mode: "promote", From: "staging", Repository: s.at.Host() + "/" + s.repo, Digest: digest,
+			PreviousDigest: before, Tags: []string{"production", fixedTag}, Actor: "ada", Reason: fmt.Sprint("TICKET-", n), Run: run,
+			Entry: fmt.Sprint("entry-", n), Record: record, Size: e.size, PreviousRecord: previous,
+		},
 	}
-	return raw
+	e.outcome = entryOutcome{
+		Record: record, State: "promoted", Sequence: 2*n + 2, Resolved: at, Held: map[string]string{"production": digest, fixedTag: digest},
+	}
+	return e
 }
-
-// wideArea is the simulated network.
-var wideArea = regtest.Network{RTT: 40 * time.Millisecond, BytesPerSecond: 25 << 20}
 
 // TestThousandRecords are listed within two seconds over a distance of 40 ms, as its own clock counts them, and a few
 // within much less.
@@ -135,7 +101,7 @@ func TestThousandRecords(t *testing.T) {
 		began := time.Now().UTC()
 		s := &shop{TB: t, at: at, repo: aisle, began: began, now: began.Add(manyRecords * time.Minute)}
 		a, b := picture("a"), picture("b")
-		s.fill(a, b)
+		s.fill(manySegments, a, b)
 		for name, test := range map[string]struct {
 			query  promote.Query
 			listed int
@@ -177,7 +143,7 @@ func TestThousandRecords(t *testing.T) {
 func BenchmarkHistory(b *testing.B) {
 	s := &shop{TB: b, at: regtest.Serve(b, regtest.Options{Referrers: true}), repo: aisle, began: time.Now().UTC()}
 	s.now = s.began.Add(manyRecords * time.Minute)
-	s.fill(picture("a"), picture("b"))
+	s.fill(manySegments, picture("a"), picture("b"))
 	near := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: s.at.Host()})
 	s.at = regtest.Serve(b, regtest.Options{Backend: near, Network: &wideArea}) // from here on it is far away
 	for _, limit := range []int{0, 20} {

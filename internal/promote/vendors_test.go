@@ -2,6 +2,8 @@ package promote_test
 
 import (
 	"flag"
+	"strings"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/regtest"
 )
@@ -23,8 +25,34 @@ func vendorsFor(api bool, n int) []string {
 	return vendorsCut[api][n%len(vendorsCut[api]):][:1]
 }
 
-// traitsOf are the ways of a vendor; none has none.
+// lateAsOutside are the vendors where tags are seen as late as was seen outside: for tests in bubbles, whose time costs
+// nothing.
+var lateAsOutside = []string{"late", "late by 5s", "late by 15s"}
+
+// vendorsInBubble are vendorsFor, with tags that are seen late by as much as outside.
+func vendorsInBubble(api bool, n int) (all []string) {
+	for _, vendor := range vendorsFor(api, n) {
+		switch {
+		case vendor != "late":
+			all = append(all, vendor)
+		case *allVendors:
+			all = append(all, lateAsOutside...)
+		default:
+			all = append(all, lateAsOutside[n/2%len(lateAsOutside)])
+		}
+	}
+	return all
+}
+
+// traitsOf are the ways of a vendor; none has none. Tags are seen late by as much as is seen outside too.
 func traitsOf(vendor string) []regtest.Trait {
+	if by, ok := strings.CutPrefix(vendor, "late by "); ok {
+		after, err := time.ParseDuration(by)
+		if err != nil {
+			panic(err)
+		}
+		return []regtest.Trait{regtest.TagsLate(after)}
+	}
 	v, ok := regtest.FindVendor(vendor)
 	if !ok && vendor != "" {
 		panic("no vendor is called " + vendor)
@@ -33,9 +61,9 @@ func traitsOf(vendor string) []regtest.Trait {
 }
 
 // atVendors is the settings at the vendors that their targets may be, each under a name of its own.
-func atVendors(settings []setting) (all []setting) {
+func atVendors(settings []setting, vendors func(api bool, n int) []string) (all []setting) {
 	for n, s := range settings {
-		for _, vendor := range vendorsFor(s.atTarget(), n) {
+		for _, vendor := range vendors(s.atTarget(), n) {
 			s := s
 			s.name, s.vendor = s.name+" at "+vendor, vendor
 			all = append(all, s)

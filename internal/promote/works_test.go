@@ -92,7 +92,7 @@ func (s *works) image(name string) *regtest.Image {
 func (s *works) nth(r promote.Request) promote.Request {
 	s.runs++
 	r.Started = s.started.Add(time.Duration(s.runs) * time.Hour)
-	r.TargetEnv, r.Version, r.Settling = "production", "v1.2.3", settle
+	r.TargetEnv, r.Version, r.Lease = "production", "v1.2.3", settle
 	r.Job = document.Job{
 		Repository: "acme/app", RunID: fmt.Sprint(1000 + s.runs), Attempt: "1", Name: "promote",
 		URL:   fmt.Sprint("https://github.com/acme/app/actions/runs/", 1000+s.runs),
@@ -200,7 +200,7 @@ func (s *works) delete(reference string) {
 func (s *works) outcomes() (all []string) {
 	s.Helper()
 	for _, r := range s.rows() {
-		all = append(all, s.named(r.notes["digest"])+" "+r.notes["result"])
+		all = append(all, s.named(r.intent.Line.Digest)+" "+r.outcome.State)
 	}
 	return all
 }

@@ -300,12 +300,10 @@ func (f *Finder) before(ctx context.Context, subject v1.Hash, want []v1.Descript
 	written := f.written[subject]
 	f.written[subject] = true
 	f.mu.Unlock()
-	ahead, last := f.takeAhead(subject), f.lastOf(subject)
+	last := f.lastOf(subject)
 	switch {
 	case begins && last.isFresh() && (last.wrote || len(without(want, last.referrers)) > 0):
 		return last.referrers, last.manifest, nil
-	case begins && ahead != nil:
-		return ahead.referrers, ahead.manifest, nil
 	case !written && f.Empty(ctx):
 		return nil, nil, nil
 	}

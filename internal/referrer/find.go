@@ -34,7 +34,6 @@ type Finder struct {
 	ours      map[v1.Hash][]v1.Descriptor // what this run lists, by subject
 	latest    map[v1.Hash]v1.Hash         // what this run wrote last, by subject
 	last      map[v1.Hash]*list           // what this run last wrote or read to write it, by subject
-	ahead     map[v1.Hash]*list           // what was read of lists, until they are written
 	lines     map[line]bool               // that this run has added
 	notices   map[string]bool             // what was left out, and what the registry cannot do
 	unlisting bool                        // the registry keeps no lists at all
@@ -59,7 +58,7 @@ func (f *Finder) Forget(but ...v1.Hash) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.attaching, f.ours = only(f.attaching, but), only(f.ours, but)
-	f.latest, f.last, f.ahead = only(f.latest, but), only(f.last, but), only(f.ahead, but)
+	f.latest, f.last = only(f.latest, but), only(f.last, but)
 	lines := map[line]bool{}
 	for l := range f.lines {
 		if slices.Contains(but, l.subject) {
@@ -85,7 +84,7 @@ func NewFinder(repo *registry.Repository) *Finder {
 	f := &Finder{
 		repo: repo, probing: queue.NewTurn(), attaching: map[v1.Hash]queue.Turn{},
 		written: map[v1.Hash]bool{}, contested: map[v1.Hash]bool{}, ours: map[v1.Hash][]v1.Descriptor{},
-		latest: map[v1.Hash]v1.Hash{}, last: map[v1.Hash]*list{}, ahead: map[v1.Hash]*list{}, lines: map[line]bool{}, notices: map[string]bool{}, added: map[string]bool{},
+		latest: map[v1.Hash]v1.Hash{}, last: map[v1.Hash]*list{}, lines: map[line]bool{}, notices: map[string]bool{}, added: map[string]bool{},
 	}
 	for n := range f.lists {
 		f.lists[n].turn = queue.NewTurn()

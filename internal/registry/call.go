@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/artifact-promotion/promote/internal/registry/internal/auth"
 	"github.com/artifact-promotion/promote/internal/registry/internal/retry"
@@ -27,7 +28,9 @@ type call struct {
 	need   auth.Need
 	limit  int64 // most bytes of the answer's body; more is an error
 	raw    bool  // do not decompress the body
-	peek   bool  // read only the first limit bytes of the body, without an error for more
+	// notAfter is the latest time at which the request may be sent; zero: at any time.
+	notAfter time.Time
+	peek     bool // read only the first limit bytes of the body, without an error for more
 
 	// extract reads the body of a status below 300 and returns the part to keep; nil: keep
 	// the whole body.
@@ -97,6 +100,18 @@ func (s *session) send(ctx context.Context, c call) (got *wire.Answer, err error
 	}
 	got.Unanswered = unanswered
 	return got, nil
+}
+
+// sendOnce sends a call without retries. Its errors are those that send would retry.
+func (s *session) sendOnce(ctx context.Context, c call) (*wire.Answer, error) {
+	a, err := s.follow(ctx, c)
+	if err == nil {
+		err = c.assess(a)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 // follow sends a call once and follows redirects of reads. A redirect leads to a signed URL
@@ -194,6 +209,9 @@ func (a *attempt) exchange(ctx context.Context, c call) (*wire.Answer, error) {
 	defer cancel()
 	for key, values := range c.header {
 		a.header[key] = values
+	}
+	if !c.notAfter.IsZero() && time.Now().After(c.notAfter) {
+		return nil, ErrOutdated
 	}
 	var body io.ReadCloser
 	var rewind func() (io.ReadCloser, error)

@@ -47,6 +47,7 @@ type Error struct {
 	by        string // who answered in the registry's place; empty: the registry itself
 	immutable bool   // the tag exists, and the registry refused to change it
 	unclear   bool   // ErrUnclear
+	throttled bool   // for longer than a run waits
 	missing   bool   // a refusal that is assumed to mean "not found" (see creation)
 }
 
@@ -101,7 +102,22 @@ func (e *Error) isPolicy() bool {
 // IsRefusal reports whether the registry gave an answer that a retry does not change.
 func IsRefusal(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Status != 0 && !wire.IsTemporary(e.Status)
+	return errors.As(err, &e) && e.Status != 0 && (e.throttled || !wire.IsTemporary(e.Status))
+}
+
+// IsMissingContent reports whether a manifest was refused because the registry lacks content that it
+// names. That may pass where replicas lag behind, and does where the content is stored again.
+func IsMissingContent(err error) bool {
+	var refused *Error
+	if errors.As(err, &refused) && isMissingContent(refused.Code) {
+		return true
+	}
+	a := retry.AnswerOf(err)
+	if a == nil {
+		return false
+	}
+	code, _ := a.Diagnosis()
+	return isMissingContent(code)
 }
 
 // fail makes an Error of a cause. It returns err itself if that names an operation already.

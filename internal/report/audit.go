@@ -20,7 +20,7 @@ func audits(r document.Report) bool {
 func audited(r document.Report) string {
 	switch {
 	case len(r.Findings) > 0:
-		return "Audit: " + count(len(r.Findings), "finding") + inPlaces(r) + mended(r)
+		return "Audit: " + count(len(r.Findings), "finding") + inPlaces(r)
 	case len(r.Audited) == 0:
 		return "Audit: nothing was compared"
 	case r.Result == document.Findings:
@@ -50,7 +50,7 @@ func notCompared(r document.Report) string {
 func notAudited(r document.Report) string {
 	text := ": the audit could not be finished"
 	if n := len(r.Findings); n > 0 {
-		text += " (" + count(n, "finding") + " so far" + inPlaces(r) + mended(r) + ")"
+		text += " (" + count(n, "finding") + " so far" + inPlaces(r) + ")"
 	}
 	return text
 }
@@ -72,23 +72,6 @@ func inPlaces(r document.Report) string {
 		return " in " + all[0]
 	default:
 		return " in " + count(len(all), "environment") + " (" + some(all) + ")"
-	}
-}
-
-func mended(r document.Report) string {
-	n := 0
-	for _, f := range r.Findings {
-		if f.Repaired {
-			n++
-		}
-	}
-	switch n {
-	case 0:
-		return ""
-	case len(r.Findings):
-		return ", all repaired"
-	default:
-		return fmt.Sprintf(", %d repaired", n)
 	}
 }
 
@@ -142,12 +125,7 @@ func findingPlace(f document.Finding) string {
 	return text
 }
 
-func remedy(f document.Finding) string {
-	if f.Repaired {
-		return "✅ repaired by this run"
-	}
-	return prose(shorter(f.Hint))
-}
+func remedy(f document.Finding) string { return prose(shorter(f.Hint)) }
 
 // shorter has short digests in a text.
 func shorter(text string) string {
@@ -189,14 +167,11 @@ func foundText(f document.Finding) string {
 		text += strings.Join(where, ", ") + ": "
 	}
 	text += clip(f.Message, maxSentence)
-	if f.Repaired {
-		text += " (repaired by this run)"
-	}
 	return line(text)
 }
 
 func findingHint(f document.Finding) string {
-	if f.Repaired || strings.TrimSpace(f.Hint) == "" {
+	if strings.TrimSpace(f.Hint) == "" {
 		return ""
 	}
 	return line("What to do: " + clip(strings.TrimSpace(f.Hint), maxSentence))
@@ -221,14 +196,11 @@ func findingLines(r document.Report) []string {
 	return lines
 }
 
-// findingWarnings are the findings that nothing has mended, at most room lines; the
-// last then says how many more there are.
+// findingWarnings are the findings, at most room lines; the last then says how many more there are.
 func findingWarnings(r document.Report, room int) []string {
 	var lines []string
 	for _, f := range r.Findings {
-		if !f.Repaired {
-			lines = append(lines, findingText(f))
-		}
+		lines = append(lines, findingText(f))
 	}
 	if more := len(lines) - room; more > 0 {
 		kept := max(room-1, 0)

@@ -93,7 +93,8 @@ func tally(r document.Report) string {
 		noun    string
 	}{
 		{document.OutcomePromoted, "promotion"}, {document.OutcomeRolledBack, "rollback"},
-		{document.OutcomeFailed, "failed attempt"}, {"", "other record"},
+		{document.OutcomeFailed, "failed attempt"}, {document.OutcomeInterrupted, "interrupted attempt"},
+		{document.OutcomePending, "pending attempt"}, {"", "other record"},
 	} {
 		if n := counts[word.outcome]; n > 0 {
 			said = append(said, count(n, word.noun))
@@ -169,7 +170,7 @@ func historyNotes(h document.History) []string {
 		notes = append(notes, "older ones are left out by the limit")
 	}
 	if h.LeftOut > 0 {
-		notes = append(notes, "left out: "+count(h.LeftOut, "record")+" whose tags are not known to have moved")
+		notes = append(notes, "left out: "+Entries(h.LeftOut)+" that cannot be relied on, see mode: audit")
 	}
 	return notes
 }
@@ -229,10 +230,12 @@ func tagsOf(l document.Line, mark func(string) string) string {
 
 var outcomeMarks = map[document.Outcome]string{
 	document.OutcomePromoted: "✅ ", document.OutcomeRolledBack: "↩ ", document.OutcomeFailed: "❌ ",
+	document.OutcomeInterrupted: "⚠ ", document.OutcomePending: "⏳ ",
 }
 
 var outcomeWords = map[document.Outcome]string{
 	document.OutcomePromoted: "promoted", document.OutcomeRolledBack: "rolled back", document.OutcomeFailed: "failed",
+	document.OutcomeInterrupted: "interrupted", document.OutcomePending: "pending",
 }
 
 func resultCell(l document.Line) string {

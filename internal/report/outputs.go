@@ -2,7 +2,6 @@ package report
 
 import (
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -38,12 +37,21 @@ func Outputs(r document.Report) []Output {
 		{"plan-digest", planDigest(r)},
 		{"matrix", matrix(r)},
 		{"record", recordDigest(r)},
+		{"ledger-head", ledgerHead(r)},
 	}
 	room := maxOutputs
 	for _, o := range outputs {
 		room -= utf16Size(o.Value)
 	}
 	return append(outputs, Output{"results", resultsOf(r, room)})
+}
+
+// ledgerHead has the digests of the first promotion's ledger.
+func ledgerHead(r document.Report) string {
+	if len(r.Promotions) == 0 {
+		return ""
+	}
+	return strings.Join(r.Promotions[0].LedgerHeads, " ")
 }
 
 // Message is the verdict and the first fault for a chat. A fault can carry the
@@ -98,12 +106,10 @@ var harmless = strings.NewReplacer(
 	"`", "ˋ", `"`, "”", "'", "’", "$", "＄", `\`, "＼", "<", "‹", ">", "›", "|", "¦", ";", "；", "&", "＆",
 )
 
-// changed reports whether anything was written at a target, a tag that was put
-// back and what an audit repaired included.
+// changed reports whether anything was written at a target, a tag that was put back included.
 func changed(r document.Report) bool {
 	counts, sum := countStates(r), total(r)
 	return r.Result == document.Promoted || r.Result == document.RolledBack || r.Result == document.Unrecorded ||
-		slices.ContainsFunc(r.Findings, func(f document.Finding) bool { return f.Repaired }) ||
 		counts[document.TagPending]+counts[document.TagUnchanged] < tagCount(r) ||
 		sum.Manifests+sum.Blobs+sum.Mounted > 0
 }

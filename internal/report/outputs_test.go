@@ -72,6 +72,28 @@ func TestNoImageIsNamedUnlessItMayBeUsed(t *testing.T) {
 	}
 }
 
+// TestLedgerHead: the output is of the first promotion, digests on one line, whatever the result is.
+func TestLedgerHead(t *testing.T) {
+	r := several(2)
+	if got := output(t, r, "ledger-head"); got != "" {
+		t.Errorf("of a run without a ledger: %q", got)
+	}
+	r.Promotions[0].LedgerHeads, r.Promotions[1].LedgerHeads = []string{oldDigest, newDigest}, []string{newDigest}
+	for _, result := range []document.Result{document.Promoted, document.Unrecorded, document.Failed} {
+		r.Result = result
+		if got := output(t, r, "ledger-head"); got != oldDigest+" "+newDigest {
+			t.Errorf("%s: %q", result, got)
+		}
+	}
+	r.Promotions[0].LedgerHeads = []string{newDigest}
+	if got := output(t, r, "ledger-head"); got != newDigest {
+		t.Errorf("of one head: %q", got)
+	}
+	if got := output(t, invalid(), "ledger-head"); got != "" {
+		t.Errorf("of a run without promotions: %q", got)
+	}
+}
+
 func TestTagsAreThoseThatHoldTheDigest(t *testing.T) {
 	want := "ghcr.io/acme/app:production\nghcr.io/acme/app:v1.4.2"
 	if got := output(t, dryRun(), "tags"); got != want {
@@ -89,7 +111,7 @@ func TestOutputsOfOneLineStaySo(t *testing.T) {
 	for _, text := range hostileTexts {
 		r := hostileRollback(text)
 		r.Result, r.Mode = document.Promoted, ""
-		for _, name := range []string{"result", "message", "changed", "digest", "previous-digest", "image", "images", "tags", "plan", "plan-digest", "matrix", "record", "results"} {
+		for _, name := range []string{"result", "message", "changed", "digest", "previous-digest", "image", "images", "tags", "plan", "plan-digest", "matrix", "record", "ledger-head", "results"} {
 			if got := output(t, r, name); strings.ContainsAny(got, "\r\n\x00\x1b") {
 				t.Errorf("output %s of %q has several lines or control characters: %q", name, text, got)
 			}

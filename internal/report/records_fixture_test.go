@@ -23,6 +23,7 @@ func recordCases() map[string]document.Report {
 		"history":             historyRun(),
 		"history-hostile":     hostileHistory("| a | <b> ![x](https://evil.example) @octo #1\n::error::`x` \x1b[31m\u202e $(id)"),
 		"history-empty":       emptyHistory(),
+		"history-outcomes":    historyOfOutcomes(),
 		"history-several":     severalHistories(),
 		"audit-clean":         cleanAudit(),
 		"audit-partly":        partlyAudited(),
@@ -103,8 +104,8 @@ func unrecordedRun() document.Report {
 	r.Result, r.TargetEnv = document.Unrecorded, "production"
 	r.Promotions[0].Record = recordDigests[2]
 	r.Faults = []document.Fault{{
-		Message: "write the ledger registry.acme.example/prod/app:promotion-ledger-production: the registry answered 503",
-		Hint:    "Run the promotion again: it writes what is missing and moves no tag.",
+		Message: "every tag has moved, but the ledger does not say so yet: write tag registry.acme.example/prod/app:promotion-ledger.env.production.a: the registry answered 503",
+		Hint:    "Run it again, which writes the outcome, or let the next promotion there do it.",
 	}}
 	return r
 }
@@ -125,7 +126,7 @@ func threeLines() []document.Line {
 func historyOf(lines []document.Line) document.History {
 	return document.History{
 		Environment: "production", Repository: "registry.acme.example/prod/app", Tag: "production",
-		Ledger: "registry.acme.example/prod/app:promotion-ledger-production", Lines: lines,
+		Ledger: "registry.acme.example/prod/app:promotion-ledger.env.production.a", Lines: lines,
 	}
 }
 
@@ -208,6 +209,22 @@ func severalHistories() document.Report {
 	return r
 }
 
+// historyOfOutcomes has a promotion for each way in which one can end, and one that has not ended.
+func historyOfOutcomes() document.Report {
+	r := historyRun()
+	r.Lineage = nil
+	h := historyOf(nil)
+	for n, outcome := range []document.Outcome{
+		document.OutcomePending, document.OutcomeInterrupted, document.OutcomeFailed, document.OutcomePromoted,
+	} {
+		line := threeLines()[1]
+		line.Time, line.Outcome = at(21, 12-n), outcome
+		h.Lines = append(h.Lines, line)
+	}
+	r.Histories = []document.History{h}
+	return r
+}
+
 // longHistories are histories with n lines each, an hour apart.
 func longHistories(histories, n int) document.Report {
 	r := report(document.Listed)
@@ -254,7 +271,7 @@ func nothingAudited() document.Report {
 	r.Config = &document.Config{Path: ".github/promotion.yml", Digest: sigDigest}
 	r.Findings = []document.Finding{{
 		Kind: document.FindingMissing, Environment: "production", Reference: "registry.acme.example/prod/app",
-		Message: "production: repository registry.acme.example/prod/app does not exist or cannot be read. Expected: the tag production and the ledger registry.acme.example/prod/app:promotion-ledger-production.",
+		Message: "production: repository registry.acme.example/prod/app does not exist or cannot be read. Expected: the tag production and the ledger registry.acme.example/prod/app:promotion-ledger.env.production.a.",
 		Hint:    "Check the repository's name and that this credential may read it. If it was deleted, find out who did that. If nothing was promoted there yet, do that first.",
 	}}
 	return r
@@ -263,13 +280,13 @@ func nothingAudited() document.Report {
 func auditFindings() document.Report {
 	r := cleanAudit()
 	r.Result = document.Findings
-	tag, ledger := "registry.acme.example/prod/app:production", "registry.acme.example/prod/app:promotion-ledger-production"
+	tag, ledger := "registry.acme.example/prod/app:production", "registry.acme.example/prod/app:promotion-ledger.env.production.a"
 	r.Findings = []document.Finding{
 		{Kind: document.FindingDrift, Environment: "production", Reference: tag, Digest: sigDigest,
 			Message: "production holds " + sigDigest + ", not " + newDigest + " as the last record says: it was changed outside promotion, after 2026-11-21 10:30 UTC",
 			Hint:    "Find out who moved the tag; promote or roll back production, which sets it anew."},
 		{Kind: document.FindingChain, Environment: "production", Reference: ledger, Digest: recordDigests[0], Message: "record " + recordDigests[1] + " names a record before it that is gone", Hint: "Look for who may delete in the repository."},
-		{Kind: document.FindingLedger, Environment: "production", Reference: ledger, Message: "the ledger lacks 2 records that the image has", Hint: "Run the audit with repair: true, or promote.", Repaired: true},
+		{Kind: document.FindingLedger, Environment: "production", Reference: ledger, Message: "A promotion of " + newDigest + " to production, begun 2026-11-21 09:30 UTC, never ended: its run died while its tags moved.", Hint: "Promote to the environment again, or roll back."},
 		{Kind: document.FindingImage, Environment: "staging", Image: "worker", Reference: "ghcr.io/acme/worker:staging", Digest: newDigest, Message: "blob " + sigDigest + " is gone", Hint: "Promote the image again: it is copied anew."},
 		{Kind: document.FindingRollbackTarget, Environment: "production", Reference: "registry.acme.example/prod/app@" + oldDigest, Digest: oldDigest, Message: "its signature is gone", Hint: "Promote it again from staging."},
 		{Kind: document.FindingRetention, Environment: "production", Reference: "registry.acme.example/prod/app@" + oldDigest, Digest: oldDigest, Message: "no tag holds it, and it is 92 days old: a clean-up may take it soon", Hint: "Give it a fixed tag, or exclude it from the clean-up."},
@@ -283,9 +300,9 @@ func hostileAudit(text string) document.Report {
 	r := report(document.Findings)
 	r.Mode, r.Audited = "audit", []string{text}
 	f := document.Finding{Kind: document.FindingKind(text), Environment: text, Image: text, Reference: text, Digest: text, Message: text, Hint: text}
-	mended := f
-	mended.Environment, mended.Repaired = text+"2", true
-	r.Findings = []document.Finding{f, mended}
+	other := f
+	other.Environment = text + "2"
+	r.Findings = []document.Finding{f, other}
 	r.Uncompared = []document.Uncompared{{Environment: text, Image: text, Reference: text, Reason: text}}
 	return r
 }

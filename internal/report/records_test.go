@@ -110,8 +110,6 @@ func TestVerdictOfRecords(t *testing.T) {
 	partly.Result = document.Failed
 	halfAudited := auditFindings()
 	halfAudited.Result = document.Failed
-	mendedAll := auditFindings()
-	mendedAll.Findings, mendedAll.Result = mendedAll.Findings[2:3], document.Clean
 	filtered := emptyHistory()
 	filtered.Histories[0].Missing = false
 
@@ -127,7 +125,7 @@ func TestVerdictOfRecords(t *testing.T) {
 		"denied":               {denied, "Denied: production was not rolled back to registry.acme.example/prod/app@sha256:9f8e7d6c5b4a (no tag was moved)"},
 		"unresolved":           {unresolved, "Failed: production was not rolled back (no tag was moved)"},
 		"release failed":       {release, "were not rolled back in production (3 tags moved)"},
-		"unrecorded rollback":  {back, "by octocat), but the ledger does not list it yet: run it again, or the next promotion there adds it"},
+		"unrecorded rollback":  {back, "by octocat), but the ledger does not say so yet: run it again, or the next promotion there writes it"},
 		"unrecorded apply":     {apply, ", applying plan sha256:"},
 		"history":              {historyRun(), "History of production: 2 promotions, 1 rollback (older ones are left out)"},
 		"history of a tag":     {tagOnly, "History of registry.acme.example/prod/app:production: 2 promotions, 1 rollback"},
@@ -136,16 +134,15 @@ func TestVerdictOfRecords(t *testing.T) {
 		"history failed":       {mode("history", rollbackFailed()), "Failed: the history of production could not be read"},
 		"history failed, all":  {mode("history", report(document.Failed)), "Failed: the history could not be read"},
 		"history half failed":  {partly, "Failed: the history of production is not complete"},
-		"audit":                {auditFindings(), "Audit: 7 findings in 2 environments (production, staging), 1 repaired"},
+		"audit":                {auditFindings(), "Audit: 7 findings in 2 environments (production, staging)"},
 		"audit of one":         {one, "Audit: production is as recorded"},
 		"audit, none":          {report(document.Clean), "Audit: nothing was compared"},
 		"audit, partly":        {partlyAudited(), "Audit: 2 tags are as recorded, 2 others were not compared"},
 		"audit, one left out":  {leftOut, "Audit: 2 tags are as recorded, ghcr.io/acme/app:dev was not compared"},
 		"audit of one, partly": {onePartly, "Audit: production is as recorded, registry.acme.example/prod/app:latest was not compared"},
 		"audit of nothing":     {nothingAudited(), "Audit: 1 finding in production"},
-		"audit, mended":        {mendedAll, "Audit: 1 finding in production, all repaired"},
 		"audit failed":         {mode("audit", report(document.Failed)), "Failed: the audit could not be finished"},
-		"audit half failed":    {halfAudited, "Failed: the audit could not be finished (7 findings so far in 2 environments (production, staging), 1 repaired)"},
+		"audit half failed":    {halfAudited, "Failed: the audit could not be finished (7 findings so far in 2 environments (production, staging))"},
 	} {
 		exact := !strings.HasPrefix(test.want, "were ") && !strings.HasPrefix(test.want, "by ") && !strings.HasPrefix(test.want, ", ")
 		if got := verdict(test.report); exact && got != test.want || !strings.Contains(got, test.want) {
@@ -166,7 +163,7 @@ func TestOutputsOfRecords(t *testing.T) {
 		"unrecorded":          {"true", "true", recordDigests[2]},
 		"history":             {"false", "false", ""},
 		"audit-clean":         {"false", "false", ""},
-		"audit-findings":      {"true", "false", ""}, // one was repaired
+		"audit-findings":      {"false", "false", ""},
 	} {
 		r := cases()[name]
 		named := fmt.Sprint(output(t, r, "image") != "" && output(t, r, "images") != "" && output(t, r, "tags") != "")
@@ -182,10 +179,26 @@ func TestOutputsOfRecords(t *testing.T) {
 			t.Errorf("%s that moved no tag has changed = %s", result, got)
 		}
 	}
-	r := auditFindings()
-	r.Findings[2].Repaired = false
-	if got := output(t, r, "changed"); got != "false" {
-		t.Errorf("an audit that repaired nothing has changed = %s", got)
+}
+
+// TestOutcomesInAHistory: each way in which a promotion ends has a word in the table, in the log and in
+// the verdict; none is taken for a promotion that is in place.
+func TestOutcomesInAHistory(t *testing.T) {
+	r := historyOfOutcomes()
+	want := "History of production: 1 promotion, 1 failed attempt, 1 interrupted attempt, 1 pending attempt"
+	if got := verdict(r); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	summary, log := Summary(r), strings.Join(Lines(r), "\n")
+	for mark, word := range map[string]string{"✅": "promoted", "❌": "failed", "⚠": "interrupted", "⏳": "pending"} {
+		if strings.Count(summary, "| "+mark+" "+word+" |") != 1 || strings.Count(log, "  "+word+" ") != 1 {
+			t.Errorf("%s is not once in the table and in the log:\n%s\n%s", word, summary, log)
+		}
+	}
+	for n, outcome := range []document.Outcome{document.OutcomePending, document.OutcomeInterrupted, document.OutcomeFailed, document.OutcomePromoted, "lost"} {
+		if got := kindOf(document.Line{Outcome: outcome}); (got == outcome) != (n < 4) {
+			t.Errorf("%s counts as %q", outcome, got)
+		}
 	}
 }
 
@@ -384,9 +397,6 @@ func TestLogHasThemAll(t *testing.T) {
 func TestWarningsAreAsManyAsGitHubShows(t *testing.T) {
 	for n, want := range map[int]int{0: 0, 1: 1, 10: 10, 11: 10, 5000: 10} {
 		r := manyFindings(n)
-		for i := range r.Findings {
-			r.Findings[i].Repaired = false
-		}
 		got := Warnings(r)
 		if len(got) != want {
 			t.Fatalf("%d findings have %d warnings, want %d", n, len(got), want)
@@ -398,10 +408,10 @@ func TestWarningsAreAsManyAsGitHubShows(t *testing.T) {
 			t.Errorf("the first warning is %q", got[0])
 		}
 	}
-	if got := strings.Join(Warnings(auditFindings()), "\n"); strings.Contains(got, "the ledger lacks") || strings.Count(got, "\n") != 5 {
-		t.Errorf("what was repaired is a warning, or another is none:\n%s", got)
+	if got := strings.Join(Warnings(auditFindings()), "\n"); !strings.Contains(got, "never ended") || strings.Count(got, "\n") != 6 {
+		t.Errorf("a finding is no warning:\n%s", got)
 	}
-	if got := Annotation(auditFindings()); got != "Audit: 7 findings in 2 environments (production, staging), 1 repaired" {
+	if got := Annotation(auditFindings()); got != "Audit: 7 findings in 2 environments (production, staging)" {
 		t.Errorf("the annotation is %q", got)
 	}
 }
@@ -414,9 +424,9 @@ func TestRecordSaysWhetherTheLedgerListsIt(t *testing.T) {
 		want     string
 	}{
 		"listed":     {document.RolledBack, true, "- **Record:** `" + recordDigests[1] + "` (not signed)\n"},
-		"not yet":    {document.Promoted, false, "- **Record:** `" + recordDigests[1] + "` (not signed), not in the ledger yet\n"},
-		"unrecorded": {document.Unrecorded, false, "- **Record:** `" + recordDigests[1] + "` (not signed), not in the ledger yet\n"},
-		"failed":     {document.Failed, false, "- **Record:** `" + recordDigests[1] + "` (not signed), not in the ledger\n"},
+		"not yet":    {document.Promoted, false, "- **Record:** `" + recordDigests[1] + "` (not signed), without an outcome in the ledger yet\n"},
+		"unrecorded": {document.Unrecorded, false, "- **Record:** `" + recordDigests[1] + "` (not signed), without an outcome in the ledger yet\n"},
+		"failed":     {document.Failed, false, "- **Record:** `" + recordDigests[1] + "` (not signed), of a rollback that did not succeed\n"},
 	} {
 		r.Result, r.Promotions[0].Recorded = test.result, test.recorded
 		if got := Summary(r); !strings.Contains(got, test.want) {

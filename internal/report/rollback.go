@@ -13,7 +13,7 @@ func goesBack(r document.Report) bool {
 }
 
 // done reports whether everything that was asked for of the target was done, and
-// that the ledger may not list it yet.
+// that the ledger may not say so yet.
 func done(r document.Report) bool {
 	return r.Result.ExitCode() == 0 || r.Result == document.Unrecorded
 }
@@ -85,12 +85,12 @@ func notRolledBack(r document.Report) string {
 	return text + " (" + aftermath(r) + ")"
 }
 
-// unlisted says that the ledger lacks what was done, and what mends it.
+// unlisted says that the ledger lacks the outcome, and what writes it.
 func unlisted(r document.Report) string {
 	if r.Result != document.Unrecorded {
 		return ""
 	}
-	return ", but the ledger does not list it yet: run it again, or the next promotion there adds it"
+	return ", but the ledger does not say so yet: run it again, or the next promotion there writes it"
 }
 
 // wasThere says of a rollback what had brought each image before.
@@ -141,10 +141,17 @@ func record(r document.Report, p document.Promotion, mark func(string) string) s
 	case p.Recorded:
 		return mark(p.Record) + " (not signed)"
 	case done(r):
-		return mark(p.Record) + " (not signed), not in the ledger yet"
+		return mark(p.Record) + " (not signed), without an outcome in the ledger yet"
 	default:
-		return mark(p.Record) + " (not signed), not in the ledger"
+		return mark(p.Record) + " (not signed), of a " + attempt(r) + " that did not succeed"
 	}
+}
+
+func attempt(r document.Report) string {
+	if goesBack(r) {
+		return "rollback"
+	}
+	return "promotion"
 }
 
 // each joins what there is to say of every promotion; of several, the first few,

@@ -95,7 +95,7 @@ func fate(r document.Report, p document.Promotion, tag document.Tag) string {
 
 func fateOf(r document.Report, p document.Promotion, tag document.Tag) string {
 	if wouldMove(r, tag) {
-		return "is " + held(tag.Before) + ", would become " + p.Digest
+		return wouldBecome(p, tag)
 	}
 	switch tag.State {
 	case document.TagUnchanged:
@@ -112,6 +112,18 @@ func fateOf(r document.Report, p document.Promotion, tag document.Tag) string {
 		return "was " + held(tag.Before) + ", could not be read after it was written"
 	default:
 		return pendingFate(tag)
+	}
+}
+
+// wouldBecome tells what a tag points to now from what counts as before: an unfinished run may have moved it.
+func wouldBecome(p document.Promotion, tag document.Tag) string {
+	switch tag.After {
+	case "", tag.Before:
+		return "is " + held(tag.Before) + ", would become " + p.Digest
+	case p.Digest:
+		return "is " + held(tag.After) + ", left by an unfinished run (was " + held(tag.Before) + ")"
+	default:
+		return "is " + held(tag.After) + ", left by an unfinished run (was " + held(tag.Before) + "), would become " + p.Digest
 	}
 }
 

@@ -19,29 +19,30 @@ import (
 // included, each blob before the manifest that names it and each child before
 // its index. It moves no tag but those of cosign's scheme and of lists of
 // referrers. The counts are of this call; what another call of the run brought
-// counts there. Surveyed, which may be nil, is called once it is known that nothing
-// stands in the way, and before anything is written.
+// counts there. Ready, which may be nil, is called once it is known that nothing stands in the way,
+// and before anything is written; an error from it ends the copy.
 //
 // oras-go's graph copy is the model: one recursive walk, each digest done once,
 // the semaphore held around transfers only. It carries no cosign tags, merges no
 // fallback tags of a target, and never sends a body again; regclient does the
 // first two but does not try again after a 503.
-func (e *Engine) Copy(ctx context.Context, g *graph.Graph, source, target *registry.Repository, surveyed func()) (document.Copied, error) {
+func (e *Engine) Copy(ctx context.Context, g *graph.Graph, source, target *registry.Repository, ready func(context.Context) error) (document.Copied, error) {
 	if g.IsOutline() {
 		return document.Copied{}, errOutline
 	}
-	if surveyed == nil {
-		surveyed = func() {}
+	if ready == nil {
+		ready = func(context.Context) error { return nil }
 	}
 	if source.Same(target) {
-		surveyed()
-		return document.Copied{}, nil
+		return document.Copied{}, ready(ctx)
 	}
 	c := &copying{engine: e, graph: g, source: source, target: e.target(target), nodes: map[v1.Hash]*step{}}
 	if err := c.survey(ctx); err != nil {
 		return document.Copied{}, err
 	}
-	surveyed()
+	if err := ready(ctx); err != nil {
+		return document.Copied{}, err
+	}
 	err := c.copy(ctx)
 	if ctx.Err() == nil { // the failure is one of this copy's own
 		err = registry.Original(err)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/artifact-promotion/promote/internal/queue"
+	"github.com/artifact-promotion/promote/internal/referrer"
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -17,12 +19,16 @@ type Observation struct {
 	repo *registry.Repository
 	tag  string
 	held *registry.Manifest // nil: the tag did not exist; without bytes: they may not be pulled
+
+	points v1.Hash   // what the tag pointed to when it was read; differs from held after Recall
+	at     time.Time // when that read began
 }
 
 // Observe reads a tag, with the manifest that putting it back would need. Where a policy
 // of the registry forbids to pull that, its digest is all that is known: the tag can be
 // moved, and be put back only if the policy allows it then.
 func Observe(ctx context.Context, repo *registry.Repository, tag string) (Observation, error) {
+	began := time.Now()
 	m, err := repo.Uncached().GetManifest(ctx, tag)
 	if errors.Is(err, registry.ErrPolicy) { // of what may not be pulled, the digest may be told
 		if named, headErr := repo.HeadManifest(ctx, tag); headErr == nil {
@@ -31,9 +37,9 @@ func Observe(ctx context.Context, repo *registry.Repository, tag string) (Observ
 	}
 	switch {
 	case err == nil:
-		return Observation{repo, tag, &m}, nil
+		return Observation{repo, tag, &m, m.Digest, began}, nil
 	case errors.Is(err, registry.ErrNotFound):
-		return Observation{repo, tag, nil}, nil
+		return Observation{repo: repo, tag: tag, at: began}, nil
 	default:
 		return Observation{}, err
 	}
@@ -45,6 +51,12 @@ func (o Observation) Digest() v1.Hash {
 		return v1.Hash{}
 	}
 	return o.held.Digest
+}
+
+// SeenAgain is the observation of a tag that was read again, and points to the same.
+func (o Observation) SeenAgain(began time.Time) Observation {
+	o.at = began
+	return o
 }
 
 // Reference is the tag's full reference.
@@ -67,10 +79,10 @@ func (e *TakenError) Error() string {
 // run is ended: cut off, nobody would know what the tag holds.
 const tagGrace = 2 * time.Second
 
-// Move points an observed tag to what the proof is of. No registry compares
-// before it swaps: between the observation and the write somebody else may move
-// the tag, and that promotion is then overwritten. Confirm tells whether
-// somebody came after.
+// Move points an observed tag to what the proof is of. No registry compares before it swaps:
+// between the last read and the write somebody else may move the tag, and that promotion is then
+// overwritten. So every attempt rests on a read that is at most two seconds old. Confirm tells
+// whether somebody came after.
 //
 // An error from Move leaves open whether the tag has moved; PutBack finds out.
 func Move(ctx context.Context, p Proof, o Observation) error {
@@ -79,9 +91,67 @@ func Move(ctx context.Context, p Proof, o Observation) error {
 	}
 	ctx, cancel := queue.Outlive(ctx, tagGrace)
 	defer cancel()
-	_, err := o.repo.PutManifest(ctx, o.tag, p.manifest)
+	err := o.point(ctx, p.manifest, o.points)
 	return immutable(err, "Exclude "+o.tag+" from its immutability, or use fixed-tags, which are written once.\n"+
 		"If the registry has no rule that makes tags immutable or protects them, the credential may write and not overwrite.")
+}
+
+const (
+	// freshRead is how old the read of a tag may be when a write that rests on it is sent.
+	freshRead = 2 * time.Second
+	// writeTries is how often a write of a tag is decided again before giving up: about half a
+	// minute.
+	writeTries = 12
+)
+
+// point writes a manifest to the tag, if the tag points to what the caller expects. A caller that
+// expects the manifest itself has it written all the same: the read may lag. An attempt
+// without an answer may have taken effect, and somebody else may have moved the tag since: before
+// the next attempt the tag is read again.
+func (o Observation) point(ctx context.Context, to registry.Manifest, from ...v1.Hash) error {
+	at, unanswered := o.at, error(nil)
+	for nth := range writeTries {
+		if time.Since(at) >= freshRead {
+			reading, err := o.repo.ReadTag(ctx, o.tag)
+			if err != nil {
+				return err
+			}
+			at = reading.Began
+			switch now := reading.Manifest.Digest; {
+			case slices.Contains(from, now):
+			case now == to.Digest:
+				return nil
+			default:
+				return &TakenError{Reference: o.Reference(), Holds: now}
+			}
+		}
+		err := o.repo.WriteTag(ctx, o.tag, to, at.Add(freshRead))
+		if err == nil {
+			return nil
+		}
+		at = time.Time{}
+		switch {
+		case registry.IsRefusal(err):
+			return afterLostAnswer(err, unanswered != nil)
+		case errors.Is(err, registry.ErrOutdated):
+			continue
+		}
+		unanswered = err
+		if err := referrer.Pause(ctx, min(nth, 5)); err != nil {
+			return fmt.Errorf("%w; last attempt: %w", err, unanswered)
+		}
+	}
+	return unanswered
+}
+
+// afterLostAnswer notes on a refusal that an earlier attempt had no answer: its write may still
+// take effect.
+func afterLostAnswer(err error, lost bool) error {
+	var refused *registry.Error
+	if lost && errors.As(err, &refused) {
+		refused.Unanswered = true
+	}
+	return err
 }
 
 // immutable says what to do where a registry refused to change a tag.
@@ -116,7 +186,7 @@ func Confirm(ctx context.Context, p Proof, o Observation) error {
 	if !isLacking(err) {
 		return err
 	}
-	if _, err := o.repo.PutManifest(ctx, o.tag, p.manifest); err != nil {
+	if err := o.SeenAgain(time.Time{}).point(ctx, p.manifest, o.points); err != nil {
 		return err
 	}
 	return confirm(ctx, p, o)
@@ -131,7 +201,7 @@ func confirm(ctx context.Context, p Proof, o Observation) error {
 			return false, err
 		case now.Digest() == p.manifest.Digest:
 			return true, nil
-		case now.Digest() == o.Digest():
+		case now.Digest() == o.Digest() || now.Digest() == o.points:
 			return false, &registry.Error{Op: "confirm", Side: o.repo.Side(), Ref: o.Reference(),
 				Err:  lacking("the registry took the new digest, yet the tag shows the old one"),
 				Hint: "Read the tag again in a minute; if it still shows the old digest, run the promotion again."}
@@ -173,7 +243,7 @@ func PutBack(ctx context.Context, p Proof, o Observation, moved bool) (Restored,
 	case !old && now.Digest() != p.manifest.Digest:
 		return Taken, &TakenError{Reference: o.Reference(), Holds: now.Digest()}
 	}
-	if err := o.write(ctx); err != nil {
+	if err := o.write(ctx, p.manifest.Digest, now.Digest()); err != nil {
 		if old {
 			return Unknown, err
 		}
@@ -182,8 +252,8 @@ func PutBack(ctx context.Context, p Proof, o Observation, moved bool) (Restored,
 	return o.restored(ctx, p)
 }
 
-// write makes the tag what it was.
-func (o Observation) write(ctx context.Context) error {
+// write makes the tag what it was, if it points to what the caller has read.
+func (o Observation) write(ctx context.Context, from ...v1.Hash) error {
 	if o.held == nil {
 		return o.repo.DeleteTag(ctx, o.tag)
 	}
@@ -194,8 +264,7 @@ func (o Observation) write(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := o.repo.PutManifest(ctx, o.tag, held)
-	return err
+	return o.SeenAgain(time.Time{}).point(ctx, held, from...)
 }
 
 // restored reads the tag once more.
