@@ -35,7 +35,8 @@ func repoOf(n int) string { return fmt.Sprint("prod/app", n) }
 
 func newFleet(t *testing.T, o regtest.Options) *fleet {
 	t.Helper()
-	f := &fleet{source: regtest.Serve(t, regtest.Options{Delete: true})}
+	o.Memory = network(t)
+	f := &fleet{source: regtest.Serve(t, regtest.Options{Delete: true, Memory: o.Memory})}
 	o.Wrap = forUs(f.wrap)
 	f.target = regtest.Serve(t, o)
 	tiny := func(seed string, n int) *regtest.Image {

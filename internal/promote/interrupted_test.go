@@ -64,41 +64,43 @@ func (f *fleet) nothingDeleted(t *testing.T, what string) {
 func TestFinish(t *testing.T) {
 	long(t)
 	for _, moved := range moments {
-		f := newFleet(t, regtest.Options{Delete: true})
-		r := f.request(t, "dev")
-		r.Job, r.Lease = document.Job{Repository: "acme/app", RunID: "7", Attempt: "1", Name: "promote"}, time.Hour
-		f.killedAs(t, r, moved)
-		r = again(r)
-		slices.Reverse(r.Items)
-		d := run(t, r)
-		what := fmt.Sprint("finished after ", moved)
-		f.expect(t, what, f.new, f.new)
-		if moved == 2*ships {
-			expect(t, d, document.Unchanged)
-			f.says(t, what, "promoted")
-		} else {
-			expect(t, d, document.Promoted)
-			expectTag(t, d, "app0:production", document.TagMoved, f.old[0].Root, f.new[0].Root)
-			for n := range ships {
-				f.saysOf(t, what, n, stateOf(n, moved, true), "promoted")
+		inBubble(t, func(t *testing.T, _ *regtest.Memory) {
+			f := newFleet(t, regtest.Options{Delete: true})
+			r := f.request(t, "dev")
+			r.Job, r.Lease = document.Job{Repository: "acme/app", RunID: "7", Attempt: "1", Name: "promote"}, time.Hour
+			f.killedAs(t, r, moved)
+			r = again(r)
+			slices.Reverse(r.Items)
+			d := run(t, r)
+			what := fmt.Sprint("finished after ", moved)
+			f.expect(t, what, f.new, f.new)
+			if moved == 2*ships {
+				expect(t, d, document.Unchanged)
+				f.says(t, what, "promoted")
+			} else {
+				expect(t, d, document.Promoted)
+				expectTag(t, d, "app0:production", document.TagMoved, f.old[0].Root, f.new[0].Root)
+				for n := range ships {
+					f.saysOf(t, what, n, stateOf(n, moved, true), "promoted")
+				}
 			}
-		}
-		if told(d, "this run finishes it") != (moved > 0 && moved < 2*ships) {
-			t.Errorf("after %d: told %q", moved, d.Notices)
-		}
-		wrote := slices.DeleteFunc(tagsWritten(f.target), isLedger)
-		if len(wrote) != 2*ships-moved {
-			t.Errorf("after %d: written %q", moved, wrote)
-		}
-		next := f.request(t, "next")
-		next.Lease = time.Hour
-		d = run(t, next)
-		expect(t, d, document.Promoted)
-		if len(d.Notices) > 0 {
-			t.Errorf("told %q", d.Notices)
-		}
-		f.expect(t, "the next", f.next, f.new)
-		f.nothingDeleted(t, what)
+			if told(d, "this run finishes it") != (moved > 0 && moved < 2*ships) {
+				t.Errorf("after %d: told %q", moved, d.Notices)
+			}
+			wrote := slices.DeleteFunc(tagsWritten(f.target), isLedger)
+			if len(wrote) != 2*ships-moved {
+				t.Errorf("after %d: written %q", moved, wrote)
+			}
+			next := f.request(t, "next")
+			next.Lease = time.Hour
+			d = run(t, next)
+			expect(t, d, document.Promoted)
+			if len(d.Notices) > 0 {
+				t.Errorf("told %q", d.Notices)
+			}
+			f.expect(t, "the next", f.next, f.new)
+			f.nothingDeleted(t, what)
+		})
 	}
 }
 
@@ -109,9 +111,11 @@ func TestFinishThatFails(t *testing.T) {
 	for n := range ships {
 		for _, name := range []string{"production", "v1"} {
 			for _, moved := range moments {
-				f := newFleet(t, regtest.Options{Delete: true})
-				f.killed(t, moved)
-				f.finishFails(t, n, name, moved)
+				inBubble(t, func(t *testing.T, _ *regtest.Memory) {
+					f := newFleet(t, regtest.Options{Delete: true})
+					f.killed(t, moved)
+					f.finishFails(t, n, name, moved)
+				})
 			}
 		}
 	}
@@ -171,22 +175,24 @@ func TestFinishThatFailsEarly(t *testing.T) {
 		"a read":    on(http.MethodGet, "/app1/manifests/v1"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFleet(t, regtest.Options{Delete: true})
-			f.killed(t, 4)
-			f.refuse(refused)
-			r := f.request(t, "dev")
-			slices.Reverse(r.Items)
-			r.Job.RunID = "2"
-			faulted(t, run(t, r), document.Failed, "403")
-			for n := range ships {
-				f.expectLeft(t, name, n, 4)
-			}
-			f.refuse(nil)
-			expect(t, run(t, f.request(t, "next", 1)), document.Promoted)
-			f.expectOne(t, "the next", 1, f.next[1], f.new[1])
-			f.expectLeft(t, "the next", 0, 4)
-			f.expectLeft(t, "the next", 2, 4)
-			f.nothingDeleted(t, name)
+			inBubble(t, func(t *testing.T, _ *regtest.Memory) {
+				f := newFleet(t, regtest.Options{Delete: true})
+				f.killed(t, 4)
+				f.refuse(refused)
+				r := f.request(t, "dev")
+				slices.Reverse(r.Items)
+				r.Job.RunID = "2"
+				faulted(t, run(t, r), document.Failed, "403")
+				for n := range ships {
+					f.expectLeft(t, name, n, 4)
+				}
+				f.refuse(nil)
+				expect(t, run(t, f.request(t, "next", 1)), document.Promoted)
+				f.expectOne(t, "the next", 1, f.next[1], f.new[1])
+				f.expectLeft(t, "the next", 0, 4)
+				f.expectLeft(t, "the next", 2, 4)
+				f.nothingDeleted(t, name)
+			})
 		})
 	}
 }
@@ -196,44 +202,46 @@ func TestFinishThatFailsEarly(t *testing.T) {
 func TestAnotherOverAnInterruptedRelease(t *testing.T) {
 	long(t)
 	for _, moved := range moments {
-		f := newFleet(t, regtest.Options{Delete: true})
-		f.killed(t, moved)
-		d := run(t, f.request(t, "next"))
-		expect(t, d, document.Promoted)
-		what := fmt.Sprint("another release after ", moved)
-		before := f.old[0].Root
-		if moved == 2*ships {
-			before = f.new[0].Root
-		}
-		expectTag(t, d, "app0:production", document.TagMoved, before, f.next[0].Root)
-		for n := range ships {
-			f.expectTag(t, what, n, "production", f.next[n].Root)
-			f.expectFixed(t, what, n, moved)
-			f.saysOf(t, what, n, stateOf(n, moved, true), "promoted")
-		}
-		f.nothingDeleted(t, what)
-		for only := range ships {
+		inBubble(t, func(t *testing.T, _ *regtest.Memory) {
 			f := newFleet(t, regtest.Options{Delete: true})
 			f.killed(t, moved)
-			f.refuse(func(q *http.Request) bool { return !strings.Contains(q.URL.Path, repoOf(only)) && q.URL.Path != "/v2/" })
-			expect(t, run(t, f.request(t, "next", only)), document.Promoted)
-			for _, q := range ours(f.target) {
-				if !strings.Contains(q.Path, repoOf(only)) && q.Path != "/v2/" {
-					t.Errorf("asked: %s %s", q.Method, q.Path)
-				}
+			d := run(t, f.request(t, "next"))
+			expect(t, d, document.Promoted)
+			what := fmt.Sprint("another release after ", moved)
+			before := f.old[0].Root
+			if moved == 2*ships {
+				before = f.new[0].Root
 			}
-			what := fmt.Sprintf("app%d after %d", only, moved)
+			expectTag(t, d, "app0:production", document.TagMoved, before, f.next[0].Root)
 			for n := range ships {
-				if n != only {
-					f.expectLeft(t, what, n, moved)
-					f.saysOf(t, what, n, "pending")
-				}
+				f.expectTag(t, what, n, "production", f.next[n].Root)
+				f.expectFixed(t, what, n, moved)
+				f.saysOf(t, what, n, stateOf(n, moved, true), "promoted")
 			}
-			f.expectTag(t, what, only, "production", f.next[only].Root)
-			f.expectFixed(t, what, only, moved)
-			f.saysOf(t, what, only, stateOf(only, moved, false), "promoted")
 			f.nothingDeleted(t, what)
-		}
+			for only := range ships {
+				f := newFleet(t, regtest.Options{Delete: true})
+				f.killed(t, moved)
+				f.refuse(func(q *http.Request) bool { return !strings.Contains(q.URL.Path, repoOf(only)) && q.URL.Path != "/v2/" })
+				expect(t, run(t, f.request(t, "next", only)), document.Promoted)
+				for _, q := range ours(f.target) {
+					if !strings.Contains(q.Path, repoOf(only)) && q.Path != "/v2/" {
+						t.Errorf("asked: %s %s", q.Method, q.Path)
+					}
+				}
+				what := fmt.Sprintf("app%d after %d", only, moved)
+				for n := range ships {
+					if n != only {
+						f.expectLeft(t, what, n, moved)
+						f.saysOf(t, what, n, "pending")
+					}
+				}
+				f.expectTag(t, what, only, "production", f.next[only].Root)
+				f.expectFixed(t, what, only, moved)
+				f.saysOf(t, what, only, stateOf(only, moved, false), "promoted")
+				f.nothingDeleted(t, what)
+			}
+		})
 	}
 }
 

@@ -38,7 +38,7 @@ func blobOf(t testing.TB, at *regtest.Registry, repo, digest string) []byte {
 		t.Fatal(err)
 	}
 	q.Header.Set("User-Agent", regtest.Agent)
-	answer, err := http.DefaultClient.Do(q)
+	answer, err := at.Access("", "").Client.Do(q)
 	if err != nil {
 		t.Fatal(err)
 	}

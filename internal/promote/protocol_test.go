@@ -186,18 +186,20 @@ func TestLegsOfAMatrix(t *testing.T) {
 // TestLaterAttempt of a run that was killed: it waits for nobody, and finishes what the first has begun.
 func TestLaterAttempt(t *testing.T) {
 	t.Parallel()
-	s := newWorks(t, regtest.Options{})
-	s.promoted("a", "production", "latest")
-	r := s.bring("b", "production", "latest", dated)
-	r.Lease = 100 * time.Hour // the test would not end
-	s.killed(r, "latest")
-	d := run(t, again(r))
-	expect(t, d, document.Promoted)
-	s.expectDone(d, "b", datedAt(r))
-	s.expectOutcomes("a promoted", "b interrupted", "b promoted")
-	if told(d, "this run waits") {
-		t.Errorf("told %q", d.Notices)
-	}
+	inBubble(t, func(t *testing.T, _ *regtest.Memory) {
+		s := newWorks(t, regtest.Options{})
+		s.promoted("a", "production", "latest")
+		r := s.bring("b", "production", "latest", dated)
+		r.Lease = 100 * time.Hour // the test would not end
+		s.killed(r, "latest")
+		d := run(t, again(r))
+		expect(t, d, document.Promoted)
+		s.expectDone(d, "b", datedAt(r))
+		s.expectOutcomes("a promoted", "b interrupted", "b promoted")
+		if told(d, "this run waits") {
+			t.Errorf("told %q", d.Notices)
+		}
+	})
 }
 
 // plights are what a ledger can say when the next run comes, each with what leads there.

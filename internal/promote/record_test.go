@@ -313,27 +313,29 @@ func TestEntryThatCannotBeWritten(t *testing.T) {
 				long(t)
 			}
 			t.Parallel()
-			s := newWorks(t, regtest.Options{})
-			s.promoted("a")
-			s.refuse(test.status, test.match)
-			r := s.bring("b", "production", fixed+"v1")
-			d := runWith(t, t.Context(), impatient(), r, &watcher{})
-			faulted(t, d, document.Failed, "promotion-ledger.env.production.", fmt.Sprint(test.status))
-			if name != "reading refused" && !strings.HasPrefix(d.Faults[0].Message, "cannot write the promotion record; no tag was moved: ") {
-				t.Errorf("it does not say that nothing has moved: %s", d.Faults[0].Message)
-			}
-			s.expectHolds("production", "a")
-			s.expectHolds("v1", "")
-			s.expectOutcomes("a promoted")
-			if hint := d.Faults[0].Hint; hint == "" {
-				t.Error("it does not say what to do")
-			}
-			s.refuse(0, nil)
-			d = run(t, again(r))
-			expect(t, d, document.Promoted)
-			s.expectHolds("production", "b")
-			s.expectRecords(2)
-			s.expectOutcomes("a promoted", "b promoted")
+			inBubble(t, func(t *testing.T, _ *regtest.Memory) {
+				s := newWorks(t, regtest.Options{})
+				s.promoted("a")
+				s.refuse(test.status, test.match)
+				r := s.bring("b", "production", fixed+"v1")
+				d := runWith(t, t.Context(), impatient(t), r, &watcher{})
+				faulted(t, d, document.Failed, "promotion-ledger.env.production.", fmt.Sprint(test.status))
+				if name != "reading refused" && !strings.HasPrefix(d.Faults[0].Message, "cannot write the promotion record; no tag was moved: ") {
+					t.Errorf("it does not say that nothing has moved: %s", d.Faults[0].Message)
+				}
+				s.expectHolds("production", "a")
+				s.expectHolds("v1", "")
+				s.expectOutcomes("a promoted")
+				if hint := d.Faults[0].Hint; hint == "" {
+					t.Error("it does not say what to do")
+				}
+				s.refuse(0, nil)
+				d = run(t, again(r))
+				expect(t, d, document.Promoted)
+				s.expectHolds("production", "b")
+				s.expectRecords(2)
+				s.expectOutcomes("a promoted", "b promoted")
+			})
 		})
 	}
 }

@@ -428,17 +428,19 @@ func TestReleaseWithoutALedger(t *testing.T) {
 	for n := range ships {
 		for name, from := range map[string]int{"none can be created": 1, "no entry can be written": 3} {
 			t.Run(fmt.Sprint(name, " ", n), func(t *testing.T) {
-				f := newFleet(t, regtest.Options{})
-				f.refuse(fromNth(from, func(q *http.Request) bool { return noLedger(q) && strings.Contains(q.URL.Path, repoOf(n)) }))
-				d := run(t, f.request(t, "dev"))
-				faulted(t, d, document.Failed, "cannot write the promotion record; no tag was moved", repoOf(n)+":promotion-ledger.", "403")
-				f.expect(t, "no ledger", f.old, nil)
-				if f.open(t) {
-					t.Error("a ledger says that tags are moving")
-				}
-				f.refuse(nil)
-				expect(t, run(t, f.request(t, "next")), document.Promoted)
-				f.expect(t, "the next", f.next, nil)
+				inBubble(t, func(t *testing.T, _ *regtest.Memory) {
+					f := newFleet(t, regtest.Options{})
+					f.refuse(fromNth(from, func(q *http.Request) bool { return noLedger(q) && strings.Contains(q.URL.Path, repoOf(n)) }))
+					d := run(t, f.request(t, "dev"))
+					faulted(t, d, document.Failed, "cannot write the promotion record; no tag was moved", repoOf(n)+":promotion-ledger.", "403")
+					f.expect(t, "no ledger", f.old, nil)
+					if f.open(t) {
+						t.Error("a ledger says that tags are moving")
+					}
+					f.refuse(nil)
+					expect(t, run(t, f.request(t, "next")), document.Promoted)
+					f.expect(t, "the next", f.next, nil)
+				})
 			})
 		}
 	}

@@ -150,11 +150,24 @@ func request(t testing.TB, source string, targets ...string) promote.Request {
 	return requestOf(item(t, source, targets...))
 }
 
+// networks are the networks within the process, by the name of the test in a bubble that each belongs to.
+var networks sync.Map
+
+// network is the test's own; nil: it is in no bubble.
+func network(t testing.TB) *regtest.Memory {
+	if m, ok := networks.Load(t.Name()); ok {
+		return m.(*regtest.Memory) //nolint:forcetypeassert // nothing else is stored
+	}
+	return nil
+}
+
 // inBubble runs a test where time passes as soon as everybody waits, and gives it a network within the process.
 func inBubble(t *testing.T, test func(t *testing.T, m *regtest.Memory)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		m := regtest.NewMemory()
+		networks.Store(t.Name(), m)
+		defer networks.Delete(t.Name())
 		defer m.Close() // before the registries, which wait for their connections
 		test(t, m)
 	})
@@ -165,10 +178,18 @@ func at(r *regtest.Registry) *registry.Client { return registry.New(registry.Opt
 
 func anonymous() *registry.Client { return registry.New(registry.Options{}) }
 
+// anonymousOf is a client without a credential, which reaches the network of a test in a bubble.
+func anonymousOf(t testing.TB) *registry.Client {
+	if m := network(t); m != nil {
+		return registry.New(registry.Options{Dial: m.DialContext})
+	}
+	return anonymous()
+}
+
 // run promotes, and shows what was told if the test fails.
 func run(t testing.TB, r promote.Request) document.Report {
 	t.Helper()
-	return runWith(t, t.Context(), anonymous(), r, &watcher{})
+	return runWith(t, t.Context(), anonymousOf(t), r, &watcher{})
 }
 
 func runWith(t testing.TB, ctx context.Context, client *registry.Client, r promote.Request, w *watcher) document.Report { //nolint:revive // the test comes first

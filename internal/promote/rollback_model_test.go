@@ -25,6 +25,7 @@ var (
 type model struct {
 	tags   map[string]string // what its moving tags hold when nothing is under way
 	trail  []string          // images that were brought, each on top of what it replaced
+	left   map[string]string // of tags that a run which was ended midway has moved: what they held before it
 	bad    map[string]bool   // images that were rolled back from
 	base   string            // what the first promotion replaced
 	first  bool              // nothing was ever brought
@@ -74,6 +75,7 @@ func (m *model) brought(image string, rollback bool) {
 	}
 	m.first = false
 	delete(m.bad, image)
+	clear(m.left)
 	for tag := range m.tags {
 		m.tags[tag] = image
 	}
@@ -125,26 +127,28 @@ func TestStories(t *testing.T) {
 			t.Parallel()
 			lot <- true
 			t.Cleanup(func() { <-lot })
-			transport := &http.Transport{MaxIdleConnsPerHost: 2}
-			t.Cleanup(transport.CloseIdleConnections)
-			dice := rand.New(rand.NewPCG(seed, 7))
-			s := &story{works: newWorks(t, regtest.Options{Referrers: dice.IntN(2) == 0}), dice: dice, dated: dice.IntN(3) == 0, tried: map[string]bool{}}
-			s.asks = registry.New(registry.Options{Transport: transport})
-			s.model = model{tags: map[string]string{"production": "", "latest": ""}, bad: map[string]bool{}, first: true}
-			s.tags = []string{"production", "latest"}
-			if s.dated {
-				s.tags = append(s.tags, dated)
-			}
-			if dice.IntN(2) == 0 {
-				s.byHand("production", "old")
-			}
-			for range 14 {
-				s.step()
-				if t.Failed() {
-					t.Logf("the story of seed %d, dated %v:\n%s", seed, s.dated, strings.Join(s.log, "\n"))
-					return
+			inBubble(t, func(t *testing.T, m *regtest.Memory) {
+				transport := m.Transport()
+				defer transport.CloseIdleConnections()
+				dice := rand.New(rand.NewPCG(seed, 7))
+				s := &story{works: newWorks(t, regtest.Options{Referrers: dice.IntN(2) == 0}), dice: dice, dated: dice.IntN(3) == 0, tried: map[string]bool{}}
+				s.asks = registry.New(registry.Options{Transport: transport})
+				s.model = model{tags: map[string]string{"production": "", "latest": ""}, left: map[string]string{}, bad: map[string]bool{}, first: true}
+				s.tags = []string{"production", "latest"}
+				if s.dated {
+					s.tags = append(s.tags, dated)
 				}
-			}
+				if dice.IntN(2) == 0 {
+					s.byHand("production", "old")
+				}
+				for range 14 {
+					s.step()
+					if t.Failed() {
+						t.Logf("the story of seed %d, dated %v:\n%s", seed, s.dated, strings.Join(s.log, "\n"))
+						return
+					}
+				}
+			})
 		})
 	}
 }
@@ -250,9 +254,13 @@ func (s *story) ended(to string, rollback bool) {
 		switch now := s.holds(tag); {
 		case name == "" && now == "", name != "" && now == s.image(name).Root:
 		case to != "" && now == s.image(to).Root:
+			if _, is := s.left[tag]; !is {
+				s.left[tag] = name
+			}
 			s.model.tags[tag] = to
-		case s.open != "" && s.named(now) == s.was: // it went back to what was there before the one that was interrupted
-			s.model.tags[tag] = s.was
+		case s.isLeft(tag, now): // it went back to what was there before the one that was interrupted
+			s.model.tags[tag] = s.left[tag]
+			delete(s.left, tag)
 		default:
 			s.Errorf("%s holds %s, and held %q", tag, s.named(now), name)
 		}
@@ -266,6 +274,12 @@ func (s *story) ended(to string, rollback bool) {
 	case s.open != "" && now != s.open:
 		s.open = ""
 	}
+}
+
+// isLeft reports whether a digest is what a tag held before the run that was ended midway and has moved it.
+func (s *story) isLeft(tag, digest string) bool {
+	name, is := s.left[tag]
+	return is && (name == "" && digest == "" || name != "" && s.image(name).Root == digest)
 }
 
 // owes reports whether the ledger does not say yet how the last run has ended that moved its tags.

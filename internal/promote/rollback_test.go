@@ -192,19 +192,21 @@ func TestRollbackOfALostHead(t *testing.T) {
 	for n, head := range ledgerTags("env", "production") {
 		t.Run(head, func(t *testing.T) {
 			t.Parallel()
-			s := newWorks(t, regtest.Options{Referrers: n == 0})
-			for _, name := range []string{"a", "b", "c"} {
-				s.promoted(name)
-			}
-			s.delete(head)
-			s.goesBack("", "b")
-			s.expectOutcomes("a promoted", "b promoted", "c promoted", "b rolled-back")
-			for _, head := range ledgerTags("env", "production") {
-				if s.holds(head) == "" {
-					t.Errorf("%s is missing", head)
+			inBubble(t, func(t *testing.T, _ *regtest.Memory) {
+				s := newWorks(t, regtest.Options{Referrers: n == 0})
+				for _, name := range []string{"a", "b", "c"} {
+					s.promoted(name)
 				}
-			}
-			s.goesBack("", "a")
+				s.delete(head)
+				s.goesBack("", "b")
+				s.expectOutcomes("a promoted", "b promoted", "c promoted", "b rolled-back")
+				for _, head := range ledgerTags("env", "production") {
+					if s.holds(head) == "" {
+						t.Errorf("%s is missing", head)
+					}
+				}
+				s.goesBack("", "a")
+			})
 		})
 	}
 }

@@ -28,7 +28,7 @@ const aisle = "shop/app"
 
 func newShop(t testing.TB, o regtest.Options) *shop {
 	t.Helper()
-	o.Delete = true
+	o.Delete, o.Memory = true, network(t)
 	began := time.Now().UTC().Truncate(time.Second).Add(-100 * time.Hour)
 	return &shop{TB: t, at: regtest.Serve(t, o), repo: aisle, began: began, now: began.Add(100 * time.Hour), books: map[string][]entry{}, brought: map[string]string{}}
 }

@@ -308,36 +308,38 @@ func TestTwoPromotionsAtOnce(t *testing.T) {
 	long(t)
 	t.Parallel()
 	for range 5 {
-		target := regtest.Serve(t, regtest.Options{})
-		images := []*regtest.Image{plain("one"), plain("two")}
-		source := regtest.Serve(t, regtest.Options{})
-		push(t, images[0], source, "acme/app", "0")
-		push(t, images[1], source, "acme/app", "1")
-		reports := make([]document.Report, 2)
-		var wg sync.WaitGroup
-		for n, tag := range []string{"0", "1"} {
-			r := request(t, source.Host()+"/acme/app:"+tag, target.Host()+"/prod/app:production")
-			wg.Go(func() { reports[n] = run(t, r) })
-		}
-		wg.Wait()
-		held := holds(t, target, "prod/app", "production")
-		for n, d := range reports {
-			got := tag(t, d, ":production")
-			switch {
-			case d.Result == document.Promoted && got.After != images[n].Root:
-				t.Errorf("%d promoted, and says that the tag holds %s", n, got.After)
-			case d.Result != document.Promoted && got.State == document.TagPending: // it gave way before it moved anything
-				if d.Result != document.Failed && d.Result != document.Denied {
-					t.Errorf("%d ended %s", n, d.Result)
-				}
-				faulted(t, d, d.Result, "concurrency")
-			case d.Result != document.Promoted && got.State != document.TagTaken && got.State != document.TagPutBack:
-				t.Errorf("%d ended %s with the tag %+v", n, d.Result, got)
+		inBubble(t, func(t *testing.T, m *regtest.Memory) {
+			target := regtest.Serve(t, regtest.Options{Memory: m})
+			images := []*regtest.Image{plain("one"), plain("two")}
+			source := regtest.Serve(t, regtest.Options{Memory: m})
+			push(t, images[0], source, "acme/app", "0")
+			push(t, images[1], source, "acme/app", "1")
+			reports := make([]document.Report, 2)
+			var wg sync.WaitGroup
+			for n, tag := range []string{"0", "1"} {
+				r := request(t, source.Host()+"/acme/app:"+tag, target.Host()+"/prod/app:production")
+				wg.Go(func() { reports[n] = run(t, r) })
 			}
-		}
-		if held != images[0].Root && held != images[1].Root && reports[0].Result == document.Promoted && reports[1].Result == document.Promoted {
-			t.Errorf("the tag holds %q after two successes", held)
-		}
+			wg.Wait()
+			held := holds(t, target, "prod/app", "production")
+			for n, d := range reports {
+				got := tag(t, d, ":production")
+				switch {
+				case d.Result == document.Promoted && got.After != images[n].Root:
+					t.Errorf("%d promoted, and says that the tag holds %s", n, got.After)
+				case d.Result != document.Promoted && got.State == document.TagPending: // it gave way before it moved anything
+					if d.Result != document.Failed && d.Result != document.Denied {
+						t.Errorf("%d ended %s", n, d.Result)
+					}
+					faulted(t, d, d.Result, "concurrency")
+				case d.Result != document.Promoted && got.State != document.TagTaken && got.State != document.TagPutBack:
+					t.Errorf("%d ended %s with the tag %+v", n, d.Result, got)
+				}
+			}
+			if held != images[0].Root && held != images[1].Root && reports[0].Result == document.Promoted && reports[1].Result == document.Promoted {
+				t.Errorf("the tag holds %q after two successes", held)
+			}
+		})
 	}
 }
 

@@ -33,8 +33,8 @@ type works struct {
 func newWorks(t testing.TB, o regtest.Options) *works {
 	t.Helper()
 	s := &works{TB: t, repo: "prod/app", started: time.Date(2026, 11, 22, 14, 30, 0, 0, time.UTC), built: map[string]*regtest.Image{}}
-	s.source = regtest.Serve(t, regtest.Options{Delete: true})
-	o.Delete = true
+	o.Delete, o.Memory = true, network(t)
+	s.source = regtest.Serve(t, regtest.Options{Delete: true, Memory: o.Memory})
 	wrap := forUs(s.answer)
 	if o.Wrap != nil {
 		wrap = regtest.Chain(wrap, o.Wrap)
@@ -258,6 +258,10 @@ func (s *works) expectStory(want ...string) {
 }
 
 // impatient is a client that does not try again for long.
-func impatient() *registry.Client {
-	return registry.New(registry.Options{RetryFor: 100 * time.Millisecond})
+func impatient(t testing.TB) *registry.Client {
+	o := registry.Options{RetryFor: 100 * time.Millisecond}
+	if m := network(t); m != nil {
+		o.Dial = m.DialContext
+	}
+	return registry.New(o)
 }
