@@ -27,7 +27,8 @@ const (
 // Entry is one promotion or rollback in a ledger. Its text is untrusted.
 type Entry struct {
 	ID     string
-	Number int           // one more than the highest number when it was begun
+	Number int           // one more than the highest number when it was begun; runs at the same time may have the same
+	Seen   []string      // IDs of the newest entries when it was begun: they tell if one of those is removed
 	Record v1.Descriptor // of the record's bytes
 	Line   document.Line // what a table shows of it; Outcome is its state
 	Run    Run           // that wrote it
@@ -98,6 +99,7 @@ func (e Entry) TagNames() (names []string) {
 type intent struct {
 	ID     string        `json:"id"`
 	Number int           `json:"number"`
+	Seen   []string      `json:"seen,omitempty"`
 	Begun  time.Time     `json:"begun"`
 	Run    Run           `json:"run,omitzero"`
 	Tags   []Tag         `json:"tags"`
@@ -123,7 +125,7 @@ func newEntry(e Entry) Entry {
 	e.Line.Record, e.Line.Size = e.Record.Digest.String(), e.Record.Size
 	e.layer = v1.Descriptor{
 		MediaType: document.RecordMediaType, Digest: e.Record.Digest, Size: e.Record.Size,
-		Annotations: map[string]string{intentAnnotation: encode(intent{e.ID, e.Number, e.Begun, e.Run, e.Tags, e.Kept, line})},
+		Annotations: map[string]string{intentAnnotation: encode(intent{e.ID, e.Number, e.Seen, e.Begun, e.Run, e.Tags, e.Kept, line})},
 	}
 	return e.withOutcome()
 }
@@ -174,6 +176,7 @@ const (
 	maxTags       = 100
 	maxID         = 64
 	maxNumber     = 10_000_000
+	maxSeen       = 4
 )
 
 // readEntry reads an untrusted layer. A faulty entry says so in Fault, and keeps no other from
@@ -198,7 +201,7 @@ func (e *Entry) parse(d v1.Descriptor) error {
 			return fmt.Errorf("its %s is not readable", name)
 		}
 	}
-	e.ID, e.Number, e.Begun, e.Run, e.Tags, e.Kept, e.Line = i.ID, i.Number, i.Begun.UTC(), i.Run, i.Tags, i.Kept, i.Line
+	e.ID, e.Number, e.Seen, e.Begun, e.Run, e.Tags, e.Kept, e.Line = i.ID, i.Number, i.Seen, i.Begun.UTC(), i.Run, i.Tags, i.Kept, i.Line
 	e.Renewed, e.Sequence, e.Resolved, e.By = o.Renewed.UTC(), o.Sequence, o.Resolved.UTC(), o.By
 	e.Line.Outcome, e.Line.Moved = o.State, o.Resolved.UTC()
 	e.Line.Record, e.Line.Size = d.Digest.String(), d.Size
@@ -218,6 +221,8 @@ func (e *Entry) check(d v1.Descriptor, o outcome) error {
 		return fmt.Errorf("its ID is %q", registry.Cut(e.ID, 100))
 	case e.Number < 1 || e.Number > maxNumber:
 		return fmt.Errorf("it has the number %d", e.Number)
+	case len(e.Seen) > maxSeen || slices.ContainsFunc(e.Seen, func(id string) bool { return !template.ValidTag(id) || len(id) > maxID }):
+		return fmt.Errorf("it names %d entries before it, or one of them has no valid ID", len(e.Seen))
 	case e.Begun.Year() < 1970 || e.Begun.Year() > 9999:
 		return errors.New("it does not say when it was begun")
 	case o.Record != d.Digest.String():

@@ -143,7 +143,7 @@ func (s *Session) begin(ctx context.Context, v View, known head, draft Draft) (h
 	if s.number == 0 || isTaken { // else another run may have counted on from it since
 		s.number = next.highest(s.id) + 1
 	}
-	e.ID, e.Run, e.Begun, e.Renewed, e.Number = s.id, s.run, v.now(), v.now(), s.number
+	e.ID, e.Run, e.Begun, e.Renewed, e.Number, e.Seen = s.id, s.run, v.now(), v.now(), s.number, next.newest(s.id)
 	e.Line.Outcome = document.OutcomePending
 	s.renewed, s.before = v.began, map[string]bool{}
 	for _, other := range next.entries {
@@ -184,6 +184,16 @@ func (h head) highest(but string) (n int) {
 		}
 	}
 	return max(n, h.closed*segmentEntries)
+}
+
+// newest are the IDs of the newest entries but one.
+func (h head) newest(but string) (ids []string) {
+	for _, e := range slices.Backward(h.entries) {
+		if e.ID != but && e.Fault == "" && len(ids) < maxSeen {
+			ids = append(ids, e.ID)
+		}
+	}
+	return ids
 }
 
 // readTags reads tags side by side: digest by name.
@@ -434,13 +444,16 @@ func (s *Session) writeAndLook(ctx context.Context, state document.Outcome, held
 		if s.writes == written || !s.hasOthers() {
 			return nil
 		}
-		if err := sleep(ctx, fresh); err != nil {
+		if err := sleep(ctx, fresh+slowWrite); err != nil {
 			return err
 		}
 		s.view = View{}
 	}
 	return nil // it is in the ledger, as far as can be seen
 }
+
+// slowWrite is how long a write of another run may take that is waited for.
+const slowWrite = 2 * time.Second
 
 // hasOthers reports whether other runs have begun since this one, or are at work.
 func (s *Session) hasOthers() bool {

@@ -110,7 +110,10 @@ func TestFinishThatFails(t *testing.T) {
 	long(t)
 	for n := range ships {
 		for _, name := range []string{"production", "v1"} {
-			for _, moved := range moments {
+			for at, moved := range moments {
+				if (at+n)%2 == 1 && name == "v1" { // half of them, each moment for one image or another
+					continue
+				}
 				inBubble(t, func(t *testing.T, _ *regtest.Memory) {
 					f := newFleet(t, regtest.Options{Delete: true})
 					f.killed(t, moved)

@@ -27,6 +27,7 @@ const (
 type entryIntent struct {
 	ID     string         `json:"id"`
 	Number int            `json:"number"`
+	Seen   []string       `json:"seen,omitempty"`
 	Begun  time.Time      `json:"begun"`
 	Run    entryRun       `json:"run,omitzero"`
 	Tags   []entryTag     `json:"tags"`

@@ -135,7 +135,7 @@ func recordCuts(requests []string) (all []cut) {
 		for w := range waysAndPaths {
 			number++
 			c := cut{number, w, r}
-			if *sweepAll || number%*sweepSample == 0 || c.touchesRecords() && number%min(61, *sweepSample) == 0 || c.parts() {
+			if *sweepAll || number%*sweepSample == 0 || c.touchesRecords() && number%min(163, *sweepSample) == 0 || c.parts() {
 				all = append(all, c)
 			}
 		}

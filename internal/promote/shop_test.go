@@ -135,6 +135,9 @@ func (s *shop) entry(v visit, r document.Record, digest string, size int64) entr
 			Record: digest, Size: size, PreviousRecord: line.PreviousRecord,
 		},
 	}
+	for _, before := range s.books[v.env][max(0, len(s.books[v.env])-4):] {
+		e.intent.Seen = append(e.intent.Seen, before.intent.ID)
+	}
 	for _, t := range r.Tags {
 		e.intent.Tags = append(e.intent.Tags, entryTag{Name: t.Name, Fixed: t.Fixed, Found: t.Before, Back: t.Before, After: t.After})
 	}

@@ -19,6 +19,7 @@ func TestTagsOfOurs_AreFew(t *testing.T) {
 	t.Parallel()
 	const rounds = 90
 	environments := []string{"dev", "staging", "production"}
+	promotions := map[string]int{"dev": rounds, "staging": 10, "production": rounds}
 	inBubble(t, func(t *testing.T, m *regtest.Memory) {
 		registry := regtest.Serve(t, regtest.Options{Memory: m})
 		images := []*regtest.Image{plain("a"), plain("b"), plain("c"), plain("d"), plain("e")}
@@ -29,6 +30,9 @@ func TestTagsOfOurs_AreFew(t *testing.T) {
 		for n := range rounds {
 			time.Sleep(time.Minute)
 			for _, env := range environments {
+				if n >= promotions[env] {
+					continue
+				}
 				r := request(t, fmt.Sprint(repo, ":build-", n%len(images)), repo+":"+env)
 				r.TargetEnv, r.Keep, r.Started = env, 3, time.Now().UTC()
 				expect(t, runWith(t, t.Context(), at(registry), r, &watcher{}), document.Promoted)
@@ -39,7 +43,10 @@ func TestTagsOfOurs_AreFew(t *testing.T) {
 			for slot := 1; slot <= 3; slot++ {
 				want = append(want, fmt.Sprintf("promotion-keep.%s.%d", env, slot))
 			}
-			want = append(want, "promotion-ledger.env."+env+".1", "promotion-ledger.env."+env+".a", "promotion-ledger.env."+env+".b")
+			want = append(want, "promotion-ledger.env."+env+".a", "promotion-ledger.env."+env+".b")
+			if promotions[env] > 80 {
+				want = append(want, "promotion-ledger.env."+env+".1")
+			}
 		}
 		slices.Sort(want)
 		got := ourTags(t, registry, "acme/app")
@@ -54,7 +61,7 @@ func TestTagsOfOurs_AreFew(t *testing.T) {
 		for _, env := range environments { // one by one: who waits for another one's list of tags stops this clock
 			stage := promote.Stage{Environment: env, From: "dev", Repository: repository, Ledger: env, Tags: []string{env}, Asked: true}
 			d := runWith(t, t.Context(), at(registry), promote.Request{Mode: promote.History, Stages: []promote.Stage{stage}}, &watcher{})
-			if expect(t, d, document.Listed); len(d.Histories) != 1 || len(d.Histories[0].Lines) != rounds {
+			if expect(t, d, document.Listed); len(d.Histories) != 1 || len(d.Histories[0].Lines) != promotions[env] {
 				t.Errorf("%s: the history is %+v", env, d.Histories)
 			}
 			d = runWith(t, t.Context(), at(registry), promote.Request{Mode: promote.Audit, Stages: []promote.Stage{stage}}, &watcher{})
