@@ -155,6 +155,7 @@ const schema1 = `{"schemaVersion":1,"name":"acme/app","tag":"dev","architecture"
 
 // TestRefused: what cannot be promoted whole is refused before anything is written.
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	long(t)
 	i := regtest.Build(regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}})
 	for name, test := range map[string]struct {

@@ -315,6 +315,7 @@ func TestTwoSourcesForOneTag(t *testing.T) {
 
 // TestOneImageTwice is no contradiction.
 func TestOneImageTwice(t *testing.T) {
+	t.Parallel()
 	long(t)
 	source, target := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{})
 	i := decorated()

@@ -62,6 +62,7 @@ func (f *fleet) nothingDeleted(t *testing.T, what string) {
 // TestFinish: a later attempt of the same run waits for nobody, finishes what was left undone, in whatever order its images
 // are named, and writes no tag again that is in place.
 func TestFinish(t *testing.T) {
+	t.Parallel()
 	long(t)
 	for _, moved := range moments {
 		inBubble(t, func(t *testing.T, _ *regtest.Memory) {
@@ -107,6 +108,7 @@ func TestFinish(t *testing.T) {
 // TestFinishThatFails puts every moving tag back to what it held before the run that was killed, and deletes no tag but its
 // own. A tag that is in place already is not written, so that it does not matter what the registry would answer.
 func TestFinishThatFails(t *testing.T) {
+	t.Parallel()
 	long(t)
 	for n := range ships {
 		for _, name := range []string{"production", "v1"} {
@@ -172,6 +174,7 @@ func (f *fleet) expectTold(t *testing.T, d document.Report, what string, n int) 
 // TestFinishThatFailsEarly, before it has moved a tag: what the killed run left stays, the report says so, and the next
 // run goes on from there.
 func TestFinishThatFailsEarly(t *testing.T) {
+	t.Parallel()
 	long(t)
 	for name, refused := range map[string]func(*http.Request) bool{
 		"its entry": func(q *http.Request) bool { return noLedger(q) && strings.Contains(q.URL.Path, repoOf(1)) },
@@ -203,6 +206,7 @@ func TestFinishThatFailsEarly(t *testing.T) {
 // TestAnotherOverAnInterruptedRelease moves the tags that it was asked to move, no other, and deletes none: also one that
 // has to do with one of the images only, and can reach no other repository.
 func TestAnotherOverAnInterruptedRelease(t *testing.T) {
+	t.Parallel()
 	long(t)
 	for _, moved := range moments {
 		inBubble(t, func(t *testing.T, _ *regtest.Memory) {
@@ -278,6 +282,7 @@ func TestInterruptedReleaseThatOthersChanged(t *testing.T) {
 // TestPlanOverAnInterruptedRelease: a dry run and a plan wait for nobody, write nothing, and show what the tags held before
 // the run that was interrupted. What was planned then is applied.
 func TestPlanOverAnInterruptedRelease(t *testing.T) {
+	t.Parallel()
 	for _, only := range [][]int{{0, 1, 2}, {1}} {
 		f := newFleet(t, regtest.Options{Delete: true})
 		f.killed(t, 5)
@@ -389,6 +394,7 @@ func (f *fleet) begun(t *testing.T, n int, to *regtest.Image, renewed time.Time,
 
 // TestReleaseMeanwhile: one that began while this one was copying, and was killed, is not overlooked.
 func TestReleaseMeanwhile(t *testing.T) {
+	t.Parallel()
 	long(t)
 	f := newFleet(t, regtest.Options{Delete: true})
 	var once sync.Once

@@ -25,6 +25,7 @@ import (
 // after: n is spread over the whole of the run. Then every tag is the old digest, or the new one with everything below
 // it; and the next run completes what is missing.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	long(t)
 	var all []setting
 	for _, s := range settings() {

@@ -276,6 +276,7 @@ func (r *race) saw(t *testing.T, agent string, d document.Report, root string) {
 // list and each of cosign's tags, after its own last write. One that fails says why. When each has run once more, one
 // after the other, everything of all of them is there.
 func TestRaceForReferrers(t *testing.T) {
+	t.Parallel()
 	long(t)
 	var mu sync.Mutex
 	succeeded, lost := 0, 0

@@ -547,6 +547,7 @@ func TestSignalWhilePuttingBackAfterTheTimeout(t *testing.T) {
 // TestTagReadAgainBeforeItMoves: a large image is verified for long, and somebody
 // may write a fixed tag meanwhile.
 func TestTagReadAgainBeforeItMoves(t *testing.T) {
+	t.Parallel()
 	long(t)
 	var target *regtest.Registry
 	third := plain("third")
