@@ -64,6 +64,7 @@ func says(h head) string {
 
 // The union says the same whoever makes it, in whichever order, and however often.
 func TestUnion_Laws(t *testing.T) {
+	long(t)
 	t.Parallel()
 	dice := rand.New(rand.NewPCG(1, 2))
 	for range 300 {

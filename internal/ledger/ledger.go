@@ -34,6 +34,7 @@ type Ledger struct {
 	known    head                 // everything that was ever read or written: a run never writes less
 	watched  []string             // tags that are read with the heads
 	created  bool                 // by this run: there are no versions
+	isLost   bool                 // a head was looked for until no read lags any more, and is missing
 	writes   int                  // how many were sent
 	versions bool                 // the heads are immutable: what is written goes under versions
 	lease    time.Duration        // of other runs
@@ -135,7 +136,7 @@ func (v View) now() time.Time {
 }
 
 // Read reads both heads side by side. Where one is missing although the ledger must have it, it
-// is looked for until no registry's reads lag any more.
+// is looked for until no registry's reads lag any more, once.
 func (l *Ledger) Read(ctx context.Context) (View, error) {
 	var began time.Time
 	for nth := 0; ; nth++ {
@@ -150,7 +151,8 @@ func (l *Ledger) Read(ctx context.Context) (View, error) {
 		if err != nil {
 			return View{}, err
 		}
-		if !missing || time.Since(began) >= lag {
+		if !missing || l.isLost || time.Since(began) >= lag {
+			l.isLost = missing
 			return l.learn(v), nil
 		}
 		if err := pause(ctx, nth); err != nil {

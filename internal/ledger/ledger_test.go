@@ -628,6 +628,7 @@ func TestBegin_Refused(t *testing.T) {
 
 // Where heads are immutable the ledger goes on in versions, and is found without a list of tags.
 func TestVersions(t *testing.T) {
+	long(t)
 	bubble(t, func(t *testing.T, s *memoryStore) {
 		s.immutable = true
 		var want []string
@@ -721,6 +722,7 @@ func fill(t testing.TB, s Store, from, to int, change func(*promotion)) {
 }
 
 func TestSegments(t *testing.T) {
+	long(t)
 	bubble(t, func(t *testing.T, s *memoryStore) {
 		const entries = 300
 		fill(t, s, 0, entries, nil)
@@ -760,6 +762,7 @@ func TestSegments(t *testing.T) {
 
 // A segment that is missing, or is not the one that the ledger names, is said to be lost.
 func TestSegments_Lost(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for name, test := range map[string]struct {
 		spoil func(s *memoryStore, first, second registry.Manifest)

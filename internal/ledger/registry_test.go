@@ -148,6 +148,7 @@ func slow(seed uint64) func(http.Handler) http.Handler {
 
 // Many runs that begin at once on tags of their own lose no entry of each other.
 func TestRegistry_ManyRunsAtOnce(t *testing.T) {
+	long(t)
 	t.Parallel()
 	const runs = 20
 	for seed := range *often {
@@ -231,6 +232,7 @@ func TestRegistry_RetriedWrite(t *testing.T) {
 // What is written passes every vendor's checks, and runs that come one after the other lose nothing
 // on any of them.
 func TestRegistry_Vendors(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, vendor := range regtest.Vendors {
 		t.Run(vendor.Name, func(t *testing.T) {
@@ -252,6 +254,7 @@ func TestRegistry_Vendors(t *testing.T) {
 
 // Full heads, and segments, pass the vendors that limit a manifest.
 func TestRegistry_FullHeads(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, vendor := range []string{"gitlab", "ecr", "gitea", "harbor"} {
 		t.Run(vendor, func(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,20 @@ import (
 	"github.com/artifact-promotion/promote/internal/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
+
+// TestMain collects garbage rarely.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // a fifth of the processor time goes to collecting otherwise
+	os.Exit(m.Run())
+}
+
+// long skips a test that takes a quarter of a second of processor time or more, where only short ones are asked for.
+func long(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: it runs without -short")
+	}
+}
 
 // roundTrip is how long each request to a memoryStore takes.
 const roundTrip = 40 * time.Millisecond

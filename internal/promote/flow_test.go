@@ -235,6 +235,7 @@ func emptyBlobs(ledger string) []string {
 // TestSeveral: several images to several places in one run, with what they share
 // sent once.
 func TestSeveral(t *testing.T) {
+	long(t)
 	source, target, other := regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{}), regtest.Serve(t, regtest.Options{Referrers: true})
 	spec := regtest.Spec{Platforms: []string{"linux/amd64", "linux/arm64"}, Shared: true, Layers: 2, LayerSize: 200}
 	app := regtest.Build(spec)

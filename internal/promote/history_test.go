@@ -171,6 +171,7 @@ func TestHistory_OneHeadLost(t *testing.T) {
 
 // TestHistory_SegmentLost shows what the heads have, and says that there was more.
 func TestHistory_SegmentLost(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for name, lose := range map[string]func(*shop){
 		"deleted":     func(s *shop) { s.delete("promotion-ledger.env.production.1") },

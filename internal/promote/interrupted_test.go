@@ -255,6 +255,7 @@ func TestAnotherOverAnInterruptedRelease(t *testing.T) {
 // TestInterruptedReleaseThatOthersChanged: what somebody else has moved since is what a run finds there; what cannot be
 // reverted, as it is no longer in the repository, is told.
 func TestInterruptedReleaseThatOthersChanged(t *testing.T) {
+	long(t)
 	f := newFleet(t, regtest.Options{Delete: true})
 	f.killed(t, 6)
 	access := f.target.Access("", "")
@@ -282,6 +283,7 @@ func TestInterruptedReleaseThatOthersChanged(t *testing.T) {
 // TestPlanOverAnInterruptedRelease: a dry run and a plan wait for nobody, write nothing, and show what the tags held before
 // the run that was interrupted. What was planned then is applied.
 func TestPlanOverAnInterruptedRelease(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for _, only := range [][]int{{0, 1, 2}, {1}} {
 		f := newFleet(t, regtest.Options{Delete: true})
@@ -341,6 +343,7 @@ func expectShown(t *testing.T, f *fleet, d document.Report, which []int) {
 // TestTagsWrittenOnce: a run that finishes another one does not write again what is in place, as the registry may refuse to
 // write it twice.
 func TestTagsWrittenOnce(t *testing.T) {
+	long(t)
 	f := newFleet(t, regtest.Options{Delete: true, Immutable: func(_, tag string) bool { return strings.Contains(tag, "v1") }})
 	r := requestOf(
 		item(t, f.source.Host()+"/acme/app0:dev", f.target.Host()+"/prod/app0:production"),

@@ -239,6 +239,7 @@ func (s *works) struck(name string, match func(*http.Request) bool) {
 
 // TestDeniedRunWritesNothing, whatever the ledger says, in every mode; and so does whoever only looks.
 func TestDeniedRunWritesNothing(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for name, plight := range plights {
 		t.Run(name, func(t *testing.T) {

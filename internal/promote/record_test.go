@@ -145,6 +145,7 @@ func TestRecordSays(t *testing.T) {
 
 // TestRecordOfEveryKind of run: a plan that is applied, a retag, no environment, fixed tags alone, no config.
 func TestRecordOfEveryKind(t *testing.T) {
+	long(t)
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		t.Run("a plan that is applied", func(t *testing.T) {

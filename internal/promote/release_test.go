@@ -325,6 +325,7 @@ func TestReleaseInOneRepository(t *testing.T) {
 
 // TestReleaseToTwoRegistries: each has a ledger of its own, and a run over both can tell that all was in place.
 func TestReleaseToTwoRegistries(t *testing.T) {
+	long(t)
 	f, g := newFleet(t, regtest.Options{Delete: true}), newFleet(t, regtest.Options{Delete: true})
 	both := func(tag string) promote.Request {
 		r := requestOf(
@@ -425,6 +426,7 @@ func (f *fleet) publish(t *testing.T, n int, all []entry) {
 
 // TestReleaseWithoutALedger: where one cannot be written, no tag moves.
 func TestReleaseWithoutALedger(t *testing.T) {
+	long(t)
 	for n := range ships {
 		for name, from := range map[string]int{"none can be created": 1, "no entry can be written": 3} {
 			t.Run(fmt.Sprint(name, " ", n), func(t *testing.T) {

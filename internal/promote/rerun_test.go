@@ -426,6 +426,7 @@ func TestRerunOfARollback(t *testing.T) {
 // TestRunAgainByHand of a rollback that was ended midway, as another run: what it did not finish does not count, so that
 // it goes to the same image, and not further.
 func TestRunAgainByHand(t *testing.T) {
+	long(t)
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		s := newWorks(t, o)
@@ -469,6 +470,7 @@ func (s *works) killed(r promote.Request, tag string) {
 
 // TestRollbackOfARunThatWasKilled midway: its tags are put back, so that it never was there.
 func TestRollbackOfARunThatWasKilled(t *testing.T) {
+	long(t)
 	t.Parallel()
 	apis(t, func(t *testing.T, o regtest.Options) {
 		s := newWorks(t, o)
