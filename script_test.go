@@ -31,9 +31,9 @@ import (
 // in place of the registry in this process (see CONTRIBUTING.md).
 var distribution = flag.String("distribution", "", "run the scripts against this distribution server's binary")
 
-// TestMain lets four scenarios run at once, on a machine with fewer processors too: much of each is waiting.
+// TestMain lets eight scenarios run at once, on a machine with fewer processors too: much of each is waiting.
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "4") // -parallel on the command line comes after it
+	_ = flag.Set("test.parallel", "8") // -parallel on the command line comes after it
 	testscript.Main(m, map[string]func(){"promote": main})
 }
 
