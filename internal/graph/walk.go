@@ -39,7 +39,8 @@ type Walker struct {
 	repo        *registry.Repository
 	finder      *referrer.Finder
 	attachments bool
-	onTheirWay  *semaphore.Weighted // bytes
+	leavesOut   func(v1.Descriptor) bool // nil: nothing
+	onTheirWay  *semaphore.Weighted      // bytes
 
 	mu       sync.Mutex
 	visited  map[v1.Hash]bool
@@ -73,6 +74,12 @@ func NewWalker(repo *registry.Repository, attachments bool) *Walker {
 // nothing is asked twice.
 func (w *Walker) With(finder *referrer.Finder) *Walker {
 	w.finder = finder
+	return w
+}
+
+// LeaveOut has the walker leave out referrers by what a list says of them.
+func (w *Walker) LeaveOut(which func(v1.Descriptor) bool) *Walker {
+	w.leavesOut = which
 	return w
 }
 
@@ -273,7 +280,7 @@ func (v visitor) attach(ctx context.Context, subject v1.Hash, depth int) error {
 func (v visitor) referrers(ctx context.Context, subject v1.Hash, list []v1.Descriptor, depth int) error {
 	var more []v1.Descriptor
 	for _, d := range list {
-		if first(v.Walker, v.listed, edge{subject, d.Digest}) {
+		if (v.leavesOut == nil || !v.leavesOut(d)) && first(v.Walker, v.listed, edge{subject, d.Digest}) {
 			more = append(more, d)
 		}
 	}

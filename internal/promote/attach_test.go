@@ -88,3 +88,34 @@ func TestAttachRecord_ListRefused(t *testing.T) {
 	}
 	s.expectOutcomes("a promoted", "b promoted", "a promoted")
 }
+
+// TestAttachRecord_OwnStayBehind: records of the ledger that a promotion is written to are not copied from elsewhere, those of
+// other ledgers are.
+func TestAttachRecord_OwnStayBehind(t *testing.T) {
+	t.Parallel()
+	s := newWorks(t, regtest.Options{Referrers: true})
+	d := s.promoted("a")
+	staging := s.bring("a", "staging")
+	staging.TargetEnv = "staging"
+	expect(t, run(t, staging), document.Promoted)
+	from := s.target.Host() + "/" + s.repo + "@" + d.Promotions[0].Digest
+	r := request(t, from, s.source.Host()+"/elsewhere/app:production")
+	r.TargetEnv, r.Lease = "production", settle
+	expect(t, run(t, r), document.Promoted)
+	root := d.Promotions[0].Digest
+	var records []string
+	for _, digest := range read(t, s.source, "elsewhere/app", root).Fallback[root] {
+		_, raw, err := regtest.GetManifest(t.Context(), s.source.Access("", ""), "elsewhere/app", digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"env:production", "env:staging"} {
+			if strings.Contains(string(raw), `"`+name+`"`) {
+				records = append(records, name)
+			}
+		}
+	}
+	if !slices.Equal(records, []string{"env:staging"}) {
+		t.Errorf("records of %q were copied", records)
+	}
+}

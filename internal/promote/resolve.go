@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/artifact-promotion/promote/internal/credential"
 	"github.com/artifact-promotion/promote/internal/graph"
+	"github.com/artifact-promotion/promote/internal/ledger"
 	"github.com/artifact-promotion/promote/internal/registry"
 	"github.com/artifact-promotion/promote/internal/report"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -211,6 +214,7 @@ func (r *run) walkFrom(ctx context.Context, images []*image) error {
 	if r.request.Mode == Rollback {
 		w.With(r.engine.Finder(images[0].source))
 	}
+	w.LeaveOut(r.ownRecords(images))
 	var roots []registry.Manifest
 	for _, i := range images {
 		roots = append(roots, i.root)
@@ -222,6 +226,21 @@ func (r *run) walkFrom(ctx context.Context, images []*image) error {
 		i.graph = w.Graph(i.root.Digest)
 	}
 	return nil
+}
+
+// ownRecords tells which attachments are records of the ledgers that the images' promotions are written to: what those
+// ledgers do not have must not come to stand beside what they have.
+func (r *run) ownRecords(images []*image) func(v1.Descriptor) bool {
+	own := map[string]bool{}
+	for _, p := range r.promotions {
+		if p.ledger.ledger != nil && slices.Contains(images, p.image) {
+			own[p.ledger.ledger.Key().String()] = true
+		}
+	}
+	return func(d v1.Descriptor) bool {
+		name, _, isRecord := ledger.AttachedRecord(d)
+		return isRecord && own[name]
+	}
 }
 
 func (r *run) bySource() map[string][]*image {
