@@ -37,11 +37,10 @@ func (c *Chain) client(ctx context.Context) *http.Client {
 	}
 }
 
-// mayPass is the library's judgement, but each attempt fails in the same way where a proxy wants a login, or the authority
-// of a certificate is not known.
+// mayPass is the library's judgement but for one error: a proxy that wants a login wants it each time.
 func mayPass(ctx context.Context, response *http.Response, err error) (bool, error) {
 	var login *proxy.LoginError
-	if errors.As(err, &login) || isUntrusted(err) {
+	if errors.As(err, &login) {
 		return false, err
 	}
 	return retryablehttp.DefaultRetryPolicy(ctx, response, err)

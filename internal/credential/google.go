@@ -102,7 +102,8 @@ func (l *lastError) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := l.inner.RoundTrip(r)
 	l.err.Store(nil)
 	if err != nil {
-		l.err.Store(&err)
+		named := error(&url.Error{Op: r.Method, URL: r.URL.Redacted(), Err: err})
+		l.err.Store(&named)
 	}
 	return response, err
 }

@@ -61,7 +61,7 @@ func TestProxyThatInterceptsTLS(t *testing.T) {
 			t.Setenv("AWS_MAX_ATTEMPTS", "1")
 			chain = &Chain{Getenv: env.get, proxyFor: http.ProxyURL(proxy)}
 			_, err := chain.Find(t.Context(), Target, repository(t, test.repo))
-			if text := fmt.Sprint(err); !strings.Contains(text, "unknown authority") || !strings.Contains(text, "in the input ca-certificates") ||
+			if text := fmt.Sprint(err); !strings.Contains(text, "unknown authority") || !strings.Contains(text, "in the input ca-certificates") || !strings.Contains(text, `"https://`) ||
 				strings.Contains(text, "these variables") {
 				t.Errorf("without the authority: error %v", err)
 			}
